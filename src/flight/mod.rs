@@ -1,0 +1,5 @@
+//! Conversations as state machines, without sockets or clocks: what to send next, whose answer this is, where the time went.
+
+mod timeline;
+
+pub use timeline::{Phase, Timeline};

@@ -1,0 +1,266 @@
+//! Where the time of a probe goes: to a phase of the conversation, or to ourselves.
+
+use std::time::{Duration, Instant};
+
+/// A stretch of a probe that a person would name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// The name becomes an address.
+    Resolve,
+    /// Sockets are made and the first packet is on its way (icmp, traceroute).
+    Setup,
+    /// TCP handshake.
+    Connect,
+    /// TLS handshake.
+    Tls,
+    /// Question and answer of a tcp module.
+    Query,
+    /// From the request to the first byte of the response.
+    Processing,
+    /// From the first byte of the response to its last.
+    Transfer,
+    /// Pauses between the packets of an icmp probe of several.
+    Interval,
+    /// From the last echo request to the end of waiting for its reply.
+    Rtt,
+    /// All rounds of a trace.
+    Trace,
+}
+
+impl Phase {
+    /// Every phase, in the order in which a probe goes through them.
+    pub const ALL: [Self; 10] = [
+        Self::Resolve,
+        Self::Setup,
+        Self::Connect,
+        Self::Tls,
+        Self::Query,
+        Self::Processing,
+        Self::Transfer,
+        Self::Interval,
+        Self::Rtt,
+        Self::Trace,
+    ];
+
+    /// The label value in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Setup => "setup",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Query => "query",
+            Self::Processing => "processing",
+            Self::Transfer => "transfer",
+            Self::Interval => "interval",
+            Self::Rtt => "rtt",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Whose turn it is in the conversation, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The network's: something was sent (or asked), and nothing came since.
+    Network,
+    /// Ours: something came, and we have not answered.
+    Ours {
+        /// When we went back to waiting, without an answer of ours.
+        waiting: Option<Instant>,
+    },
+}
+
+/// Splits the wall time of a probe into its phases, as the wire saw them, and our own part, the overhead.
+///
+/// Every stretch of time goes to exactly one of them, so their sum is the time from `start` to `finish`. What is on the wire (from
+/// a departure to an arrival, or between two arrivals) belongs to the phase; the time from an arrival, by the kernel's stamp, to our
+/// next departure is ours, however long the scheduler let us wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeline {
+    spans: [Option<Duration>; Phase::ALL.len()],
+    overhead: Duration,
+    current: Option<Phase>,
+    turn: Turn,
+    since: Instant,
+}
+
+impl Timeline {
+    /// Starts the clock; it is our turn.
+    #[must_use]
+    pub fn start(now: Instant) -> Self {
+        Self {
+            spans: [None; Phase::ALL.len()],
+            overhead: Duration::ZERO,
+            current: None,
+            turn: Turn::Ours { waiting: None },
+            since: now,
+        }
+    }
+
+    /// A phase begins (again, after a redirect: its time adds up).
+    pub fn enter(&mut self, phase: Phase, now: Instant) {
+        if self.turn == Turn::Network {
+            let now = now.max(self.since);
+            self.book(now);
+            self.turn = Turn::Ours { waiting: None };
+        }
+        self.current = Some(phase);
+        self.spans[phase as usize].get_or_insert(Duration::ZERO);
+    }
+
+    /// Something left at `at`: the network's turn begins, or goes on.
+    pub fn sent(&mut self, at: Instant) {
+        self.settle(at);
+        self.turn = Turn::Network;
+    }
+
+    /// Something arrived at `at`, which may lie before the last call: the kernel saw it before we did.
+    pub fn received(&mut self, at: Instant) {
+        let at = at.max(self.since);
+        self.book(at);
+        self.turn = Turn::Ours { waiting: None };
+    }
+
+    /// Nothing more is to be read or written for now.
+    pub fn waiting(&mut self, now: Instant) {
+        if let Turn::Ours { waiting } = &mut self.turn {
+            waiting.get_or_insert(now.max(self.since));
+        }
+    }
+
+    /// The probe has ended.
+    pub fn finish(&mut self, now: Instant) {
+        self.settle(now);
+        self.turn = Turn::Ours { waiting: None };
+    }
+
+    /// The phase that is running.
+    #[must_use]
+    pub fn current(&self) -> Option<Phase> {
+        self.current
+    }
+
+    /// The time spent in a phase so far; nothing where it was not reached.
+    #[must_use]
+    pub fn span(&self, phase: Phase) -> Option<Duration> {
+        self.spans[phase as usize]
+    }
+
+    /// The time that was ours.
+    #[must_use]
+    pub fn overhead(&self) -> Duration {
+        self.overhead
+    }
+
+    /// Books all time up to `now`.
+    fn settle(&mut self, now: Instant) {
+        let now = now.max(self.since);
+        match self.turn {
+            Turn::Network => self.book(now),
+            Turn::Ours { waiting } => {
+                let until = waiting.unwrap_or(now).min(now);
+                self.overhead += until - self.since;
+                self.since = until;
+                self.book(now);
+            }
+        }
+    }
+
+    /// Books the time up to `until` to the running phase, or to us where none runs.
+    fn book(&mut self, until: Instant) {
+        let time = until - self.since;
+        match self.current {
+            Some(phase) => *self.spans[phase as usize].get_or_insert(Duration::ZERO) += time,
+            None => self.overhead += time,
+        }
+        self.since = until;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy)]
+    enum Step {
+        Enter(Phase),
+        Sent,
+        Received,
+        Waiting,
+        Finish,
+    }
+
+    /// Plays steps at milliseconds; returns the overhead and the phases reached, in milliseconds.
+    fn play(steps: &[(u64, Step)]) -> (u128, Vec<(Phase, u128)>) {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut timeline = Timeline::start(start);
+        for (ms, step) in steps {
+            match step {
+                Step::Enter(phase) => timeline.enter(*phase, at(*ms)),
+                Step::Sent => timeline.sent(at(*ms)),
+                Step::Received => timeline.received(at(*ms)),
+                Step::Waiting => timeline.waiting(at(*ms)),
+                Step::Finish => timeline.finish(at(*ms)),
+            }
+        }
+        let phases = Phase::ALL
+            .into_iter()
+            .filter_map(|phase| timeline.span(phase).map(|span| (phase, span.as_millis())))
+            .collect();
+        (timeline.overhead().as_millis(), phases)
+    }
+
+    #[test]
+    fn time_between_an_arrival_and_our_answer_is_ours() {
+        let steps = [
+            (1, Step::Enter(Phase::Connect)),
+            (2, Step::Sent),
+            (12, Step::Received),
+            (40, Step::Enter(Phase::Tls)),
+            (40, Step::Sent),
+            (55, Step::Received),
+            (60, Step::Finish),
+        ];
+        assert_eq!(play(&steps), (2 + 28 + 5, vec![(Phase::Connect, 10), (Phase::Tls, 15)]));
+    }
+
+    #[test]
+    fn a_stalled_transfer_belongs_to_its_phase_and_not_to_us() {
+        let steps = [
+            (0, Step::Enter(Phase::Transfer)),
+            (0, Step::Sent),
+            (10, Step::Received),
+            (13, Step::Waiting),
+            (14, Step::Waiting),
+            (500, Step::Finish),
+        ];
+        assert_eq!(play(&steps), (3, vec![(Phase::Transfer, 497)]));
+    }
+
+    #[test]
+    fn segments_that_arrive_while_we_are_busy_are_timed_by_their_arrival() {
+        let steps = [
+            (0, Step::Enter(Phase::Transfer)),
+            (0, Step::Sent),
+            (10, Step::Received),
+            (15, Step::Received),
+            (100, Step::Finish),
+        ];
+        assert_eq!(play(&steps), (85, vec![(Phase::Transfer, 15)]));
+    }
+
+    #[test]
+    fn the_running_phase_holds_the_time_spent_in_it_when_the_probe_is_cut() {
+        let steps = [(1, Step::Enter(Phase::Connect)), (1, Step::Sent), (1000, Step::Finish)];
+        assert_eq!(play(&steps), (1, vec![(Phase::Connect, 999)]));
+    }
+
+    #[test]
+    fn a_stamp_before_the_last_event_takes_no_time_back() {
+        let steps = [(5, Step::Enter(Phase::Connect)), (5, Step::Sent), (3, Step::Received), (6, Step::Finish)];
+        assert_eq!(play(&steps), (6, vec![(Phase::Connect, 0)]));
+    }
+}

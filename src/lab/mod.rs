@@ -1,0 +1,1 @@
+//! The lab: an emulated internet with two ISPs, for `demo`, `selftest` and the tests.

@@ -1,0 +1,48 @@
+//! uplink_exporter: a Prometheus exporter that probes the outside world through each of a company's ISP uplinks.
+//!
+//! # The map
+//!
+//! A folder is pure (no socket, no clock, no log, no task) or it does I/O; none mixes. Dependencies point down.
+//!
+//! | folder | | what is there |
+//! |---|---|---|
+//! | [`server`] | I/O | routes, `/probe`, pages, the exporter's own metrics |
+//! | [`config`] | I/O | `Config`, `Module`, `Isp`: valid by construction; load and reload |
+//! | [`probe`] | I/O | one file per prober: its settings, its measurement, `measure()` |
+//! | [`lab`] | I/O | the emulated two-ISP internet behind `demo`, `selftest` and the tests |
+//! | [`render`] | pure | a report as OpenMetrics, text 0.0.4, JSON, debug text |
+//! | [`metrics`] | pure | the catalogue: report → families; the public interface |
+//! | [`verdict`] | pure | why a probe failed |
+//! | [`net`] | I/O | every socket of the program, always made from a [`net::Source`]; time stamps; TLS |
+//! | [`flight`] | pure | conversations as state machines; where the time goes |
+//! | [`wire`] | pure | bytes ⇄ values |
+//! | [`path`] | pure | what hops mean: statistics |
+//!
+//! # The way of a probe, with no turning back
+//!
+//! `GET /probe` → `server` parses (unknown → 400) → `config` gives the module and the ISP → [`probe::run`] matches on the prober and
+//! measures until the deadline, on sockets that `net` makes from the ISP's source → a [`probe::Report`], always → `metrics` →
+//! `render` → the answer.
+//!
+//! # Invariants
+//!
+//! 1. Pure folders stay pure: `now` is an argument.
+//! 2. Only `net` makes sockets, and only from a `Source` (`clippy.toml` bans the bare constructors).
+//! 3. A probe never fails, it reports; what was measured before the deadline stays.
+//! 4. Metric names live in `metrics` only.
+//! 5. What the network sent is a label only on `_info` series.
+//! 6. No `unwrap` on anything that came from outside; a panic in a probe is a failed probe.
+//! 7. `unsafe` stands in `net::sys` only.
+//! 8. A number that was not measured is absent.
+
+pub mod config;
+pub mod flight;
+pub mod lab;
+pub mod metrics;
+pub mod net;
+pub mod path;
+pub mod probe;
+pub mod render;
+pub mod server;
+pub mod verdict;
+pub mod wire;

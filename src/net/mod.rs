@@ -1,0 +1,12 @@
+//! Every socket of the program, always made from a [`Source`]; kernel time stamps; TLS.
+
+pub mod clock;
+mod source;
+pub mod sys;
+pub mod tls;
+
+pub use source::{Family, Source, SourceError};
+
+/// The sockets that the process keeps between probes.
+#[derive(Debug, Default)]
+pub struct Network {}

@@ -1,0 +1,214 @@
+//! What binds a socket to an ISP.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The socket domain.
+    #[must_use]
+    pub fn domain(self) -> Domain {
+        match self {
+            Self::V4 => Domain::IPV4,
+            Self::V6 => Domain::IPV6,
+        }
+    }
+}
+
+/// What binds a socket to an ISP: a source address per family, a device, a mark. All empty, the kernel routes as it likes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Source {
+    /// Source address of IPv4 packets.
+    pub v4: Option<Ipv4Addr>,
+    /// Source address of IPv6 packets.
+    pub v6: Option<Ipv6Addr>,
+    /// `SO_BINDTODEVICE`.
+    pub interface: Option<String>,
+    /// `SO_MARK`.
+    pub mark: Option<u32>,
+}
+
+/// Why a socket could not be made from a source.
+#[derive(Debug)]
+pub enum SourceError {
+    /// The ISP has no source address of the family, nor an interface or a mark that would decide in its place.
+    NoAddress(Family),
+    /// The source address is not on this host.
+    NotOnThisHost(IpAddr, io::Error),
+    /// The interface does not exist.
+    NoInterface(String, io::Error),
+    /// The operation (named) is not allowed: it wants CAP_NET_RAW or CAP_NET_ADMIN.
+    NotPermitted(&'static str, io::Error),
+    /// Anything else; the operation is named.
+    Other(&'static str, io::Error),
+}
+
+impl std::fmt::Display for SourceError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoAddress(Family::V4) => {
+                f.write_str("the ISP has no IPv4 source: set source_ip, interface or fwmark")
+            }
+            Self::NoAddress(Family::V6) => {
+                f.write_str("the ISP has no IPv6 source: set source_ip6, interface or fwmark")
+            }
+            Self::NotOnThisHost(address, error) => {
+                write!(f, "the source address {address} is not on this host: {error}")
+            }
+            Self::NoInterface(name, error) => write!(f, "the interface {name} cannot be used: {error}"),
+            Self::NotPermitted(operation, error) => {
+                write!(f, "{operation} is not permitted, give the program CAP_NET_RAW: {error}")
+            }
+            Self::Other(operation, error) => write!(f, "{operation}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SourceError {}
+
+impl Source {
+    /// The source address of a family, where one is set.
+    #[must_use]
+    pub fn address(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.v4.map(IpAddr::V4),
+            Family::V6 => self.v6.map(IpAddr::V6),
+        }
+    }
+
+    /// Whether nothing binds a socket: the kernel routes as it likes.
+    #[must_use]
+    pub fn is_unbound(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether packets of the family can be sent from here so that the routing sees whose they are.
+    #[must_use]
+    pub fn supports(&self, family: Family) -> bool {
+        self.is_unbound() || self.address(family).is_some() || self.interface.is_some() || self.mark.is_some()
+    }
+
+    /// A TCP socket, bound; `port` 0 lets the kernel choose, at connect where it can.
+    ///
+    /// # Errors
+    /// A [`SourceError`] that names what is missing on this host.
+    pub fn tcp(&self, family: Family, port: u16) -> Result<Socket, SourceError> {
+        self.socket(family, Type::STREAM, Protocol::TCP, port)
+    }
+
+    /// A UDP socket, bound.
+    ///
+    /// # Errors
+    /// As [`Source::tcp`].
+    pub fn udp(&self, family: Family, port: u16) -> Result<Socket, SourceError> {
+        self.socket(family, Type::DGRAM, Protocol::UDP, port)
+    }
+
+    /// An ICMP echo socket that needs no privileges (`net.ipv4.ping_group_range` must allow it), bound.
+    ///
+    /// # Errors
+    /// As [`Source::tcp`].
+    pub fn ping(&self, family: Family) -> Result<Socket, SourceError> {
+        self.socket(family, Type::DGRAM, icmp(family), 0)
+    }
+
+    /// A raw socket of a protocol, bound; needs CAP_NET_RAW.
+    ///
+    /// # Errors
+    /// As [`Source::tcp`].
+    pub fn raw(&self, family: Family, protocol: Protocol) -> Result<Socket, SourceError> {
+        self.socket(family, Type::RAW, protocol, 0)
+    }
+
+    /// The address that the kernel would send from to `destination`.
+    ///
+    /// # Errors
+    /// As [`Source::tcp`]; `Other("route", …)` where there is none.
+    pub fn address_towards(&self, destination: IpAddr) -> Result<IpAddr, SourceError> {
+        let family = Family::of(destination);
+        if let Some(address) = self.address(family) {
+            return Ok(address);
+        }
+        let socket = self.udp(family, 0)?;
+        let local = socket
+            .connect(&SocketAddr::new(destination, 9).into())
+            .and_then(|()| socket.local_addr())
+            .map_err(|error| SourceError::Other("route", error))?;
+        local
+            .as_socket()
+            .map(|local| local.ip())
+            .ok_or_else(|| SourceError::Other("route", io::Error::other("the kernel gave no address")))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place where sockets are made")]
+    fn socket(&self, family: Family, ty: Type, protocol: Protocol, port: u16) -> Result<Socket, SourceError> {
+        if !self.supports(family) {
+            return Err(SourceError::NoAddress(family));
+        }
+        let socket = Socket::new(family.domain(), ty.nonblocking().cloexec(), Some(protocol)).map_err(|error| {
+            match error.raw_os_error() {
+                Some(libc::EPERM | libc::EACCES) => SourceError::NotPermitted("opening the socket", error),
+                _ => SourceError::Other("opening the socket", error),
+            }
+        })?;
+        if family == Family::V6 && ty != Type::RAW {
+            socket.set_only_v6(true).map_err(|error| SourceError::Other("IPV6_V6ONLY", error))?;
+        }
+        if let Some(interface) = &self.interface {
+            socket.bind_device(Some(interface.as_bytes())).map_err(|error| match error.raw_os_error() {
+                Some(libc::EPERM | libc::EACCES) => SourceError::NotPermitted("SO_BINDTODEVICE", error),
+                _ => SourceError::NoInterface(interface.clone(), error),
+            })?;
+        }
+        if let Some(mark) = self.mark {
+            socket.set_mark(mark).map_err(|error| match error.raw_os_error() {
+                Some(libc::EPERM | libc::EACCES) => SourceError::NotPermitted("SO_MARK", error),
+                _ => SourceError::Other("SO_MARK", error),
+            })?;
+        }
+        let address = self.address(family);
+        if address.is_some() || port != 0 {
+            if port == 0 && ty == Type::STREAM {
+                // The port is chosen at connect, for the pair of addresses: 28,000 per destination instead of in all.
+                super::sys::set_option(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+                    .map_err(|error| SourceError::Other("IP_BIND_ADDRESS_NO_PORT", error))?;
+            }
+            let address = address.unwrap_or(match family {
+                Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            });
+            socket.bind(&SocketAddr::new(address, port).into()).map_err(|error| match error.raw_os_error() {
+                Some(libc::EADDRNOTAVAIL) => SourceError::NotOnThisHost(address, error),
+                _ => SourceError::Other("bind", error),
+            })?;
+        }
+        Ok(socket)
+    }
+}
+
+/// The ICMP of a family.
+fn icmp(family: Family) -> Protocol {
+    match family {
+        Family::V4 => Protocol::ICMPV4,
+        Family::V6 => Protocol::ICMPV6,
+    }
+}

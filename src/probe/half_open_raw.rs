@@ -1,0 +1,1 @@
+//! A half-open TCP check by raw packets.

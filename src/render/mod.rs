@@ -1,0 +1,1 @@
+//! Families and reports as text, for programs and for people.

@@ -1,0 +1,1 @@
+//! The HTTP server: `/probe`, `/metrics` and the pages.

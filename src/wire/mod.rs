@@ -1,0 +1,1 @@
+//! Bytes ⇄ values: packets, without sockets.
