@@ -2,7 +2,9 @@
 
 pub mod clock;
 mod source;
+pub mod stream;
 pub mod sys;
+pub mod tcp;
 pub mod tls;
 
 pub use source::{Family, Source, SourceError};

@@ -107,6 +107,16 @@ impl Source {
         self.is_unbound() || self.address(family).is_some() || self.interface.is_some() || self.mark.is_some()
     }
 
+    /// Whether the interface that it names is there, but down or without a carrier.
+    #[must_use]
+    pub fn link_is_down(&self) -> bool {
+        let up = |interface: &String| {
+            let socket = Self::default().udp(Family::V4, 0).ok()?;
+            super::sys::interface_is_running(&socket, interface).ok()
+        };
+        self.interface.as_ref().and_then(up) == Some(false)
+    }
+
     /// A TCP socket, bound; `port` 0 lets the kernel choose, at connect where it can.
     ///
     /// # Errors

@@ -292,6 +292,33 @@ pub fn lookup(host: &str) -> Result<Vec<IpAddr>, LookupError> {
     Ok(addresses)
 }
 
+/// Whether an interface is up and has a carrier (`SIOCGIFFLAGS`, `netdevice(7)`); any socket of its network namespace will do.
+///
+/// # Errors
+/// As the ioctl: `ENODEV` where there is no such interface.
+pub fn interface_is_running(socket: &impl AsRawFd, name: &str) -> io::Result<bool> {
+    let mut request = interface_request(name)?;
+    // SAFETY: the pointer is to a live local of the type that SIOCGIFFLAGS takes.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) })?;
+    // SAFETY: SIOCGIFFLAGS filled the flags.
+    let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+    let running = libc::IFF_UP | libc::IFF_RUNNING;
+    Ok(flags & running == running)
+}
+
+/// A request about the interface of a name.
+fn interface_request(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: all zeros is a value of the structure.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "interface names have at most 15 characters"));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    Ok(request)
+}
+
 /// Raises the soft limit of open descriptors to the hard one, and returns it.
 ///
 /// # Errors
@@ -340,14 +367,7 @@ pub fn join_network(namespace: BorrowedFd<'_>) -> io::Result<()> {
 /// As `open(2)` of `/dev/net/tun` and the `TUNSETIFF` ioctl.
 pub fn open_tun(name: &str) -> io::Result<OwnedFd> {
     let file = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
-    // SAFETY: all zeros is a value of the structure.
-    let mut request: libc::ifreq = unsafe { zeroed() };
-    if name.len() >= request.ifr_name.len() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "interface names have at most 15 characters"));
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from.cast_signed();
-    }
+    let mut request = interface_request(name)?;
     request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
     // SAFETY: the pointer is to a live local of the type that TUNSETIFF takes.
     check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;

@@ -1,15 +1,89 @@
 //! TLS as a client: configurations made once per module, and what a handshake tells.
 
-use std::sync::Arc;
+mod certificate;
+mod roots;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
-/// TLS settings of a module, ready for use: the certificate pool is read and the configurations are built.
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConfig, ClientConnection, ResolvesClientCert, Resumption};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, ProtocolVersion, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+pub use certificate::Certificate;
+use roots::Roots;
+
+/// The cryptography, named: with two in the build, rustls' own choice would be a panic.
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+
+/// The `tls_config` of a module, its files read.
+#[derive(Debug, Clone, Default)]
+pub struct TlsOptions {
+    /// Whether any certificate will do.
+    pub insecure_skip_verify: bool,
+    /// The name to ask for and to check, instead of the target's.
+    pub server_name: Option<String>,
+    /// The lowest version to speak.
+    pub min_version: Option<Version>,
+    /// The highest version to speak.
+    pub max_version: Option<Version>,
+    /// Certificates to trust instead of the system's, in PEM.
+    pub ca: Option<Vec<u8>>,
+    /// Our certificate and its chain, in PEM.
+    pub cert: Option<Vec<u8>>,
+    /// Its private key, in PEM.
+    pub key: Option<Vec<u8>>,
+    /// The application protocols to offer, the preferred first.
+    pub alpn: Vec<Vec<u8>>,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// `TLS10`; it can be named, but is not spoken.
+    Tls10,
+    /// `TLS11`; it can be named, but is not spoken.
+    Tls11,
+    /// `TLS12`
+    Tls12,
+    /// `TLS13`
+    Tls13,
+}
+
+impl std::str::FromStr for Version {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "TLS10" => Ok(Self::Tls10),
+            "TLS11" => Ok(Self::Tls11),
+            "TLS12" => Ok(Self::Tls12),
+            "TLS13" => Ok(Self::Tls13),
+            _ => Err(format!("unknown TLS version {name}: write TLS10, TLS11, TLS12 or TLS13")),
+        }
+    }
+}
+
+/// TLS settings of a module, ready for use: the certificate pool is read and the configuration is built.
 #[derive(Debug)]
 pub struct Tls {
     /// The name to ask for and to check, instead of the target's.
     pub server_name: Option<String>,
-    /// The configuration without ALPN, or with what the prober offers.
-    pub config: Arc<rustls::ClientConfig>,
+    /// Whether any certificate will do.
+    pub insecure_skip_verify: bool,
+    /// The configuration, with the application protocols that the prober offers.
+    pub config: Arc<ClientConfig>,
+    roots: Option<Arc<Roots>>,
 }
 
 /// What a TLS handshake told, also when its certificate is not good.
@@ -27,21 +101,228 @@ pub struct TlsFacts {
     pub chain_expiry: Option<SystemTime>,
 }
 
-/// What a certificate says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certificate {
-    /// SHA-256 of the DER, in hexadecimal.
-    pub fingerprint_sha256: String,
-    /// Distinguished name, in Go's `pkix.Name.String()` form.
-    pub subject: String,
-    /// Distinguished name of the issuer, likewise.
-    pub issuer: String,
-    /// DNS names of the subject alternative names, joined by commas.
-    pub subject_alternative: String,
-    /// Serial number, in lower-case hexadecimal.
-    pub serial_number: String,
-    /// Start of its time.
-    pub not_before: SystemTime,
-    /// End of its time.
-    pub not_after: SystemTime,
+/// How a handshake ended.
+#[derive(Debug)]
+pub struct Handshake<S> {
+    /// The connection, whose certificate is still to be verified, or why there is none.
+    pub result: io::Result<TlsStream<S>>,
+    /// Whether the server asked for our certificate.
+    pub certificate_asked: bool,
+    /// Why the server's signature of the handshake is not its certificate's.
+    pub signature_fault: Option<rustls::Error>,
+}
+
+impl Tls {
+    /// Builds the configuration.
+    ///
+    /// # Errors
+    /// One sentence that begins with the key of `tls_config` that is wrong.
+    pub fn new(options: TlsOptions) -> Result<Self, String> {
+        let TlsOptions { insecure_skip_verify, server_name, min_version, max_version, ca, cert, key, alpn } = options;
+        if let Some(name) = &server_name {
+            ServerName::try_from(name.as_str()).map_err(|_| format!("server_name: {name} is not a host name"))?;
+        }
+        let verifier = Verifier { insecure: insecure_skip_verify };
+        let mut config = ClientConfig::builder_with_provider(PROVIDER.clone())
+            .with_protocol_versions(&versions(min_version, max_version)?)
+            .map_err(|error| format!("min_version: {error}"))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(Identity(identity(cert, key)?)));
+        // A resumed handshake would not show the certificate again.
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols = alpn;
+        let roots = match ca {
+            Some(pem) => Some(Roots::of_pem(&pem).map_err(|error| format!("ca: {error}"))?),
+            None if insecure_skip_verify => None,
+            None => Some(Roots::system()),
+        };
+        Ok(Self { server_name, insecure_skip_verify, config: Arc::new(config), roots })
+    }
+
+    /// Does the handshake. The server's certificate is only taken down: [`Tls::verify`] it before anything is said to the server.
+    pub async fn handshake<S>(&self, name: ServerName<'static>, stream: S) -> Handshake<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let connect = TlsConnector::from(self.config.clone()).connect(name, stream);
+        let mut connect = pin!(WITNESS.scope(Witness::default(), connect));
+        let result = connect.as_mut().await;
+        let witness = connect.take_value().unwrap_or_default();
+        Handshake {
+            result,
+            certificate_asked: witness.certificate_asked.get(),
+            signature_fault: witness.signature_fault.into_inner(),
+        }
+    }
+
+    /// Verifies a chain, the server's own certificate first; says when the first of its certificates ends, the root's included. A
+    /// certificate that is itself trusted (self-signed, in `ca_file`) is good where its time and name are right.
+    ///
+    /// # Errors
+    /// What is wrong with it (RFC 5280, section 6).
+    pub fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: SystemTime,
+    ) -> Result<SystemTime, webpki::Error> {
+        match &self.roots {
+            Some(roots) => roots.verify(chain, name, now),
+            None => Roots::system().verify(chain, name, now),
+        }
+    }
+}
+
+impl TlsFacts {
+    /// What a finished handshake tells, before its certificate is verified.
+    #[must_use]
+    pub fn of(connection: &ClientConnection) -> Self {
+        Self {
+            version: match connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+                Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+                _ => "unknown",
+            },
+            cipher: connection.negotiated_cipher_suite().map_or_else(String::new, |suite| {
+                let name = format!("{:?}", suite.suite());
+                // rustls' names of TLS 1.3 suites (RFC 8446, appendix B.4) are its own.
+                name.strip_prefix("TLS13_").map(|rest| format!("TLS_{rest}")).unwrap_or(name)
+            }),
+            alpn: connection.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned()),
+            chain: connection
+                .peer_certificates()
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|der| Certificate::of_der(der))
+                .collect(),
+            chain_expiry: None,
+        }
+    }
+}
+
+fn versions(
+    min: Option<Version>,
+    max: Option<Version>,
+) -> Result<Vec<&'static rustls::SupportedProtocolVersion>, String> {
+    let (min, max) = (min.unwrap_or(Version::Tls12), max.unwrap_or(Version::Tls13));
+    if max < Version::Tls12 {
+        return Err("max_version: TLS 1.2 is the lowest version that this program speaks".into());
+    }
+    if min > max {
+        return Err("max_version: it is lower than min_version".into());
+    }
+    let spoken = [(Version::Tls12, &rustls::version::TLS12), (Version::Tls13, &rustls::version::TLS13)];
+    Ok(spoken.into_iter().filter(|(version, _)| (min..=max).contains(version)).map(|(_, spoken)| spoken).collect())
+}
+
+fn identity(cert: Option<Vec<u8>>, key: Option<Vec<u8>>) -> Result<Option<Arc<CertifiedKey>>, String> {
+    let (cert, key) = match (cert, key) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => return Err("key: a client certificate needs its key".into()),
+        (None, Some(_)) => return Err("cert: a client key needs its certificate".into()),
+        (Some(cert), Some(key)) => (cert, key),
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&cert).collect();
+    let chain = chain.map_err(|error| format!("cert: is not PEM: {error}"))?;
+    if chain.is_empty() {
+        return Err("cert: holds no certificate".into());
+    }
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| "key: holds no private key in PEM".to_owned())?;
+    let key = PROVIDER.key_provider.load_private_key(key).map_err(|_| "key: cannot be used".to_owned())?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+            Err("key: is not the certificate's".into())
+        }
+        // Whether they belong together cannot be told for every kind of key.
+        _ => Ok(Some(Arc::new(certified))),
+    }
+}
+
+/// What happens inside one handshake that its result does not tell.
+#[derive(Debug, Default)]
+struct Witness {
+    certificate_asked: Cell<bool>,
+    signature_fault: RefCell<Option<rustls::Error>>,
+}
+
+tokio::task_local! {
+    /// The witness of the handshake that is running: rustls' callbacks belong to the configuration, which many handshakes share.
+    static WITNESS: Witness;
+}
+
+/// Our certificate, where we have one.
+#[derive(Debug)]
+struct Identity(Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _authorities: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        // Outside of `Tls::handshake` nobody asks.
+        let _ = WITNESS.try_with(|witness| witness.certificate_asked.set(true));
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// Lets every handshake come to its end, so that its facts can be told; the verdict on certificate and signature comes after it.
+#[derive(Debug)]
+struct Verifier {
+    insecure: bool,
+}
+
+impl Verifier {
+    /// Verifies the signature of a handshake; takes a fault down, and goes on.
+    fn witness(
+        &self,
+        verify: impl FnOnce() -> Result<HandshakeSignatureValid, rustls::Error>,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if self.insecure {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify().or_else(|fault| {
+            let taken = WITNESS.try_with(|witness| *witness.signature_fault.borrow_mut() = Some(fault.clone()));
+            taken.map(|()| HandshakeSignatureValid::assertion()).map_err(|_| fault)
+        })
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &PROVIDER.signature_verification_algorithms;
+        self.witness(|| verify_tls12_signature(message, certificate, signed, algorithms))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &PROVIDER.signature_verification_algorithms;
+        self.witness(|| verify_tls13_signature(message, certificate, signed, algorithms))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        PROVIDER.signature_verification_algorithms.supported_schemes()
+    }
 }

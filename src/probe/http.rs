@@ -1,15 +1,24 @@
 //! HTTP and HTTPS: phase-timed requests.
 
+mod exchange;
+mod hop;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, Version, header, response};
+use hyper::body::Body;
+use url::Url;
 
-use super::Probe;
-use super::resolve::Preference;
+use super::connection::{self, Connection};
+use super::resolve::{Preference, resolve};
+use super::{Probe, tls};
 use crate::net::tls::{Tls, TlsFacts};
-use crate::verdict::Failure;
+use crate::verdict::{Failure, Reason, StatusClass};
+use exchange::Exchange;
+use hop::Hop;
 
 /// The `http:` section of a module.
 #[derive(Debug)]
@@ -65,14 +74,146 @@ pub struct Measurement {
 ///
 /// # Errors
 /// One sentence.
-pub fn check_target(_target: &str) -> Result<(), String> {
-    Ok(())
+pub fn check_target(target: &str) -> Result<(), String> {
+    parse(target).map(drop)
 }
+
+/// Redirects that are followed; one more is a failure.
+const MOST_REDIRECTS: u32 = 10;
 
 /// Measures.
 ///
 /// # Errors
 /// Why it went no further.
-pub async fn measure(_settings: &Settings, probe: &Probe<'_>, _measured: &mut Measurement) -> Result<(), Failure> {
-    Err(probe.failure(crate::verdict::Reason::ProberError, "not written"))
+pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
+    let url = parse(&probe.request.target).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
+    let mut hop = Hop::first(settings, url);
+    loop {
+        let connection = connect(settings, probe, &hop, measured).await?;
+        let version = match &measured.tls {
+            Some(facts) if facts.alpn.as_deref() == Some("h2") => Version::HTTP_2,
+            _ => Version::HTTP_11,
+        };
+        let request = hop.request(version).map_err(|error| {
+            probe.failure(Reason::ProberConfigError, format!("the request cannot be sent as it is configured: {error}"))
+        })?;
+        let (mut exchange, response) = Exchange::send(probe, connection, request).await?;
+        let (head, body) = response.into_parts();
+        probe.note(format_args!("{:?} {}", head.version, head.status));
+        note_head(measured, &hop, &head, &body);
+        let location = Hop::location(head.status, &head.headers);
+        if location.is_some() {
+            measured.redirects += 1;
+        }
+        match location.filter(|_| settings.follow_redirects) {
+            Some(_) if measured.redirects > MOST_REDIRECTS => {
+                let detail = format!("the server redirected more than {MOST_REDIRECTS} times");
+                return Err(probe.failure(Reason::TooManyRedirects, detail));
+            }
+            Some(location) => {
+                hop = hop.follow(head.status, &location).map_err(|what| {
+                    probe.failure(Reason::HttpProtocolError, format!("the redirect cannot be followed: {what}"))
+                })?;
+                probe.note(format_args!("redirected to {}", without_user(&hop.url)));
+            }
+            None => {
+                exchange.drain(body, measured.body_length.insert(0)).await?;
+                return check(settings, probe, &head, hop.over_tls());
+            }
+        }
+    }
 }
+
+/// Opens the connection for a request: to the name's address, under TLS where the URL says so.
+async fn connect(
+    settings: &Settings,
+    probe: &Probe<'_>,
+    hop: &Hop,
+    measured: &mut Measurement,
+) -> Result<Connection, Failure> {
+    let address = resolve(probe, hop.host(), settings.preference).await?;
+    let (plain, _) = connection::connect(probe, SocketAddr::new(address, hop.port()), &mut None).await?;
+    measured.tls = None;
+    if hop.over_tls() {
+        let name = hop.server_name(settings.tls.server_name.as_deref());
+        tls::handshake(probe, &settings.tls, &name, plain, &mut measured.tls).await
+    } else {
+        Ok(Connection::Plain(plain))
+    }
+}
+
+/// Keeps what the head of a response says.
+fn note_head(measured: &mut Measurement, hop: &Hop, head: &response::Parts, body: &impl Body) {
+    measured.status = Some(head.status.as_u16());
+    measured.version = match head.version {
+        Version::HTTP_09 => Some(0.9),
+        Version::HTTP_10 => Some(1.0),
+        Version::HTTP_11 => Some(1.1),
+        Version::HTTP_2 => Some(2.0),
+        Version::HTTP_3 => Some(3.0),
+        _ => None,
+    };
+    let header = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let stated = header(header::CONTENT_LENGTH).and_then(|length| length.trim().parse().ok());
+    // Without the header the length is known only where there can be no body.
+    let nothing = (body.is_end_stream() && !hop.asks_for_head()).then_some(0);
+    measured.content_length = Some(stated.or(nothing).unwrap_or(-1));
+    measured.ssl = Some(hop.over_tls());
+    measured.last_modified = header(header::LAST_MODIFIED).and_then(|date| httpdate::parse_http_date(date).ok());
+}
+
+/// Whether the final response is what the module wants: its status, its version, its transport.
+fn check(settings: &Settings, probe: &Probe<'_>, head: &response::Parts, over_tls: bool) -> Result<(), Failure> {
+    let status = head.status.as_u16();
+    let valid = match settings.valid_status_codes.as_slice() {
+        [] => head.status.is_success(),
+        codes => codes.contains(&status),
+    };
+    if !valid {
+        let reason = match status {
+            429 => Reason::HttpRateLimited,
+            status => Reason::HttpStatusUnexpected(StatusClass::of(status)),
+        };
+        return Err(probe.failure(reason, format!("the status is {}", head.status)));
+    }
+    // `HTTP/2` is what people write, `HTTP/2.0` what Go prints.
+    let version = format!("{:?}", head.version);
+    let versions = &settings.valid_http_versions;
+    if !versions.is_empty() && !versions.iter().any(|valid| *valid == version || format!("{valid}.0") == version) {
+        return Err(probe.failure(Reason::AssertionFailedHeader, format!("the version is {version}")));
+    }
+    if over_tls && settings.fail_if_ssl {
+        return Err(probe.failure(Reason::AssertionFailedTls, "the response came over TLS"));
+    }
+    if !over_tls && settings.fail_if_not_ssl {
+        return Err(probe.failure(Reason::AssertionFailedTls, "the response came in plain text"));
+    }
+    Ok(())
+}
+
+/// Reads a target; without a scheme it is `http`.
+fn parse(target: &str) -> Result<Url, String> {
+    // The target is not repeated, since a password may stand in it.
+    let wrong = |what: &str| format!("an http target is a URL, as https://example.com/path, and this one {what}");
+    let schemed = target.split_once("://").is_some_and(|(scheme, _)| {
+        scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')) && !scheme.is_empty()
+    });
+    let url = if schemed { Url::parse(target) } else { Url::parse(&format!("http://{target}")) };
+    let url = url.map_err(|error| wrong(&format!("is none: {error}")))?;
+    match url.scheme() {
+        "http" | "https" if url.port() == Some(0) => Err(wrong("has port 0")),
+        "http" | "https" => Ok(url),
+        scheme => Err(wrong(&format!("has the scheme {scheme}"))),
+    }
+}
+
+/// A URL for a log.
+fn without_user(url: &Url) -> Url {
+    let mut url = url.clone();
+    // Both can only fail for URLs that have no host.
+    let _ = (url.set_username(""), url.set_password(None));
+    url
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,14 @@
 //! Probes: one target × one module × one ISP, once, ending in a report.
 
+mod connection;
 mod half_open_raw;
 pub mod http;
 pub mod icmp;
 pub mod resolve;
 pub mod tcp;
+#[cfg(test)]
+mod testing;
+mod tls;
 pub mod traceroute;
 
 use std::fmt;
@@ -15,8 +19,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{Isp, Module};
 use crate::flight::{Phase, Timeline};
+use crate::net::stream::Observer;
 use crate::net::sys::{ExtendedError, Origin};
-use crate::net::{Network, SourceError};
+use crate::net::{Network, Source, SourceError};
 use crate::verdict::{Evidence, Failure, Reason};
 
 /// What a module measures. A new prober is one file and one line in each list.
@@ -198,9 +203,18 @@ impl<'a> Probe<'a> {
         }
     }
 
+    /// What binds this probe's sockets.
+    #[must_use]
+    pub fn source(&self) -> &'a Source {
+        static UNBOUND: Source = Source { v4: None, v6: None, interface: None, mark: None };
+        self.request.isp.as_ref().map_or(&UNBOUND, |isp| &isp.source)
+    }
+
     /// Keeps what the name became. A later one (a redirect) adds its time to the first.
-    pub fn resolved(&self, resolution: resolve::Resolution) {
-        lock(&self.notes).resolution = Some(resolution);
+    pub fn resolved(&self, mut resolution: resolve::Resolution) {
+        let mut notes = lock(&self.notes);
+        resolution.duration += notes.resolution.as_ref().map_or(Duration::ZERO, |earlier| earlier.duration);
+        notes.resolution = Some(resolution);
     }
 
     /// A failure in the phase that is running.
@@ -234,7 +248,12 @@ impl<'a> Probe<'a> {
         });
         Failure {
             phase,
-            reason: Reason::of_io_error(phase, error.raw_os_error(), said),
+            reason: match Reason::of_io_error(phase, error.raw_os_error(), said) {
+                Reason::UnroutableLocal | Reason::ArpUnresolved if self.source().link_is_down() => {
+                    Reason::LocalLinkDown
+                }
+                reason => reason,
+            },
             detail: format!("{what}: {error}"),
             offender: said.and(evidence).and_then(|evidence| evidence.offender),
         }
@@ -306,6 +325,20 @@ impl SharedTimeline {
     }
 }
 
+impl Observer for SharedTimeline {
+    fn sent(&self, at: Instant) {
+        self.sent(at);
+    }
+
+    fn received(&self, at: Instant) {
+        self.received(at);
+    }
+
+    fn waiting(&self, now: Instant) {
+        self.waiting(now);
+    }
+}
+
 /// Measures until the deadline. What was measured before it is kept: it lives outside the future that is dropped.
 async fn until_deadline<M: Default>(
     probe: &Probe<'_>,
@@ -326,6 +359,7 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
     let phase = probe.timeline.current().unwrap_or(Phase::Resolve);
     let (reason, what) = match phase {
         Phase::Resolve => (Reason::DnsTimeout, "no answer from the name servers"),
+        Phase::Connect if probe.source().link_is_down() => (Reason::LocalLinkDown, "the interface is down: no answer"),
         Phase::Connect => (Reason::ConnectionTimeout, "no answer to the SYN"),
         Phase::Tls => (Reason::TlsTimeout, "the TLS handshake did not end"),
         Phase::Query => (Reason::ConnectionReadTimeout, "the expected answer did not come"),

@@ -1,15 +1,20 @@
 //! TCP: full open with optional TLS and a conversation, or half open.
 
+mod conversation;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use regex::bytes::Regex;
 
-use super::Probe;
-use super::resolve::Preference;
+use super::connection::{self, Connection};
+use super::resolve::{Preference, resolve};
+use super::{Probe, half_open_raw, tls};
+use crate::net::tcp::Opening;
 use crate::net::tls::{Tls, TlsFacts};
-use crate::verdict::Failure;
+use crate::verdict::{Failure, Reason};
 
 /// The `tcp:` section of a module.
 #[derive(Debug)]
@@ -75,14 +80,70 @@ pub struct Measurement {
 ///
 /// # Errors
 /// One sentence.
-pub fn check_target(_target: &str) -> Result<(), String> {
-    Ok(())
+pub fn check_target(target: &str) -> Result<(), String> {
+    host_and_port(target).map(drop)
 }
 
 /// Measures.
 ///
 /// # Errors
 /// Why it went no further.
-pub async fn measure(_settings: &Settings, probe: &Probe<'_>, _measured: &mut Measurement) -> Result<(), Failure> {
-    Err(probe.failure(crate::verdict::Reason::ProberError, "not written"))
+pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
+    let (host, port) =
+        host_and_port(&probe.request.target).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
+    let address = resolve(probe, host, settings.preference).await?;
+    let destination = SocketAddr::new(address, port);
+    match &settings.open {
+        Open::Half { raw: true } => half_open_raw::measure(probe, destination, measured).await,
+        Open::Half { raw: false } => {
+            let opened = connection::open(probe, destination, Opening::Half, &mut measured.syn_retransmits).await;
+            let (half_open, info) = opened?;
+            // The reset: the sooner, the better, for the ACK is held back only so long.
+            drop(half_open);
+            measured.handshake_rtt = info.handshake_rtt();
+            Ok(())
+        }
+        Open::Full { tls, tls_config, query_response } => {
+            let (plain, info) = connection::connect(probe, destination, &mut measured.syn_retransmits).await?;
+            measured.handshake_rtt = info.handshake_rtt();
+            let secure = Secure { tls: tls_config, host };
+            let connection = match tls {
+                true => tls::handshake(probe, secure.tls, secure.name(), plain, &mut measured.tls).await?,
+                false => Connection::Plain(plain),
+            };
+            (measured.failed_due_to_regex, measured.failed_due_to_bytes) = (Some(false), Some(false));
+            if query_response.is_empty() {
+                return Ok(());
+            }
+            conversation::hold(probe, query_response, connection, &secure, measured).await
+        }
+    }
 }
+
+/// How a connection to `host` is put under TLS.
+struct Secure<'a> {
+    tls: &'a Tls,
+    host: &'a str,
+}
+
+impl Secure<'_> {
+    /// The name to ask for and to check.
+    fn name(&self) -> &str {
+        self.tls.server_name.as_deref().unwrap_or(self.host)
+    }
+}
+
+/// Splits `host:port`; the host keeps the brackets of an IPv6 address.
+fn host_and_port(target: &str) -> Result<(&str, u16), String> {
+    let wrong = || format!("a tcp target is host:port, as example.com:443 or [2001:db8::1]:443, and {target:?} is not");
+    let (host, port) = target.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    let host_is_one = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && !host.contains([':', '/', '@', '[', ']', ' ']),
+    };
+    if host_is_one && port != 0 { Ok((host, port)) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,3 @@
 //! Bytes ⇄ values: packets, without sockets.
+
+pub mod http;

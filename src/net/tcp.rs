@@ -1,0 +1,195 @@
+//! TCP connections from a source, opened as far as the probe wants them.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use super::stream::Observer;
+use super::sys::{self, ExtendedError, Origin, TcpInfo};
+use super::{Family, Source, SourceError};
+
+/// How far a connection is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// SYN, SYN-ACK, ACK.
+    Full,
+    /// SYN, SYN-ACK, RST: the peer's `accept()` does not return. Needs no privileges.
+    ///
+    /// The kernel holds the ACK of the SYN-ACK back, as it does for a program that is about to write (`TCP_QUICKACK` 0 puts
+    /// the connection in its "ping-pong" mode, as `TCP_DEFER_ACCEPT` does), for at most 200 ms; dropping the connection
+    /// before that resets it (`SO_LINGER` 0).
+    Half,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// The socket could not be made from the source: a fault of this host.
+    Source(SourceError),
+    /// The kernel refused to send a SYN: a fault of this host.
+    Local(io::Error),
+    /// The SYN left, and this came of it.
+    Network {
+        /// The error.
+        error: io::Error,
+        /// What the socket's error queue says about it. An ICMP message that this host sent to itself, because its gateway does not
+        /// answer to ARP or ND, has [`Origin::Local`].
+        evidence: Option<ExtendedError>,
+    },
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(error) => error.fmt(f),
+            Self::Local(error) => write!(f, "no SYN could be sent: {error}"),
+            Self::Network { error, .. } => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+/// A connection that is being made. Dropping it closes its socket at once.
+#[derive(Debug)]
+pub struct Connecting {
+    stream: TcpStream,
+    destination: SocketAddr,
+    started: Instant,
+}
+
+/// Sends the SYN to `destination`; tells the observer when.
+///
+/// # Errors
+/// Faults of this host only.
+pub fn connect(
+    source: &Source,
+    destination: SocketAddr,
+    opening: Opening,
+    observer: &impl Observer,
+) -> Result<Connecting, ConnectError> {
+    let family = Family::of(destination.ip());
+    let socket = source.tcp(family, 0).map_err(ConnectError::Source)?;
+    prepare(&socket, family, opening).map_err(ConnectError::Source)?;
+    let started = Instant::now();
+    observer.sent(started);
+    match socket.connect(&destination.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(error) => return Err(refused(source, destination, error)),
+    }
+    // Registered only now: before connect(2) the reactor would see a hang-up.
+    let stream = TcpStream::from_std(socket.into())
+        .map_err(|error| ConnectError::Source(SourceError::Other("watching the socket", error)))?;
+    Ok(Connecting { stream, destination, started })
+}
+
+impl Connecting {
+    /// Waits for the answer to the SYN; tells the observer when it came, by the kernel's measure where it has one.
+    ///
+    /// # Errors
+    /// [`ConnectError::Network`].
+    pub async fn established(&self, observer: &impl Observer) -> Result<TcpInfo, ConnectError> {
+        let fail = |error| ConnectError::Network { error, evidence: self.evidence() };
+        let ready = self.stream.writable().await;
+        let now = Instant::now();
+        let error = ready.err().or_else(|| self.stream.take_error().unwrap_or_else(Some));
+        if let Some(error) = error {
+            observer.received(now);
+            return Err(fail(error));
+        }
+        let info = sys::tcp_info(&self.stream).map_err(fail)?;
+        // With a SYN sent again the kernel knows the last round trip only, and the wait is the sum.
+        observer.received(match info.handshake_rtt() {
+            Some(rtt) => now.min(self.started + rtt),
+            None => now,
+        });
+        Ok(info)
+    }
+
+    /// What the kernel knows of the connection so far.
+    ///
+    /// # Errors
+    /// As [`sys::tcp_info`].
+    pub fn info(&self) -> io::Result<TcpInfo> {
+        sys::tcp_info(&self.stream)
+    }
+
+    /// The established connection.
+    ///
+    /// An ICMP error must not end it any more (RFC 1122, section 4.2.3.9), as it ends no other program's connection.
+    ///
+    /// # Errors
+    /// As `setsockopt(2)`.
+    pub fn into_stream(self) -> io::Result<TcpStream> {
+        let family = Family::of(self.stream.local_addr()?.ip());
+        report_icmp(&self.stream, family, false)?;
+        Ok(self.stream)
+    }
+
+    /// The first entry of the error queue that speaks of a failure.
+    fn evidence(&self) -> Option<ExtendedError> {
+        // A message from ourselves about a packet to another host: our own neighbour discovery, or our own firewall.
+        let local = self.stream.local_addr().ok().map(|local| local.ip()).filter(|ip| *ip != self.destination.ip());
+        // The queue holds the headers of the failed packet beside the error; nothing in them is needed.
+        let mut headers = [0; 128];
+        while let Ok(received) = sys::receive(&self.stream, &mut headers, libc::MSG_ERRQUEUE) {
+            match received.error {
+                Some(error) if error.origin == Origin::Timestamping => {}
+                Some(error) if error.offender.is_some() && error.offender == local => {
+                    return Some(ExtendedError { origin: Origin::Local, ..error });
+                }
+                Some(error) => return Some(error),
+                None => {}
+            }
+        }
+        None
+    }
+}
+
+impl TcpInfo {
+    /// The round-trip time of the handshake, read right after it; nothing where a SYN was sent again.
+    #[must_use]
+    pub fn handshake_rtt(&self) -> Option<Duration> {
+        (self.total_retransmits == 0 && !self.rtt.is_zero()).then_some(self.rtt)
+    }
+}
+
+fn prepare(socket: &socket2::Socket, family: Family, opening: Opening) -> Result<(), SourceError> {
+    let other = |operation| move |error| SourceError::Other(operation, error);
+    report_icmp(socket, family, true).map_err(other("IP_RECVERR"))?;
+    match opening {
+        Opening::Full => {
+            socket.set_tcp_nodelay(true).map_err(other("TCP_NODELAY"))?;
+            let stamps = libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+            sys::set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, stamps.cast_signed())
+                .map_err(other("SO_TIMESTAMPING"))
+        }
+        Opening::Half => {
+            sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0).map_err(other("TCP_QUICKACK"))?;
+            sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 1).map_err(other("TCP_DEFER_ACCEPT"))?;
+            socket.set_linger(Some(Duration::ZERO)).map_err(other("SO_LINGER"))
+        }
+    }
+}
+
+/// Whether ICMP errors are queued with their type, code and sender, and end the connection.
+fn report_icmp(socket: &impl std::os::fd::AsRawFd, family: Family, on: bool) -> io::Result<()> {
+    let (level, name) = match family {
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_RECVERR),
+        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    };
+    sys::set_option(socket, level, name, on.into())
+}
+
+/// What it means that connect(2) failed at once. `EADDRNOTAVAIL` is either "no port is left" or "no address of the family".
+fn refused(source: &Source, destination: SocketAddr, error: io::Error) -> ConnectError {
+    let family = Family::of(destination.ip());
+    let no_address = error.raw_os_error() == Some(libc::EADDRNOTAVAIL)
+        && source.address(family).is_none()
+        && source.address_towards(destination.ip()).is_err();
+    if no_address { ConnectError::Source(SourceError::NoAddress(family)) } else { ConnectError::Local(error) }
+}

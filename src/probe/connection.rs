@@ -1,0 +1,203 @@
+//! Connections of a probe: opened through its ISP, plain or under TLS, timed by its timeline.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::{Probe, SharedTimeline};
+use crate::flight::Phase;
+use crate::net::stream::Stream;
+use crate::net::sys::{Origin, TcpInfo};
+use crate::net::tcp::{self, ConnectError, Connecting, Opening};
+use crate::verdict::{Failure, Reason};
+
+/// A plain connection that feeds the probe's timeline.
+pub(super) type Plain = Stream<SharedTimeline>;
+
+/// A connection, with or without TLS.
+#[derive(Debug)]
+pub(super) enum Connection {
+    /// Without.
+    Plain(Plain),
+    /// With.
+    Secured(Secured),
+}
+
+/// A connection under TLS. Dropping it says goodbye (`close_notify`), as far as that is possible without waiting.
+#[derive(Debug)]
+pub(super) struct Secured {
+    stream: Box<TlsStream<Plain>>,
+    certificate_asked: bool,
+}
+
+impl Secured {
+    /// A finished handshake; `certificate_asked`: whether the server asked for our certificate.
+    pub(super) fn new(stream: TlsStream<Plain>, certificate_asked: bool) -> Self {
+        Self { stream: Box::new(stream), certificate_asked }
+    }
+}
+
+impl Connection {
+    /// Whether the server asked for our certificate.
+    pub(super) fn certificate_asked(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Secured(secured) => secured.certificate_asked,
+        }
+    }
+}
+
+impl Drop for Secured {
+    fn drop(&mut self) {
+        let (plain, tls) = self.stream.get_mut();
+        tls.send_close_notify();
+        // The peer learns of the end from the FIN anyway; a full send buffer is no reason to stay.
+        let _ = tls.write_tls(&mut TryWrite(plain.tcp()));
+    }
+}
+
+/// Writes what the socket takes now.
+struct TryWrite<'a>(&'a TcpStream);
+
+impl io::Write for TryWrite<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Opens a connection as far as `opening` says, in [`Phase::Connect`]. However that ends, also when the probe is cut,
+/// `syn_retransmits` then holds how many SYNs were sent again.
+///
+/// # Errors
+/// Why there is none.
+pub(super) async fn open(
+    probe: &Probe<'_>,
+    destination: SocketAddr,
+    opening: Opening,
+    syn_retransmits: &mut Option<u32>,
+) -> Result<(Connecting, TcpInfo), Failure> {
+    probe.timeline.enter(Phase::Connect);
+    let fail = |error| connect_failure(probe, destination, &error);
+    let connecting = tcp::connect(probe.source(), destination, opening, &probe.timeline).map_err(fail)?;
+    let counted = SynCount { connecting: &connecting, into: syn_retransmits };
+    let info = counted.connecting.established(&probe.timeline).await.map_err(fail)?;
+    drop(counted);
+    probe.note(format_args!(
+        "connected to {destination}: the kernel's round trip {} µs, {} SYNs sent again",
+        info.rtt.as_micros(),
+        info.total_retransmits
+    ));
+    Ok((connecting, info))
+}
+
+/// Opens a whole connection, ready for use; otherwise as [`open`].
+///
+/// # Errors
+/// Why there is none.
+pub(super) async fn connect(
+    probe: &Probe<'_>,
+    destination: SocketAddr,
+    syn_retransmits: &mut Option<u32>,
+) -> Result<(Plain, TcpInfo), Failure> {
+    let (connecting, info) = open(probe, destination, Opening::Full, syn_retransmits).await?;
+    let stream = connecting.into_stream().map_err(|error| probe.io_failure("the new connection", &error, None))?;
+    Ok((Stream::new(stream, probe.timeline.clone()), info))
+}
+
+/// Reads the count of SYNs sent again when the wait for an answer ends, whatever ends it.
+struct SynCount<'a> {
+    connecting: &'a Connecting,
+    into: &'a mut Option<u32>,
+}
+
+impl Drop for SynCount<'_> {
+    fn drop(&mut self) {
+        *self.into = self.connecting.info().ok().map(|info| info.total_retransmits);
+    }
+}
+
+fn connect_failure(probe: &Probe<'_>, destination: SocketAddr, error: &ConnectError) -> Failure {
+    let what = format!("connecting to {destination}");
+    match error {
+        ConnectError::Source(error) => probe.source_failure(error),
+        // Without a SYN on the wire this is a route of this host, or the lack of one (`ip route add unreachable`, `blackhole`).
+        ConnectError::Local(error) => match error.raw_os_error() {
+            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EINVAL) if !probe.source().link_is_down() => {
+                probe.failure(Reason::UnroutableLocal, format!("{what}: {error}"))
+            }
+            _ => probe.io_failure(&what, error, None),
+        },
+        // Our own neighbour discovery speaks of a host that cannot be reached; anything else from ourselves is our own firewall.
+        ConnectError::Network { error, evidence: Some(evidence) }
+            if evidence.origin == Origin::Local
+                && evidence.offender.is_some()
+                && error.raw_os_error() != Some(libc::EHOSTUNREACH) =>
+        {
+            probe.failure(Reason::ProberConfigError, format!("{what}: this host's own firewall: {error}"))
+        }
+        ConnectError::Network { error, evidence } => probe.io_failure(&what, error, evidence.as_ref()),
+    }
+}
+
+impl AsyncRead for Connection {
+    /// The end of a TLS connection without `close_notify` is an end: what was said before it frames itself, or ends here.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Secured(secured) => match Pin::new(secured.stream.as_mut()).poll_read(cx, buffer) {
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+                result => result,
+            },
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Secured(secured) => Pin::new(secured.stream.as_mut()).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Secured(secured) => Pin::new(secured.stream.as_mut()).poll_write_vectored(cx, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Secured(secured) => secured.stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Secured(secured) => Pin::new(secured.stream.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Secured(secured) => Pin::new(secured.stream.as_mut()).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! One request and its response over one connection, by hyper, without a task of its own: what is dropped leaves nothing behind.
+
+use std::error::Error as _;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::flight::Phase;
+use crate::probe::connection::Connection;
+use crate::probe::{Probe, SharedTimeline, tls};
+use crate::verdict::{Failure, Reason};
+use crate::wire::http::ResponseStart;
+
+/// A request that was sent, and the connection that its response comes over.
+pub(super) struct Exchange<'a> {
+    probe: &'a Probe<'a>,
+    driver: Driver,
+    certificate_asked: bool,
+}
+
+impl<'a> Exchange<'a> {
+    /// Sends a request, in [`Phase::Processing`], and waits for the head of its response. With the response's first byte
+    /// [`Phase::Transfer`] begins.
+    ///
+    /// # Errors
+    /// Why there is no response.
+    pub(super) async fn send(
+        probe: &'a Probe<'a>,
+        connection: Connection,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Self, Response<Incoming>), Failure> {
+        probe.timeline.enter(Phase::Processing);
+        let certificate_asked = connection.certificate_asked();
+        let mut exchange = Self { probe, driver: Driver::default(), certificate_asked };
+        let response = match request.version() {
+            Version::HTTP_2 => exchange.send_http2(connection, request).await,
+            _ => exchange.send_http1(connection, request).await,
+        };
+        match response {
+            Ok(response) => Ok((exchange, response)),
+            Err(error) => Err(exchange.failure("no response", &error)),
+        }
+    }
+
+    async fn send_http1(
+        &mut self,
+        connection: Connection,
+        request: Request<Full<Bytes>>,
+    ) -> hyper::Result<Response<Incoming>> {
+        let io = TokioIo::new(Tap::new(connection, ResponseStart::http1(), self.probe.timeline.clone()));
+        // Some old servers know headers in their usual spelling only.
+        let (mut sender, connection) = http1::Builder::new().title_case_headers(true).handshake(io).await?;
+        self.driver.connection = Some(Box::pin(connection));
+        self.driver.alongside(sender.send_request(request)).await
+    }
+
+    async fn send_http2(
+        &mut self,
+        connection: Connection,
+        request: Request<Full<Bytes>>,
+    ) -> hyper::Result<Response<Incoming>> {
+        let io = TokioIo::new(Tap::new(connection, ResponseStart::http2(), self.probe.timeline.clone()));
+        let tasks = self.driver.tasks.clone();
+        let handshake = http2::Builder::new(tasks).handshake(io);
+        let (mut sender, connection) = self.driver.alongside(handshake).await?;
+        self.driver.connection = Some(Box::pin(connection));
+        self.driver.alongside(sender.send_request(request)).await
+    }
+
+    /// Reads the body to its end, and counts it.
+    ///
+    /// # Errors
+    /// Why its end did not come.
+    pub(super) async fn drain(&mut self, mut body: Incoming, length: &mut u64) -> Result<(), Failure> {
+        while !body.is_end_stream() {
+            match self.driver.alongside(body.frame()).await {
+                Some(Ok(frame)) => *length += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Err(error)) => return Err(self.failure("the response broke off", &error)),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn failure(&self, what: &str, error: &hyper::Error) -> Failure {
+        let probe = self.probe;
+        // The connection knows what happened to it better than the request that it carried.
+        let beneath = [Some(error), self.driver.error.as_ref()].into_iter().flatten().find_map(io_error);
+        let began = probe.timeline.current() == Some(Phase::Transfer);
+        let broken_off = match began {
+            true => Reason::HttpResponseIncomplete,
+            false => Reason::ConnectionTerminated,
+        };
+        if let Some(beneath) = beneath {
+            let failure = tls::failure(probe, what, beneath, self.certificate_asked);
+            return match failure.reason {
+                Reason::ConnectionTerminated | Reason::ConnectionResetHandshake | Reason::Unknown => {
+                    Failure { phase: probe.timeline.current().unwrap_or(failure.phase), reason: broken_off, ..failure }
+                }
+                _ => failure,
+            };
+        }
+        let reason = match error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+            true => broken_off,
+            false => Reason::HttpProtocolError,
+        };
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        probe.failure(reason, format!("{what}: {error}{cause}"))
+    }
+}
+
+/// The I/O error at the bottom of another one.
+fn io_error(error: &hyper::Error) -> Option<&io::Error> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref() {
+            return Some(error);
+        }
+        source = cause.source();
+    }
+    None
+}
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs a connection, and what hyper wants to spawn for it, beside the request that waits for it.
+#[derive(Default)]
+struct Driver {
+    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
+    /// How the connection ended, where it failed.
+    error: Option<hyper::Error>,
+    tasks: Tasks,
+    running: Vec<Task>,
+}
+
+/// What hyper wants to spawn.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<Vec<Task>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(task));
+    }
+}
+
+impl Driver {
+    async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| {
+            self.advance(cx);
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            && let Poll::Ready(result) = connection.as_mut().poll(cx)
+        {
+            self.connection = None;
+            self.error = result.err();
+        }
+        loop {
+            self.running.retain_mut(|task| task.as_mut().poll(cx).is_pending());
+            let mut spawned = self.tasks.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if spawned.is_empty() {
+                break;
+            }
+            self.running.append(&mut spawned);
+        }
+    }
+}
+
+/// A connection, above TLS, that ends [`Phase::Processing`] with the first byte of the response.
+///
+/// The bytes have just been read from below, so the timeline stands at the stamp of their arrival.
+struct Tap {
+    connection: Connection,
+    search: Option<ResponseStart>,
+    timeline: SharedTimeline,
+}
+
+impl Tap {
+    fn new(connection: Connection, search: ResponseStart, timeline: SharedTimeline) -> Self {
+        Self { connection, search: Some(search), timeline }
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.connection).poll_read(cx, buffer);
+        if let Some(search) = &mut self.search
+            && search.feed(&buffer.filled()[before..])
+        {
+            self.search = None;
+            self.timeline.enter(Phase::Transfer);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.connection).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.connection).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.connection.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_shutdown(cx)
+    }
+}

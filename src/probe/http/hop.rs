@@ -1,0 +1,221 @@
+//! One request of a probe, and the next one that its redirect asks for: the rules of Go's `net/http`, which modules were written for.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, StatusCode, Uri, Version};
+use http_body_util::Full;
+use url::Url;
+
+use super::Settings;
+
+/// What is sent where nobody says otherwise.
+const USER_AGENT: &str = concat!("uplink_exporter/", env!("CARGO_PKG_VERSION"));
+
+/// Headers that speak to one server only: they are not shown to another one that it redirects to.
+const CONFIDENTIAL: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::PROXY_AUTHORIZATION,
+    header::PROXY_AUTHENTICATE,
+    header::WWW_AUTHENTICATE,
+];
+
+/// Headers that describe a body.
+const OF_THE_BODY: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LOCATION,
+];
+
+/// One request of a probe.
+#[derive(Debug, Clone)]
+pub(super) struct Hop {
+    /// Where to.
+    pub(super) url: Url,
+    method: Method,
+    headers: HeaderMap,
+    /// The `Host` header, where it is not the URL's.
+    host: Option<String>,
+    body: Bytes,
+    /// Whether it goes to the target, and not to another server that the target redirected to.
+    at_target: bool,
+}
+
+impl Hop {
+    /// The first request of a probe of `url`.
+    pub(super) fn first(settings: &Settings, url: Url) -> Self {
+        Self {
+            url,
+            method: settings.method.clone(),
+            headers: settings.headers.iter().cloned().collect(),
+            host: settings.host.clone(),
+            body: settings.body.clone(),
+            at_target: true,
+        }
+    }
+
+    /// Where a response asks to go; nothing where it is no redirect.
+    pub(super) fn location(status: StatusCode, headers: &HeaderMap) -> Option<String> {
+        let redirects = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+        let location = headers.get(header::LOCATION).filter(|location| redirects && !location.is_empty());
+        location.map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned())
+    }
+
+    /// The request that follows this one's redirect.
+    ///
+    /// # Errors
+    /// Why the location cannot be followed, in words that do not repeat it.
+    pub(super) fn follow(mut self, status: StatusCode, location: &str) -> Result<Self, String> {
+        let url = self.url.join(location).map_err(|error| format!("its Location is no URL: {error}"))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err("its Location is no http or https URL".into());
+        }
+        let relative =
+            Url::parse(location) == Err(url::ParseError::RelativeUrlWithoutBase) && !location.starts_with("//");
+        if !relative {
+            self.host = None;
+        }
+        if !is_same_or_below(&url, &self.url) {
+            CONFIDENTIAL.iter().for_each(|name| drop(self.headers.remove(name)));
+        }
+        self.at_target &=
+            url.host() == self.url.host() && url.port_or_known_default() == self.url.port_or_known_default();
+        let keeps_method = matches!(status.as_u16(), 307 | 308);
+        if !keeps_method {
+            if self.method != Method::HEAD {
+                self.method = Method::GET;
+            }
+            self.body = Bytes::new();
+            OF_THE_BODY.iter().for_each(|name| drop(self.headers.remove(name)));
+        }
+        self.url = url;
+        Ok(self)
+    }
+
+    /// Whether only the head of the response is asked for.
+    pub(super) fn asks_for_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    /// Whether it goes over TLS.
+    pub(super) fn over_tls(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    /// The name to ask for in the TLS handshake: the module's `server_name` for the target itself, or that of the `Host`
+    /// header, or the URL's.
+    pub(super) fn server_name(&self, configured: Option<&str>) -> String {
+        let of_target = configured.filter(|_| self.at_target).map(str::to_owned);
+        let of_header = || Some(self.host.as_ref()?.parse::<Authority>().ok()?.host().to_owned());
+        of_target.or_else(of_header).unwrap_or_else(|| self.host().to_owned())
+    }
+
+    /// The URL's host; an IPv6 address in brackets.
+    pub(super) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// The URL's port, or its scheme's.
+    pub(super) fn port(&self) -> u16 {
+        self.url.port_or_known_default().unwrap_or(80)
+    }
+
+    /// The request, as the version wants it.
+    ///
+    /// # Errors
+    /// What of it cannot be sent.
+    pub(super) fn request(&self, version: Version) -> Result<Request<Full<Bytes>>, http::Error> {
+        let host = self.host.clone().unwrap_or_else(|| match self.url.port() {
+            Some(port) => format!("{}:{port}", self.host()),
+            None => self.host().to_owned(),
+        });
+        let path = match self.url.query() {
+            Some(query) => format!("{}?{query}", self.url.path()),
+            None => self.url.path().to_owned(),
+        };
+        let path = PathAndQuery::try_from(path)?;
+        let mut request = Request::new(Full::new(self.body.clone()));
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + 4);
+        if version == Version::HTTP_2 {
+            let authority = Authority::try_from(host)?;
+            *request.uri_mut() =
+                Uri::builder().scheme(Scheme::HTTPS).authority(authority).path_and_query(path).build()?;
+        } else {
+            *request.uri_mut() = Uri::from(path);
+            headers.insert(header::HOST, HeaderValue::try_from(host)?);
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if let Some(authorization) = self.authorization() {
+            headers.insert(header::AUTHORIZATION, authorization?);
+        }
+        if self.body.is_empty() && matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        for name in self.headers.keys() {
+            headers.remove(name);
+            for value in self.headers.get_all(name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        if version == Version::HTTP_2 {
+            // It is no header of HTTP/2 (RFC 9113, section 8.2.2).
+            headers.remove(header::CONNECTION);
+        }
+        *request.headers_mut() = headers;
+        *request.method_mut() = self.method.clone();
+        *request.version_mut() = version;
+        Ok(request)
+    }
+
+    /// Basic authentication from the URL's user and password.
+    fn authorization(&self) -> Option<Result<HeaderValue, header::InvalidHeaderValue>> {
+        let (user, password) = (self.url.username(), self.url.password());
+        if user.is_empty() && password.is_none() {
+            return None;
+        }
+        let mut pair = percent_decoded(user);
+        pair.push(b':');
+        pair.extend(percent_decoded(password.unwrap_or_default()));
+        let value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair)));
+        Some(value.map(|mut value| {
+            value.set_sensitive(true);
+            value
+        }))
+    }
+}
+
+/// Whether the host of `url` is that of `above`, or in its domain.
+fn is_same_or_below(url: &Url, above: &Url) -> bool {
+    match (url.host(), above.host()) {
+        (Some(url::Host::Domain(host)), Some(url::Host::Domain(above))) => {
+            host == above || host.strip_suffix(above).is_some_and(|rest| rest.ends_with('.'))
+        }
+        (host, above) => host == above,
+    }
+}
+
+/// RFC 3986, section 2.1; what is no escape stays.
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    while let Some((first, rest)) = bytes.split_first() {
+        let escape = rest.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                bytes = &rest[2..];
+            }
+            None => {
+                decoded.push(*first);
+                bytes = rest;
+            }
+        }
+    }
+    decoded
+}

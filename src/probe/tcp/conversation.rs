@@ -1,0 +1,174 @@
+//! What is heard and said after a connection is there: `query_response`.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use regex::bytes::{Captures, Regex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Measurement, Secure, Step};
+use crate::flight::Phase;
+use crate::net::tls::TlsFacts;
+use crate::probe::connection::Connection;
+use crate::probe::{Probe, tls};
+use crate::verdict::{Failure, Reason};
+
+/// The longest line that is read, in bytes: that of Go's `bufio.Scanner`, which modules were written for.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// Goes through the steps, in [`Phase::Query`]; within a step: `expect`, `labels`, `expect_bytes`, `send`, `starttls`.
+///
+/// # Errors
+/// The first step that did not hold.
+pub(super) async fn hold(
+    probe: &Probe<'_>,
+    steps: &[Step],
+    connection: Connection,
+    secure: &Secure<'_>,
+    measured: &mut Measurement,
+) -> Result<(), Failure> {
+    probe.timeline.enter(Phase::Query);
+    let mut peer = Peer { probe, connection, heard: BytesMut::new(), answered: false };
+    for step in steps {
+        let mut send = step.send.as_ref().map(|send| send.as_bytes().to_vec());
+        if let Some(expect) = &step.expect {
+            let line = peer.expect(expect, measured).await?;
+            if let Some(captures) = expect.captures(&line) {
+                send = send.map(|send| expanded(&captures, &send));
+                for (name, value) in &step.labels {
+                    let value = String::from_utf8_lossy(&expanded(&captures, value.as_bytes())).into_owned();
+                    // A later step may say the same label anew.
+                    measured.expect_info.retain(|(known, _)| known != name);
+                    measured.expect_info.push((name.clone(), value));
+                }
+            }
+        }
+        if let Some(expected) = &step.expect_bytes {
+            peer.expect_bytes(expected, measured).await?;
+        }
+        if let Some(send) = send.filter(|send| !send.is_empty()) {
+            peer.say(send).await?;
+        }
+        if step.starttls {
+            peer = peer.start_tls(secure, &mut measured.tls).await?;
+        }
+    }
+    Ok(())
+}
+
+/// `${1}` and the like, from what matched.
+fn expanded(captures: &Captures<'_>, template: &[u8]) -> Vec<u8> {
+    let mut expanded = Vec::new();
+    captures.expand(template, &mut expanded);
+    expanded
+}
+
+/// The other side. Lines and bytes are taken from one buffer, so neither loses what came with the other.
+struct Peer<'a> {
+    probe: &'a Probe<'a>,
+    connection: Connection,
+    /// What came, and was not asked for yet.
+    heard: BytesMut,
+    /// Whether anything came since we last said something.
+    answered: bool,
+}
+
+impl Peer<'_> {
+    /// The first line that matches; others are passed over.
+    async fn expect(&mut self, expect: &Regex, measured: &mut Measurement) -> Result<BytesMut, Failure> {
+        while let Some(line) = self.line().await? {
+            let matches = expect.is_match(&line);
+            self.probe.note(format_args!("heard {:?}, matches: {matches}", String::from_utf8_lossy(&line)));
+            if matches {
+                return Ok(line);
+            }
+        }
+        measured.failed_due_to_regex = Some(true);
+        Err(self.unexpected("the peer ended the connection, and no line matched"))
+    }
+
+    /// These bytes, however many segments they come in; other bytes are a failure as soon as they are there.
+    async fn expect_bytes(&mut self, expected: &[u8], measured: &mut Measurement) -> Result<(), Failure> {
+        loop {
+            let common = expected.len().min(self.heard.len());
+            let matches = expected[..common] == self.heard[..common];
+            if matches && common == expected.len() {
+                self.heard.advance(common);
+                return Ok(());
+            }
+            if !matches || !self.hear().await? {
+                measured.failed_due_to_bytes = Some(true);
+                return Err(self.unexpected("other bytes came than the expected ones"));
+            }
+        }
+    }
+
+    /// A line without its end; nothing once the peer has ended the connection and all is told.
+    async fn line(&mut self) -> Result<Option<BytesMut>, Failure> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = self.heard[searched..].iter().position(|byte| *byte == b'\n') {
+                let mut line = self.heard.split_to(searched + end + 1);
+                line.truncate(line.len() - 1);
+                if line.last() == Some(&b'\r') {
+                    line.truncate(line.len() - 1);
+                }
+                return Ok(Some(line));
+            }
+            searched = self.heard.len();
+            if searched > LONGEST_LINE {
+                let detail = format!("a line of more than {LONGEST_LINE} bytes came");
+                return Err(self.probe.failure(Reason::AssertionFailedBody, detail));
+            }
+            if !self.hear().await? {
+                let rest = self.heard.split();
+                return Ok((!rest.is_empty()).then_some(rest));
+            }
+        }
+    }
+
+    /// Reads on; false at the end of the connection.
+    async fn hear(&mut self) -> Result<bool, Failure> {
+        self.heard.reserve(4096);
+        let read = self.connection.read_buf(&mut self.heard).await;
+        let count = read.map_err(|error| self.failure("reading", &error))?;
+        self.answered |= count > 0;
+        Ok(count > 0)
+    }
+
+    /// Sends a line.
+    async fn say(&mut self, mut line: Vec<u8>) -> Result<(), Failure> {
+        line.push(b'\n');
+        let written = match self.connection.write_all(&line).await {
+            Ok(()) => self.connection.flush().await,
+            error => error,
+        };
+        self.answered = false;
+        written.map_err(|error| self.failure("sending", &error))
+    }
+
+    /// Goes on under TLS. What came in clear is no part of what is heard under TLS.
+    async fn start_tls(self, secure: &Secure<'_>, facts: &mut Option<TlsFacts>) -> Result<Self, Failure> {
+        let Connection::Plain(plain) = self.connection else {
+            let detail = "starttls, and the connection is under TLS already";
+            return Err(self.probe.failure(Reason::ProberConfigError, detail));
+        };
+        let connection = tls::handshake(self.probe, secure.tls, secure.name(), plain, facts).await?;
+        self.probe.timeline.enter(Phase::Query);
+        Ok(Self { connection, heard: BytesMut::new(), answered: false, ..self })
+    }
+
+    /// An answer that is not the expected one, or none at all.
+    fn unexpected(&self, what: &str) -> Failure {
+        match self.answered {
+            true => self.probe.failure(Reason::AssertionFailedBody, what),
+            false => {
+                self.probe.failure(Reason::ConnectionTerminated, "the peer ended the connection without an answer")
+            }
+        }
+    }
+
+    fn failure(&self, what: &str, error: &io::Error) -> Failure {
+        tls::failure(self.probe, what, error, self.connection.certificate_asked())
+    }
+}

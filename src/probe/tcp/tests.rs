@@ -1,0 +1,252 @@
+use std::io::Write;
+use std::net::{IpAddr, TcpListener};
+
+use super::*;
+use crate::flight::Phase;
+use crate::net::tls::TlsOptions;
+use crate::probe::testing::*;
+use crate::probe::{Prober, Report, Request};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn open(query_response: Vec<Step>, tls: Option<Arc<Tls>>) -> Prober {
+    let tls_config = tls.clone().unwrap_or_else(|| Arc::new(Tls::new(TlsOptions::default()).unwrap()));
+    let open = Open::Full { tls: tls.is_some(), tls_config, query_response };
+    Prober::Tcp(Settings { open, preference: Preference::default() })
+}
+
+fn half() -> Prober {
+    Prober::Tcp(Settings { open: Open::Half { raw: false }, preference: Preference::default() })
+}
+
+fn expect(pattern: &str) -> Step {
+    Step { expect: Some(Regex::new(pattern).unwrap()), ..Step::default() }
+}
+
+fn measured(report: &Report) -> &Measurement {
+    match &report.measurement {
+        crate::probe::Measurement::Tcp(measured) => measured,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn targets_are_host_and_port() {
+    let good = [
+        ("a.example:80", ("a.example", 80)),
+        ("192.0.2.1:65535", ("192.0.2.1", 65535)),
+        ("[2001:db8::1]:443", ("[2001:db8::1]", 443)),
+    ];
+    for (target, expected) in good {
+        assert_eq!(host_and_port(target), Ok(expected));
+    }
+    let bad =
+        ["", "a", "a:", ":80", "a:0", "a:65536", "2001:db8::1", "2001:db8::1:80", "[a]:80", "a/b:80", "http://a:80"];
+    for target in bad {
+        assert!(check_target(target).is_err(), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_has_the_kernels_round_trip() {
+    for ip in BOTH {
+        let address = serve(ip, |_| sleep(200));
+        let report = probe(&request(open(vec![], None), address, PATIENCE)).await;
+        check_success(&report);
+        let measured = measured(&report);
+        assert_eq!(measured.syn_retransmits, Some(0));
+        assert!(measured.handshake_rtt.unwrap() < Duration::from_millis(5));
+        assert_eq!(seconds(&report, Phase::Connect), measured.handshake_rtt.map(|rtt| rtt.as_secs_f64()));
+        assert_eq!(report.resolution.as_ref().unwrap().address, Some(ip));
+        assert_eq!((measured.failed_due_to_regex, measured.failed_due_to_bytes), (Some(false), Some(false)));
+    }
+}
+
+#[tokio::test]
+async fn a_closed_port_refuses() {
+    for ip in BOTH {
+        let address = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
+        for prober in [open(vec![], None), half()] {
+            let report = probe(&request(prober, address, PATIENCE)).await;
+            check_failure(&report, Phase::Connect, Reason::ConnectionRefused);
+            assert_eq!(measured(&report).syn_retransmits, Some(0));
+        }
+    }
+}
+
+/// A listener whose queue is full: its kernel does not answer SYNs.
+fn full_listener(ip: IpAddr) -> (socket2::Socket, Vec<std::net::TcpStream>, SocketAddr) {
+    let family = crate::net::Family::of(ip);
+    let source = crate::net::Source::default();
+    let listener = source.tcp(family, 0).unwrap();
+    listener.bind(&SocketAddr::new(ip, 0).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let queued = (0..4).map(|_| {
+        let socket = source.tcp(family, 0).unwrap();
+        let _ = socket.connect(&address.into());
+        socket.into()
+    });
+    let queued = queued.collect();
+    sleep(50);
+    (listener, queued, address)
+}
+
+#[tokio::test]
+async fn an_unanswered_syn_is_a_timeout_that_counts_the_syns() {
+    for ip in BOTH {
+        let (_listener, _queued, address) = full_listener(ip);
+        for prober in [open(vec![], None), half()] {
+            let report = probe(&request(prober, address, Duration::from_millis(1500))).await;
+            check_failure(&report, Phase::Connect, Reason::ConnectionTimeout);
+            check_phase(&report, Phase::Connect, 1480..1600);
+            assert_eq!(measured(&report).syn_retransmits, Some(1), "{report:#?}");
+            assert_eq!(measured(&report).handshake_rtt, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_half_open_connection_is_never_accepted() {
+    for ip in BOTH {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let target = listener.local_addr().unwrap();
+        for _ in 0..20 {
+            let report = probe(&request(half(), target, PATIENCE)).await;
+            check_success(&report);
+            assert!(measured(&report).handshake_rtt.is_some());
+        }
+        sleep(300);
+        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_survives_every_way_of_cutting_it_in_segments() {
+    let address = serve(V4, |mut stream| {
+        for byte in "220 mail.example ESMTP\r\nab".bytes() {
+            stream.write_all(&[byte]).unwrap();
+            sleep(1);
+        }
+        say(&mut stream, "cdefrest of the line\n");
+        assert_eq!(hear(&mut stream), "EHLO mail.example\n");
+        say(&mut stream, "250-x\n250 done");
+    });
+    let steps = vec![
+        Step {
+            labels: vec![("host".into(), "${1}".into()), ("kind".into(), "<$2>".into())],
+            ..expect(r"^220 (\S+) (\w+)$")
+        },
+        Step { expect_bytes: Some("abcdef".into()), ..Step::default() },
+        Step { send: Some("EHLO mail.example".into()), ..expect("^rest of the line$") },
+        expect("^250 "),
+    ];
+    let report = probe(&request(open(steps, None), address, PATIENCE)).await;
+    check_success(&report);
+    let labels = vec![("host".to_owned(), "mail.example".to_owned()), ("kind".to_owned(), "<ESMTP>".to_owned())];
+    assert_eq!(measured(&report).expect_info, labels);
+    check_phase(&report, Phase::Query, 20..1000);
+}
+
+#[tokio::test]
+async fn what_is_sent_may_name_what_was_heard() {
+    let address = serve(V4, |mut stream| {
+        say(&mut stream, "PING 4711\n");
+        assert_eq!(hear(&mut stream), "PONG 4711 $1\n");
+        say(&mut stream, "ok\n");
+    });
+    let steps = vec![Step { send: Some("PONG ${1} $$1".into()), ..expect(r"^PING (\d+)") }, expect("^ok$")];
+    check_success(&probe(&request(open(steps, None), address, PATIENCE)).await);
+}
+
+#[tokio::test]
+async fn a_conversation_that_fails_says_how() {
+    let fast = Duration::from_millis(300);
+    let talk = |treat: fn(std::net::TcpStream), step: Step| {
+        let steps = vec![Step { send: Some("hello".into()), ..Step::default() }, step];
+        request(open(steps, None), serve(V4, treat), fast)
+    };
+    let bytes = || Step { expect_bytes: Some("SSH-2.0".into()), ..Step::default() };
+
+    let other_line: Request = talk(|mut stream| say(&mut stream, "hi\n"), expect("^220"));
+    let report = probe(&other_line).await;
+    // The end of a connection on which our own line is still unread is a reset.
+    let reason = report.failure.as_ref().map(|failure| failure.reason);
+    assert!(matches!(reason, Some(Reason::AssertionFailedBody | Reason::ConnectionTerminated)), "{report:#?}");
+
+    let report = probe(&talk(
+        |mut stream| {
+            hear(&mut stream);
+            say(&mut stream, "hi\n");
+        },
+        expect("^220"),
+    ))
+    .await;
+    check_failure(&report, Phase::Query, Reason::AssertionFailedBody);
+    assert_eq!(measured(&report).failed_due_to_regex, Some(true));
+
+    let report = probe(&talk(
+        |mut stream| {
+            hear(&mut stream);
+            say(&mut stream, "SSH-1");
+            sleep(1000)
+        },
+        bytes(),
+    ))
+    .await;
+    check_failure(&report, Phase::Query, Reason::AssertionFailedBody);
+    assert_eq!(measured(&report).failed_due_to_bytes, Some(true));
+    assert!(report.duration < fast);
+
+    let report = probe(&talk(|mut stream| drop(hear(&mut stream)), expect("^220"))).await;
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated);
+
+    let report = probe(&talk(
+        |mut stream| {
+            hear(&mut stream);
+            sleep(1000)
+        },
+        expect("^220"),
+    ))
+    .await;
+    check_failure(&report, Phase::Query, Reason::ConnectionReadTimeout);
+    check_phase(&report, Phase::Query, 290..400);
+    assert_eq!(measured(&report).failed_due_to_regex, Some(false));
+}
+
+#[tokio::test]
+async fn tls_may_begin_at_once_or_within_the_conversation() {
+    let authority = authority();
+    let config = Arc::new(server_config(identity(params(), Some(&authority))));
+    let trusting = trusting(Some(authority.pem()), &[]);
+    let server = config.clone();
+    let at_once = serve(V4, move |stream| {
+        sleep(50);
+        say(&mut under_tls(&server, stream), "* OK\r\n");
+    });
+    let within = serve(V4, move |mut stream| {
+        say(&mut stream, "* OK\r\n");
+        hear(&mut stream);
+        say(&mut stream, "go on\n");
+        say(&mut under_tls(&config, stream), "* OK under TLS\r\n");
+    });
+    let report = probe(&request(open(vec![expect("OK")], Some(trusting.clone())), at_once, PATIENCE)).await;
+    check_success(&report);
+    check_phase(&report, Phase::Tls, 49..150);
+    let facts = measured(&report).tls.as_ref().unwrap();
+    assert_eq!((facts.version, facts.chain.len()), ("TLS 1.3", 1));
+    assert!(facts.cipher.starts_with("TLS_A"), "{}", facts.cipher);
+    assert_eq!(facts.chain_expiry, Some(facts.chain[0].not_after));
+
+    let steps = vec![
+        Step { send: Some("STARTTLS".into()), ..expect("^. OK$") },
+        Step { starttls: true, ..expect("^go on$") },
+        expect("under TLS"),
+    ];
+    let open = Open::Full { tls: false, tls_config: trusting, query_response: steps };
+    let prober = Prober::Tcp(Settings { open, preference: Preference::default() });
+    let report = probe(&request(prober, format!("localhost:{}", within.port()), PATIENCE)).await;
+    check_success(&report);
+    assert!(measured(&report).tls.is_some());
+}

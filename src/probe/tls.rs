@@ -1,0 +1,122 @@
+//! The TLS part of a conversation: handshake, verdict on the certificate, and what its errors mean.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use httpdate::fmt_http_date;
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, Error};
+
+use super::Probe;
+use super::connection::{Connection, Plain, Secured};
+use crate::flight::Phase;
+use crate::net::tls::{Certificate, Tls, TlsFacts};
+use crate::verdict::{CertificateFault, Failure, Reason};
+
+/// Puts a connection under TLS, in [`Phase::Tls`]. `facts` then holds what the handshake told, also when the certificate is not good.
+///
+/// # Errors
+/// Why nothing may be said over it.
+pub(super) async fn handshake(
+    probe: &Probe<'_>,
+    tls: &Tls,
+    host: &str,
+    plain: Plain,
+    facts: &mut Option<TlsFacts>,
+) -> Result<Connection, Failure> {
+    probe.timeline.enter(Phase::Tls);
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let name = ServerName::try_from(bare.to_owned())
+        .map_err(|_| probe.failure(Reason::ProberConfigError, format!("{bare} is not a name for TLS")))?;
+    let ended = tls.handshake(name.clone(), plain).await;
+    let stream = ended.result.map_err(|error| failure(probe, "the TLS handshake", &error, ended.certificate_asked))?;
+    let connection = stream.get_ref().1;
+    let told = facts.insert(TlsFacts::of(connection));
+    probe.note(format_args!("{} with {}, {} certificates", told.version, told.cipher, told.chain.len()));
+    if !tls.insecure_skip_verify {
+        if let Some(fault) = ended.signature_fault {
+            let detail = format!("the server's signature of the handshake: {}", short(&fault));
+            return Err(probe.failure(Reason::TlsCertificateError(CertificateFault::Invalid), detail));
+        }
+        let chain = connection.peer_certificates().unwrap_or_default();
+        match tls.verify(chain, &name, SystemTime::now()) {
+            Ok(expiry) => told.chain_expiry = Some(expiry),
+            Err(error) => return Err(certificate_failure(probe, &error, told.chain.first())),
+        }
+    }
+    Ok(Connection::Secured(Secured::new(stream, ended.certificate_asked)))
+}
+
+/// What an I/O error over TLS means: the peer's alert, a violation of the protocol, or the connection beneath. `certificate_asked`:
+/// whether the server asked for our certificate; in TLS 1.3 it refuses it only after the handshake.
+pub(super) fn failure(probe: &Probe<'_>, what: &str, error: &io::Error, certificate_asked: bool) -> Failure {
+    let tls = |reason, detail| Failure { phase: Phase::Tls, ..probe.failure(reason, detail) };
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::AlertReceived(alert)) => {
+            let reason = alert_reason(u8::from(*alert), certificate_asked);
+            tls(reason, format!("{what}: the server sent the alert {}", alert_name(*alert)))
+        }
+        Some(error) => tls(Reason::TlsProtocolError, format!("{what}: {}", short(error))),
+        // Before the end of a handshake only; later an end is an end.
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            tls(Reason::ConnectionResetHandshake, format!("{what}: the server closed the connection"))
+        }
+        None => probe.io_failure(what, error, None),
+    }
+}
+
+/// What an alert (RFC 8446, section 6.2) means. Those about certificates can only speak of ours, or of the lack of one.
+fn alert_reason(alert: u8, certificate_asked: bool) -> Reason {
+    match alert {
+        // bad_certificate to certificate_unknown, unknown_ca, certificate_required
+        42..=46 | 48 | 116 => Reason::TlsClientCertRejected,
+        // access_denied; handshake_failure is what TLS 1.2 servers say to an empty certificate message.
+        40 | 49 if certificate_asked => Reason::TlsClientCertRejected,
+        _ => Reason::TlsAlertReceived(alert),
+    }
+}
+
+fn alert_name(alert: AlertDescription) -> String {
+    alert.as_str().map_or_else(|| format!("{alert:?}"), str::to_owned)
+}
+
+/// rustls lists every algorithm that it knows in some of its errors.
+fn short(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnsupportedSignatureAlgorithmContext { .. }) => {
+            "it is made with an algorithm that is not supported".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
+fn certificate_failure(probe: &Probe<'_>, error: &webpki::Error, leaf: Option<&Certificate>) -> Failure {
+    let issued_itself = leaf.is_some_and(|leaf| leaf.subject == leaf.issuer);
+    let date = |time: UnixTime| fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()));
+    let (fault, what) = match error {
+        webpki::Error::CertExpired { not_after, .. } => {
+            (CertificateFault::Expired, format!("ended {}", date(*not_after)))
+        }
+        webpki::Error::CertNotValidYet { not_before, .. } => {
+            (CertificateFault::NotYetValid, format!("begins {}", date(*not_before)))
+        }
+        webpki::Error::CertNotValidForName(context) => {
+            let presented = context.presented.join(", ");
+            (CertificateFault::NameMismatch, format!("is for [{presented}], not for {}", context.expected.to_str()))
+        }
+        webpki::Error::CertRevoked => (CertificateFault::Revoked, "was revoked".to_owned()),
+        webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity if issued_itself => {
+            (CertificateFault::SelfSigned, "signed itself, and is not trusted".to_owned())
+        }
+        // The other one: an issuer of a name that we trust, but with another key.
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+            let issuer = leaf.map_or("somebody unknown", |leaf| leaf.issuer.as_str());
+            (
+                CertificateFault::UnknownCa,
+                format!("was issued by \"{issuer}\", whom no trusted certificate vouches for"),
+            )
+        }
+        error => (CertificateFault::Invalid, format!("cannot be used: {error:?}")),
+    };
+    probe.failure(Reason::TlsCertificateError(fault), format!("the server's certificate, or one above it, {what}"))
+}
