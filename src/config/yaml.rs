@@ -289,7 +289,7 @@ mod tests {
         check("a: 1\n---\nb: 2\n", "2: a second document begins here; the configuration is one document");
         check("a: *x\n", "1: while parsing node, found unknown anchor");
         check("a: [1\nb: 2\n", "2: illegal placement of ':' indicator");
-        check("a: 1\n\tb: 2\n", "2: tabs disallowed within this context (block indentation)");
+        check("a: 1\n\tb: 2\n", "1: while scanning a plain scalar, found a tab");
         check("? [a]\n: 1\n", "1: a key must be text");
     }
 
