@@ -1,12 +1,32 @@
 //! What is probed how and through whom: valid by construction.
 
+mod decode;
+mod duration;
+mod errors;
+mod http;
+mod icmp;
+mod isp;
+mod module;
+mod show;
+mod store;
+mod tcp;
+mod tls;
+mod traceroute;
+mod yaml;
+
+pub use duration::parse_duration;
+pub use errors::{Errors, Problem};
+pub use store::Store;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::Source;
 use crate::probe::Prober;
+use decode::{Problems, Value};
 
 /// A configuration that loaded, and is therefore right.
 #[derive(Debug, Default)]
@@ -15,6 +35,8 @@ pub struct Config {
     pub modules: BTreeMap<String, Arc<Module>>,
     /// `isps:` by name.
     pub isps: BTreeMap<String, Arc<Isp>>,
+    /// The file's content without its secrets.
+    shown: Option<yaml::Node>,
 }
 
 /// How something is probed.
@@ -41,4 +63,66 @@ pub struct Isp {
     pub source: Source,
     /// Name servers that are asked through it, from its source; empty, the system resolves.
     pub resolvers: Vec<SocketAddr>,
+}
+
+impl Config {
+    /// The configuration as YAML, with `<secret>` in the place of secrets.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        self.shown.as_ref().map(show::print).unwrap_or_default()
+    }
+
+    /// A module as YAML, likewise.
+    #[must_use]
+    pub fn module_to_yaml(&self, name: &str) -> String {
+        self.shown.as_ref().and_then(|root| show::print_part(root, ["modules", name])).unwrap_or_default()
+    }
+}
+
+/// Loads a configuration, and every file that it names.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Config, Errors> {
+    let file = path.display().to_string();
+    let whole = |message| Errors(vec![Problem { file: file.clone(), line: None, place: String::new(), message }]);
+    let bytes = std::fs::read(path).map_err(|error| whole(format!("cannot be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| whole(format!("is not UTF-8: {}", error.utf8_error())))?;
+    load_str(&text, &file)
+}
+
+/// Loads a configuration from its text; `file` is its name in errors, and the files that it names are sought from there.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load_str(text: &str, file: &str) -> Result<Config, Errors> {
+    let problems = Problems::of(file);
+    let root = match yaml::parse(text) {
+        Ok(Some(root)) => root,
+        Ok(None) => {
+            problems.add(None, String::new(), "is empty; it needs modules");
+            return problems.or(Config::default());
+        }
+        Err(error) => {
+            problems.add(Some(error.line), String::new(), format!("is not YAML: {}", error.message));
+            return problems.or(Config::default());
+        }
+    };
+    let fields = Value::root(&root, &problems).fields();
+    let site = fields.get("dc").and_then(|value| value.text()).unwrap_or_default();
+    let isps = fields.get("isps").map(|value| value.entries()).unwrap_or_default();
+    let isps: Vec<Arc<Isp>> =
+        isps.into_iter().map(|(name, value)| isp::isp(name, &value.owned_by(format!("isp {name:?}")), site)).collect();
+    let modules = fields.get("modules").map(|value| value.entries()).unwrap_or_default();
+    let modules: Vec<Arc<Module>> = modules
+        .into_iter()
+        .filter_map(|(name, value)| module::module(name, &value.owned_by(format!("module {name:?}")), &isps))
+        .collect();
+    fields.finish();
+    let config = Config {
+        modules: modules.into_iter().map(|module| (module.name.clone(), module)).collect(),
+        isps: isps.into_iter().map(|isp| (isp.name.clone(), isp)).collect(),
+        shown: Some(show::without_secrets(root.clone())),
+    };
+    problems.or(config)
 }

@@ -1,8 +1,13 @@
 //! The catalogue: every metric of a probe, with its name, its help and its meaning. This is the public interface.
 
-use std::borrow::Cow;
+mod catalogue;
+mod report;
 
-use crate::probe::Report;
+pub use catalogue::{CATALOGUE, Metric};
+pub use report::of_report;
+pub(crate) use report::{loss_ratio, unix_seconds};
+
+use std::borrow::Cow;
 
 /// A metric family: samples of one name.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,10 +38,4 @@ pub struct Sample {
     pub labels: Vec<(Cow<'static, str>, String)>,
     /// Its value.
     pub value: f64,
-}
-
-/// The metrics of a report.
-#[must_use]
-pub fn of_report(_report: &Report) -> Vec<Family> {
-    Vec::new()
 }

@@ -12,9 +12,12 @@ mod tls;
 pub mod traceroute;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
-
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{Isp, Module};
@@ -346,12 +349,30 @@ async fn until_deadline<M: Default>(
     measure: impl AsyncFnOnce(&mut M) -> Result<(), Failure>,
 ) -> (Measurement, Option<Failure>) {
     let mut measured = M::default();
-    let result = tokio::time::timeout_at(probe.deadline.into(), measure(&mut measured)).await;
+    let result = tokio::time::timeout_at(probe.deadline.into(), caught(measure(&mut measured))).await;
     let failure = match result {
-        Ok(result) => result.err(),
+        Ok(Ok(result)) => result.err(),
+        Ok(Err(panic)) => Some(probe.failure(Reason::ProberError, format!("the prober broke: {panic}"))),
         Err(_) => Some(timed_out(probe)),
     };
     (wrap(measured), failure)
+}
+
+/// Runs a future whose panic is an outcome: its message.
+async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        // What a panic leaves half done is the measurement, which is reported as far as it got; locks recover by themselves.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                Poll::Ready(Err(text.unwrap_or_else(|| "without a word".to_owned())))
+            }
+        }
+    })
+    .await
 }
 
 /// What it means that the deadline came in the running phase.
@@ -375,4 +396,50 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
 /// Locks; a panic elsewhere leaves the data usable, since every change of it is whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(timeout: Duration) -> Request {
+        let config = crate::config::load_str("modules: {m: {prober: icmp}}", "test.yml").unwrap();
+        Request {
+            target: "192.0.2.1".to_owned(),
+            module: Arc::clone(&config.modules["m"]),
+            isp: None,
+            timeout,
+            debug: false,
+            network: Arc::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_failed_probe_that_keeps_what_was_measured() {
+        let request = request(Duration::from_secs(5));
+        let probe = Probe::start(&request);
+        let (measurement, failure) = until_deadline(&probe, Measurement::Icmp, async |measured| {
+            measured.sent = 7;
+            tokio::task::yield_now().await;
+            panic!("no {}", "more")
+        })
+        .await;
+        let report = probe.report(measurement, failure);
+        let failure = report.failure.unwrap();
+        assert_eq!((failure.reason, failure.detail.as_str()), (Reason::ProberError, "the prober broke: no more"));
+        assert_eq!(report.measurement, Measurement::Icmp(icmp::Measurement { sent: 7, ..Default::default() }));
+    }
+
+    #[tokio::test]
+    async fn the_deadline_keeps_what_was_measured() {
+        let request = request(Duration::from_millis(20));
+        let probe = Probe::start(&request);
+        let (measurement, failure) = until_deadline(&probe, Measurement::Icmp, async |measured| {
+            measured.sent = 7;
+            std::future::pending().await
+        })
+        .await;
+        assert_eq!(measurement, Measurement::Icmp(icmp::Measurement { sent: 7, ..Default::default() }));
+        assert_eq!(failure.map(|failure| failure.reason), Some(Reason::DnsTimeout));
+    }
 }

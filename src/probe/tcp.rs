@@ -55,6 +55,8 @@ pub struct Step {
     pub labels: Vec<(String, String)>,
     /// What is sent, with `${1}` from `expect`, and a newline.
     pub send: Option<String>,
+    /// What is sent as it is (`send: !!binary`), without a newline.
+    pub send_bytes: Option<Bytes>,
     /// Whether TLS begins here.
     pub starttls: bool,
 }

@@ -1,1 +1,10 @@
-//! Families and reports as text, for programs and for people.
+//! A report as OpenMetrics, text 0.0.4, JSON, and text for a person.
+
+mod debug;
+mod exposition;
+mod json;
+pub mod negotiate;
+
+pub use debug::debug;
+pub use exposition::{openmetrics, text, text_of_openmetrics};
+pub use json::json;

@@ -1,1 +1,155 @@
-//! The HTTP server: `/probe`, `/metrics` and the pages.
+//! The HTTP surface: `/probe`, the exporter's own metrics, pages, reload.
+
+mod own;
+mod pages;
+mod probe;
+mod query;
+mod reply;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State as Extract;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use crate::config::{Errors, Problem, Store};
+use crate::net::Network;
+use own::Own;
+
+/// How long a client may take for its request, and an open connection may be idle: longer than a scrape interval of a minute, so
+/// that Prometheus need not connect anew.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// The pause after a failed `accept()`: without descriptors the next one would fail at once, and again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the handlers share.
+#[derive(Debug)]
+pub struct State {
+    store: Store,
+    network: Arc<Network>,
+    timeout_offset: Duration,
+    own: Own,
+}
+
+impl State {
+    /// The state of a server; `timeout_offset` is what a probe leaves of the scrape's time for the way back.
+    #[must_use]
+    pub fn new(store: Store, network: Arc<Network>, timeout_offset: Duration) -> Arc<Self> {
+        Arc::new(Self { store, network, timeout_offset, own: Own::default() })
+    }
+
+    /// Loads the configuration again.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; the configuration in force stays.
+    pub async fn reload(self: &Arc<Self>) -> Result<(), Errors> {
+        let state = Arc::clone(self);
+        let result = tokio::task::spawn_blocking(move || state.store.reload()).await.unwrap_or_else(|broken| {
+            let message = format!("loading broke: {broken}");
+            Err(Errors(vec![Problem { file: "configuration".to_owned(), line: None, place: String::new(), message }]))
+        });
+        self.own.reloaded(result.is_ok());
+        result
+    }
+}
+
+/// Serves until `shutdown`; then takes no more connections and lets the running requests end, for at most `grace`.
+pub async fn run(listeners: Vec<TcpListener>, state: Arc<State>, shutdown: impl Future<Output = ()>, grace: Duration) {
+    let service = TowerToHyperService::new(router(state));
+    // Without http1_only a client that sends nothing would wait for its protocol to be guessed, forever.
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listeners) => accepted,
+        };
+        match accepted {
+            Ok(stream) => {
+                let connection = builder.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
+                let connection = graceful.watch(connection);
+                connections.spawn(async move {
+                    if let Err(error) = connection.await {
+                        debug!("a connection ended early: {error}");
+                    }
+                });
+            }
+            Err(error) => {
+                warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listeners);
+    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        warn!("{} requests did not end within {grace:?} and are cut", connections.len());
+    }
+}
+
+/// The next connection of any listener.
+async fn accept(listeners: &[TcpListener]) -> io::Result<TcpStream> {
+    let (stream, _) = poll_fn(|context| {
+        let mut ready = listeners.iter().map(|listener| listener.poll_accept(context)).filter(Poll::is_ready);
+        ready.next().unwrap_or(Poll::Pending)
+    })
+    .await?;
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!("TCP_NODELAY: {error}");
+    }
+    Ok(stream)
+}
+
+fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/", get(pages::landing))
+        .route("/config", get(pages::config))
+        .route("/metrics", get(own::metrics))
+        .route("/probe", get(probe::probe))
+        .route("/-/healthy", get(async || reply::sentence(StatusCode::OK, "healthy")))
+        .route("/-/ready", get(async || reply::sentence(StatusCode::OK, "ready")))
+        .route("/-/reload", post(reload).put(reload))
+        .fallback(async || reply::sentence(StatusCode::NOT_FOUND, "there is nothing here; / lists what there is"))
+        .method_not_allowed_fallback(async || {
+            reply::sentence(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this page takes another method, which the Allow header names",
+            )
+        })
+        .with_state(state)
+}
+
+async fn reload(Extract(state): Extract<Arc<State>>) -> Response {
+    match state.reload().await {
+        Ok(()) => reply::sentence(StatusCode::OK, "the configuration was loaded again").into_response(),
+        Err(errors) => reply::sentence(StatusCode::INTERNAL_SERVER_ERROR, Kept(&errors)).into_response(),
+    }
+}
+
+/// What a failed reload says.
+struct Kept<'a>(&'a Errors);
+
+impl fmt::Display for Kept<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration in force stays, the new one is wrong:\n{}", self.0)
+    }
+}

@@ -1,0 +1,363 @@
+//! From the tree to values: what does not fit is collected with its place, never thrown at the first.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use base64::Engine;
+use bytes::Bytes;
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::duration::parse_duration;
+use super::errors::{Errors, Problem};
+use super::yaml::{Key, Kind, Node, Scalar};
+
+/// What an expression may grow to when it is compiled.
+const REGEX_SIZE_LIMIT: usize = 10 << 20;
+
+/// The file that is decoded, and what is wrong with it so far.
+#[derive(Debug)]
+pub(super) struct Problems {
+    file: String,
+    list: RefCell<Vec<Problem>>,
+}
+
+impl Problems {
+    pub(super) fn of(file: &str) -> Self {
+        Self { file: file.to_owned(), list: RefCell::default() }
+    }
+
+    pub(super) fn add(&self, line: Option<usize>, place: String, message: impl Into<String>) {
+        let problem = Problem { file: self.file.clone(), line, place, message: message.into() };
+        let mut list = self.list.borrow_mut();
+        // An anchor that is used ten times is wrong once.
+        if !list.contains(&problem) {
+            list.push(problem);
+        }
+    }
+
+    /// The decoded, or all problems in the order of the file.
+    pub(super) fn or<T>(self, decoded: T) -> Result<T, Errors> {
+        let mut list = self.list.into_inner();
+        if list.is_empty() {
+            return Ok(decoded);
+        }
+        list.sort_by_key(|problem| problem.line);
+        Err(Errors(list))
+    }
+}
+
+/// A value in the file: what stands there, where that is, and where its problems go.
+#[derive(Debug, Clone)]
+pub(super) struct Value<'a> {
+    node: &'a Node,
+    line: usize,
+    /// Whose it is: `module "ping"`; empty for what is the file's.
+    owner: String,
+    /// Its key below the owner: `icmp.count`.
+    key: String,
+    problems: &'a Problems,
+}
+
+impl<'a> Value<'a> {
+    /// The file as a whole.
+    pub(super) fn root(node: &'a Node, problems: &'a Problems) -> Self {
+        Self { node, line: node.line, owner: String::new(), key: String::new(), problems }
+    }
+
+    /// The same value, as the beginning of something that has a name.
+    pub(super) fn owned_by(mut self, owner: String) -> Self {
+        (self.owner, self.key) = (owner, String::new());
+        self
+    }
+
+    fn child(&self, line: usize, key: String, node: &'a Node) -> Self {
+        Self { node, line, owner: self.owner.clone(), key, problems: self.problems }
+    }
+
+    fn child_key(&self, key: &str) -> String {
+        if self.key.is_empty() { key.to_owned() } else { format!("{}.{key}", self.key) }
+    }
+
+    /// Something is wrong here.
+    pub(super) fn problem(&self, message: impl Into<String>) {
+        self.problem_at(self.line, &self.key, message);
+    }
+
+    fn problem_at(&self, line: usize, key: &str, message: impl Into<String>) {
+        let place = match (self.owner.as_str(), key) {
+            (owner, "") => owner.to_owned(),
+            ("", key) => key.to_owned(),
+            (owner, key) => format!("{owner}: {key}"),
+        };
+        self.problems.add(Some(line), place, message);
+    }
+
+    /// Notes the error of a result.
+    pub(super) fn noted<T>(&self, result: Result<T, impl Display>) -> Option<T> {
+        result.map_err(|error| self.problem(error.to_string())).ok()
+    }
+
+    /// The fields of a section; nothing, written as `http:`, is a section without fields.
+    pub(super) fn fields(&self) -> Fields<'a> {
+        Fields { of: self.clone(), entries: self.entries(), asked: RefCell::default() }
+    }
+
+    /// Keys and values, where the keys are names.
+    pub(super) fn entries(&self) -> Vec<(&'a str, Self)> {
+        let Kind::Mapping(entries) = &self.node.kind else {
+            if !self.node.is_null() {
+                self.problem("must be a mapping (key: value)");
+            }
+            return Vec::new();
+        };
+        let mut known: Vec<&Key> = Vec::new();
+        let mut values = Vec::new();
+        for (key, node) in entries {
+            let name = self.child_key(&key.text);
+            if let Some(first) = known.iter().find(|known| known.text == key.text) {
+                self.problem_at(key.line, &name, format!("is there already, in line {}", first.line));
+                continue;
+            }
+            known.push(key);
+            let line = if matches!(node.kind, Kind::Scalar(_)) { node.line } else { key.line };
+            values.push((key.text.as_str(), self.child(line, name, node)));
+        }
+        values
+    }
+
+    /// The values of a list.
+    pub(super) fn list(&self) -> Vec<Self> {
+        let Kind::Sequence(nodes) = &self.node.kind else {
+            self.problem("must be a list ([a, b])");
+            return Vec::new();
+        };
+        nodes.iter().enumerate().map(|(n, node)| self.child(node.line, format!("{}[{n}]", self.key), node)).collect()
+    }
+
+    fn scalar(&self, wanted: &str) -> Option<&'a Scalar> {
+        match &self.node.kind {
+            Kind::Scalar(scalar) => Some(scalar),
+            Kind::Sequence(_) | Kind::Mapping(_) => {
+                self.problem(format!("must be {wanted}"));
+                None
+            }
+        }
+    }
+
+    /// Text: any scalar, as it is written; nothing is an empty text.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        self.scalar("text").map(|scalar| if scalar.is_null() { "" } else { scalar.text.as_str() })
+    }
+
+    /// Bytes: text, or `!!binary` and base64.
+    pub(super) fn bytes(&self) -> Option<Bytes> {
+        let scalar = self.scalar("text, or !!binary and base64")?;
+        if !scalar.binary {
+            return self.text().map(|text| Bytes::copy_from_slice(text.as_bytes()));
+        }
+        let packed: String = scalar.text.split_ascii_whitespace().collect();
+        match base64::engine::general_purpose::STANDARD.decode(packed) {
+            Ok(bytes) => Some(bytes.into()),
+            Err(_) => {
+                self.problem("is tagged !!binary and is not base64");
+                None
+            }
+        }
+    }
+
+    /// Whether the value is tagged `!!binary`.
+    pub(super) fn is_binary(&self) -> bool {
+        matches!(&self.node.kind, Kind::Scalar(scalar) if scalar.binary)
+    }
+
+    /// A truth value, by the words of YAML 1.1.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        const WANTED: &str = "true or false (without quotes)";
+        let scalar = self.scalar(WANTED)?;
+        let word = scalar.text.to_ascii_lowercase();
+        match (scalar.plain, word.as_str()) {
+            (true, "true" | "yes" | "on" | "y") => Some(true),
+            (true, "false" | "no" | "off" | "n") => Some(false),
+            _ => {
+                self.problem(format!("must be {WANTED}"));
+                None
+            }
+        }
+    }
+
+    /// A whole number in a range; also `0x10` and `1_000`.
+    pub(super) fn integer<T: TryFrom<i128>>(&self, least: i128, most: i128) -> Option<T> {
+        let wanted = format!("a whole number from {least} to {most}");
+        let scalar = self.scalar(&wanted)?;
+        let number = scalar.plain.then(|| whole_number(&scalar.text)).flatten();
+        let value = number.filter(|number| (least..=most).contains(number)).and_then(|number| T::try_from(number).ok());
+        if value.is_none() {
+            self.problem(format!("must be {wanted}"));
+        }
+        value
+    }
+
+    /// A duration.
+    pub(super) fn duration(&self) -> Option<Duration> {
+        let scalar = self.scalar("a duration (5s, 1m30s)")?;
+        self.noted(parse_duration(&scalar.text))
+    }
+
+    /// A duration of at least a millisecond.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let duration = self.duration()?;
+        if duration < Duration::from_millis(1) {
+            self.problem("must be 1ms or more");
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// One of a closed list of words.
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
+        let scalar = self.scalar("text")?;
+        let found = choices.iter().find(|(word, _)| *word == scalar.text).map(|(_, value)| *value);
+        if found.is_none() {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            self.problem(format!("{:?} is not known; known: {}", scalar.text, words.join(", ")));
+        }
+        found
+    }
+
+    /// Something that parses, such as an address.
+    pub(super) fn parsed<T: FromStr>(&self, what: &str) -> Option<T> {
+        let text = self.scalar(what)?.text.as_str();
+        self.noted(text.parse().map_err(|_| format!("{text:?} is not {what}")))
+    }
+
+    /// An expression of RE2's syntax; it is found anywhere in the bytes.
+    pub(super) fn regex(&self) -> Option<Regex> {
+        let text = self.text()?;
+        let regex = RegexBuilder::new(text).size_limit(REGEX_SIZE_LIMIT).build();
+        self.noted(regex.map_err(|error| format!("is not a regular expression: {}", last_line(&error.to_string()))))
+    }
+
+    /// The bytes of a file; its path is meant from the folder of the configuration.
+    pub(super) fn file(&self) -> Option<Vec<u8>> {
+        let path = self.text()?;
+        let folder = Path::new(&self.problems.file).parent().map(PathBuf::from).unwrap_or_default();
+        self.noted(std::fs::read(folder.join(path)).map_err(|error| format!("{path:?} cannot be read: {error}")))
+    }
+}
+
+/// The fields of a section. What is asked for is known; `finish` tells what is not.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    of: Value<'a>,
+    entries: Vec<(&'a str, Value<'a>)>,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Fields<'a> {
+    /// A field; nothing where it is not there, or is there and empty.
+    pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {
+        self.asked.borrow_mut().push(key);
+        let (_, value) = self.entries.iter().find(|(name, _)| *name == key)?;
+        (!value.node.is_null()).then(|| value.clone())
+    }
+
+    /// The fields of a section; none where it is not there.
+    pub(super) fn section(&self, key: &'static str) -> Self {
+        match self.get(key) {
+            Some(value) => value.fields(),
+            None => {
+                let mut of = self.of.clone();
+                of.key = of.child_key(key);
+                Self { of, entries: Vec::new(), asked: RefCell::default() }
+            }
+        }
+    }
+
+    /// A truth value, or what it is by default.
+    pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
+        self.get(key).and_then(|value| value.boolean()).unwrap_or(default)
+    }
+
+    /// A whole number in a range, or what it is by default.
+    pub(super) fn integer<T: TryFrom<i128>>(&self, key: &'static str, least: i128, most: i128, default: T) -> T {
+        self.get(key).and_then(|value| value.integer(least, most)).unwrap_or(default)
+    }
+
+    /// Something is wrong with the section as a whole.
+    pub(super) fn problem(&self, message: impl Into<String>) {
+        self.of.problem(message);
+    }
+
+    /// Notes the error of a result of the section as a whole.
+    pub(super) fn noted<T>(&self, result: Result<T, impl Display>) -> Option<T> {
+        self.of.noted(result)
+    }
+
+    /// Tells of the keys that nobody asked for.
+    pub(super) fn finish(self) {
+        let asked = self.asked.into_inner();
+        for (name, value) in &self.entries {
+            if !asked.contains(name) {
+                value.problem(format!("unknown key; known keys: {}", asked.join(", ")));
+            }
+        }
+    }
+}
+
+/// A whole number as YAML writes it. One that begins with 0 is octal to some and decimal to others, so it is neither.
+fn whole_number(text: &str) -> Option<i128> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let number = if let Some(hexadecimal) = digits.strip_prefix("0x") {
+        unsigned(hexadecimal, 16)?
+    } else if let Some(octal) = digits.strip_prefix("0o") {
+        unsigned(octal, 8)?
+    } else if digits.len() > 1 && digits.starts_with('0') {
+        return None;
+    } else {
+        unsigned(digits, 10)?
+    };
+    Some(if negative { -number } else { number })
+}
+
+fn unsigned(digits: &str, radix: u32) -> Option<i128> {
+    let digits = digits.replace('_', "");
+    // from_str_radix would take a second sign.
+    digits.starts_with(|c: char| c.is_digit(radix)).then(|| i128::from_str_radix(&digits, radix).ok()).flatten()
+}
+
+/// The regex crate draws the expression above its message; the message is what fits in a line.
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or_default().trim_start_matches("error: ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole_number;
+
+    #[test]
+    fn whole_numbers_are_those_of_yaml() {
+        let cases = [
+            ("5", Some(5)),
+            ("-5", Some(-5)),
+            ("0", Some(0)),
+            ("0x65", Some(101)),
+            ("1_000", Some(1000)),
+            ("0o17", Some(15)),
+            ("017", None),
+            ("5.0", None),
+            ("", None),
+            ("+-5", None),
+            ("0x", None),
+            ("_", None),
+        ];
+        for (text, number) in cases {
+            assert_eq!(whole_number(text), number, "{text}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The names, what they mean, and their labels.
+
+use super::Kind;
+
+/// A metric that a probe may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// The name in text 0.0.4.
+    pub name: &'static str,
+    /// What it is, for a stranger.
+    pub help: &'static str,
+    /// The type.
+    pub kind: Kind,
+    /// The names of its labels, in order; `probe_expect_info` has those of its module instead.
+    pub labels: &'static [&'static str],
+}
+
+/// Declares the metrics, and the list of all of them, which therefore forgets none.
+macro_rules! catalogue {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(pub(super) const $constant: Metric =
+            Metric { name: $name, help: $help, kind: Kind::$kind, labels: &[$($label),*] };)*
+
+        /// Every metric that `/probe` may return.
+        pub const CATALOGUE: &[Metric] = &[$($constant),*];
+    };
+}
+
+catalogue! {
+    // Every probe.
+    SUCCESS = Gauge "probe_success" [] "Whether the probe was a success (1) or not (0)";
+    DURATION = Gauge "probe_duration_seconds" [] "How long the probe took, by the wall clock";
+    TIMEOUT = Gauge "probe_timeout_seconds" [] "How long the probe might have taken";
+    OVERHEAD = Gauge "probe_measurement_overhead_seconds" []
+        "The part of the duration that was the exporter's own: the phases and this add up to probe_duration_seconds";
+    PHASE = Gauge "probe_phase_duration_seconds" ["phase"]
+        "Time on the wire by phase; after a failure the last phase holds the time spent in it, phases not reached are absent";
+    ISP = Info "probe_isp_info" ["name", "site", "source_ip", "interface", "fwmark"]
+        "The ISP that the probe left through, and what bound it there";
+    FAILURE = Info "probe_failure_info" ["phase", "reason", "haproxy", "envoy"]
+        "Why the probe failed: the phase that was running and the reason, with HAProxy's check status and Envoy's response flag where they have one";
+
+    // Every probe that resolved its target.
+    DNS_LOOKUP = Gauge "probe_dns_lookup_time_seconds" [] "How long it took to resolve the target's name";
+    IP_PROTOCOL = Gauge "probe_ip_protocol" [] "The IP version that was probed: 4 or 6; 0 where the name has no address";
+    IP_ADDR_HASH = Gauge "probe_ip_addr_hash" []
+        "Hash (FNV-1a, 32 bits) of the address that was probed; it changes when the address does";
+
+    // http.
+    HTTP_DURATION = Gauge "probe_http_duration_seconds" ["phase"]
+        "Duration of the HTTP request by phase, summed over all redirects";
+    HTTP_STATUS_CODE = Gauge "probe_http_status_code" [] "Status code of the last response";
+    HTTP_CONTENT_LENGTH = Gauge "probe_http_content_length" []
+        "Length of the last response's content as its header says it; -1 where it does not";
+    HTTP_BODY_LENGTH = Gauge "probe_http_uncompressed_body_length" [] "Bytes of the last response's body that were read";
+    HTTP_REDIRECTS = Gauge "probe_http_redirects" [] "The number of redirects";
+    HTTP_SSL = Gauge "probe_http_ssl" [] "Whether the last response came over TLS (1) or not (0)";
+    HTTP_VERSION = Gauge "probe_http_version" [] "The HTTP version of the last response";
+    HTTP_LAST_MODIFIED = Gauge "probe_http_last_modified_timestamp_seconds" []
+        "The last response's Last-Modified header, in seconds since 1970";
+
+    // http and tcp over TLS.
+    CERT_EXPIRY = Gauge "probe_ssl_earliest_cert_expiry" []
+        "When the first of the certificates that the server sent expires, in seconds since 1970";
+    CHAIN_EXPIRY = Gauge "probe_ssl_last_chain_expiry_timestamp_seconds" []
+        "When the chain that was verified expires, in seconds since 1970; absent where none was verified";
+    CHAIN = Info "probe_ssl_last_chain_info"
+        ["fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"]
+        "The server's own certificate";
+    TLS_VERSION = Info "probe_tls_version_info" ["version"] "The TLS version that was agreed on";
+    TLS_CIPHER = Info "probe_tls_cipher_info" ["cipher"] "The TLS cipher suite that was agreed on";
+
+    // tcp.
+    TCP_DURATION = Gauge "probe_tcp_duration_seconds" ["phase"] "Duration of the TCP probe by phase";
+    TCP_HANDSHAKE_RTT = Gauge "probe_tcp_handshake_rtt_seconds" []
+        "Round-trip time of the TCP handshake by the kernel's clock; absent where a SYN had to be sent again";
+    TCP_SYN_RETRANSMITS = Gauge "probe_tcp_syn_retransmits" [] "SYNs that had to be sent again";
+    FAILED_REGEX = Gauge "probe_failed_due_to_regex" [] "Whether the probe failed because of a regular expression (1) or not (0)";
+    FAILED_BYTES = Gauge "probe_failed_due_to_bytes" [] "Whether the probe failed because of expected bytes (1) or not (0)";
+    EXPECT = Info "probe_expect_info" [] "What the module took from the server's answers as labels";
+
+    // icmp.
+    ICMP_DURATION = Gauge "probe_icmp_duration_seconds" ["phase"] "Duration of the ICMP probe by phase";
+    ICMP_SENT = Gauge "probe_icmp_packets_sent" [] "Echo requests that were sent";
+    ICMP_RECEIVED = Gauge "probe_icmp_packets_received" [] "Echo requests that were answered";
+    ICMP_LOSS = Gauge "probe_icmp_loss_ratio" [] "The part of the echo requests that was not answered, from 0 to 1";
+    ICMP_RTT_MIN = Gauge "probe_icmp_rtt_min_seconds" [] "The shortest round-trip time";
+    ICMP_RTT_AVG = Gauge "probe_icmp_rtt_avg_seconds" [] "The mean of the round-trip times";
+    ICMP_RTT_MAX = Gauge "probe_icmp_rtt_max_seconds" [] "The longest round-trip time";
+    ICMP_RTT_STDDEV = Gauge "probe_icmp_rtt_stddev_seconds" []
+        "The standard deviation of the round-trip times, where there are two or more";
+    ICMP_JITTER = Gauge "probe_icmp_jitter_seconds" []
+        "The mean difference between one round-trip time and the next, where there are two or more";
+    ICMP_HOP_LIMIT = Gauge "probe_icmp_reply_hop_limit" [] "The hop limit (IPv4: TTL) that the last reply arrived with";
+
+    // traceroute.
+    TRACE_REACHED = Gauge "probe_traceroute_reached" [] "Whether the destination answered (1) or not (0)";
+    TRACE_HOPS = Gauge "probe_traceroute_total_hops" []
+        "The number of the destination's hop, or of the last hop that answered";
+    HOP = Info "probe_traceroute_hop_info" ["hop", "address"] "Who answered at a hop; one series per address, at most 8 per hop";
+    HOP_SENT = Gauge "probe_traceroute_hop_sent" ["hop"] "Packets that were sent to expire at a hop";
+    HOP_RECEIVED = Gauge "probe_traceroute_hop_received" ["hop"] "Packets that were answered by a hop";
+    HOP_LOSS = Gauge "probe_traceroute_hop_loss_ratio" ["hop"]
+        "The part of a hop's packets that was not answered, from 0 to 1; routers answer less than they forward";
+    HOP_RTT_LAST = Gauge "probe_traceroute_hop_rtt_last_seconds" ["hop"] "The last round-trip time to a hop";
+    HOP_RTT_AVG = Gauge "probe_traceroute_hop_rtt_avg_seconds" ["hop"] "The mean of the round-trip times to a hop";
+    HOP_RTT_BEST = Gauge "probe_traceroute_hop_rtt_best_seconds" ["hop"] "The shortest round-trip time to a hop";
+    HOP_RTT_WORST = Gauge "probe_traceroute_hop_rtt_worst_seconds" ["hop"] "The longest round-trip time to a hop";
+    HOP_RTT_STDDEV = Gauge "probe_traceroute_hop_rtt_stddev_seconds" ["hop"]
+        "The standard deviation of the round-trip times to a hop, where there are two or more";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        for (n, metric) in CATALOGUE.iter().enumerate() {
+            let Metric { name, help, kind, labels } = metric;
+            assert!(CATALOGUE[..n].iter().all(|other| other.name != *name), "{name} is there twice");
+            assert!(name.starts_with("probe_") && !name.ends_with("_total"), "{name}");
+            assert_eq!(name.ends_with("_info"), *kind == Kind::Info, "{name}");
+            assert!(!help.is_empty() && !help.ends_with('.') && !help.contains('\n'), "{name}: {help}");
+            // They belong to the scrape configuration, which would rename ours to exported_…
+            let taken = ["dc", "isp", "target", "module", "instance", "job"];
+            assert!(labels.iter().all(|label| !taken.contains(label)), "{name}");
+        }
+    }
+}

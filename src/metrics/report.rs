@@ -1,0 +1,267 @@
+//! From a report to its metrics.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::catalogue::{self, Metric};
+use super::{Family, Sample};
+use crate::config::Isp;
+use crate::flight::Phase;
+use crate::net::tls::{Certificate, TlsFacts};
+use crate::probe::resolve::Resolution;
+use crate::probe::{Measurement, Report, http, icmp, tcp, traceroute};
+use crate::verdict::Failure;
+
+/// The longest label value in bytes: what the network says does not decide over Prometheus' memory.
+const LABEL_LIMIT: usize = 1024;
+
+/// Addresses of a hop that become series; a load balancer of more is told by the JSON.
+const ADDRESSES_PER_HOP: usize = 8;
+
+/// The metrics of a report.
+#[must_use]
+pub fn of_report(report: &Report) -> Vec<Family> {
+    let Report {
+        target: _,
+        module: _,
+        isp,
+        started: _,
+        duration,
+        timeout,
+        phases,
+        overhead,
+        resolution,
+        measurement,
+        failure,
+        log: _,
+    } = report;
+    let mut families = Families::default();
+    families.truth(catalogue::SUCCESS, report.success());
+    families.number(catalogue::DURATION, duration.as_secs_f64());
+    families.number(catalogue::TIMEOUT, timeout.as_secs_f64());
+    families.number(catalogue::OVERHEAD, overhead.as_secs_f64());
+    families.phases(catalogue::PHASE, phases, &Phase::ALL);
+    if let Some(isp) = isp {
+        families.isp(isp, resolution.as_ref().and_then(|resolution| resolution.address));
+    }
+    if let Some(Failure { phase, reason, detail: _, offender: _ }) = failure {
+        let values = [phase.name(), &reason.name(), reason.haproxy(), reason.envoy()];
+        families.info(catalogue::FAILURE, &values);
+    }
+    if let Some(Resolution { name: _, address, duration }) = resolution {
+        families.number(catalogue::DNS_LOOKUP, duration.as_secs_f64());
+        families
+            .number(catalogue::IP_PROTOCOL, address.map_or(0.0, |address| if address.is_ipv4() { 4.0 } else { 6.0 }));
+        families.number(catalogue::IP_ADDR_HASH, address.map_or(0.0, |address| f64::from(fnv1a(address))));
+    }
+    match measurement {
+        Measurement::Http(measured) => families.http(measured, phases),
+        Measurement::Tcp(measured) => families.tcp(measured, phases),
+        Measurement::Icmp(measured) => families.icmp(measured, phases),
+        Measurement::Traceroute(measured) => families.traceroute(measured),
+    }
+    families.0
+}
+
+/// The families so far. A family without samples is none.
+#[derive(Debug, Default)]
+struct Families(Vec<Family>);
+
+impl Families {
+    fn family(&mut self, metric: Metric, samples: Vec<Sample>) {
+        let Metric { name, help, kind, labels: _ } = metric;
+        if !samples.is_empty() {
+            self.0.push(Family { name, help, kind, samples });
+        }
+    }
+
+    /// One series without labels, where it was measured.
+    fn number(&mut self, metric: Metric, value: impl Into<Option<f64>>) {
+        let samples = value.into().into_iter().map(|value| Sample { labels: Vec::new(), value });
+        self.family(metric, samples.collect());
+    }
+
+    fn truth(&mut self, metric: Metric, value: impl Into<Option<bool>>) {
+        self.number(metric, value.into().map(|value| f64::from(u8::from(value))));
+    }
+
+    /// One series of value 1 with the metric's labels.
+    fn info(&mut self, metric: Metric, values: &[&str]) {
+        self.family(metric, vec![sample(metric, values, 1.0)]);
+    }
+
+    fn phases(&mut self, metric: Metric, phases: &[(Phase, Duration)], wanted: &[Phase]) {
+        let phases = phases.iter().filter(|(phase, _)| wanted.contains(phase));
+        self.family(metric, phases.map(|(phase, span)| sample(metric, &[phase.name()], span.as_secs_f64())).collect());
+    }
+
+    fn isp(&mut self, isp: &Isp, probed: Option<IpAddr>) {
+        let Isp { name, site, source, resolvers: _ } = isp;
+        let sources = [source.v4.map(IpAddr::V4), source.v6.map(IpAddr::V6)].into_iter().flatten();
+        // Before there is an address to probe, either source might have been the one.
+        let sources = sources.filter(|source| probed.is_none_or(|probed| probed.is_ipv4() == source.is_ipv4()));
+        let source_ip = sources.map(|source| source.to_string()).collect::<Vec<_>>().join(",");
+        let interface = source.interface.as_deref().unwrap_or_default();
+        let mark = source.mark.map(|mark| mark.to_string()).unwrap_or_default();
+        self.info(catalogue::ISP, &[name, site, &source_ip, interface, &mark]);
+    }
+
+    fn http(&mut self, measured: &http::Measurement, phases: &[(Phase, Duration)]) {
+        let http::Measurement { status, version, content_length, body_length, redirects, ssl, last_modified, tls } =
+            measured;
+        let wanted = [Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Processing, Phase::Transfer];
+        self.phases(catalogue::HTTP_DURATION, phases, &wanted);
+        self.number(catalogue::HTTP_STATUS_CODE, status.map(f64::from));
+        self.number(catalogue::HTTP_CONTENT_LENGTH, content_length.map(|length| length as f64));
+        self.number(catalogue::HTTP_BODY_LENGTH, body_length.map(|length| length as f64));
+        self.number(catalogue::HTTP_REDIRECTS, f64::from(*redirects));
+        self.truth(catalogue::HTTP_SSL, *ssl);
+        self.number(catalogue::HTTP_VERSION, *version);
+        self.number(catalogue::HTTP_LAST_MODIFIED, last_modified.map(unix_seconds));
+        self.tls(tls.as_ref());
+    }
+
+    fn tls(&mut self, facts: Option<&TlsFacts>) {
+        let Some(TlsFacts { version, cipher, alpn: _, chain, chain_expiry }) = facts else { return };
+        let earliest = chain.iter().map(|certificate| certificate.not_after).min();
+        self.number(catalogue::CERT_EXPIRY, earliest.map(unix_seconds));
+        self.number(catalogue::CHAIN_EXPIRY, chain_expiry.map(unix_seconds));
+        if let Some(leaf) = chain.first() {
+            let Certificate {
+                fingerprint_sha256,
+                subject,
+                issuer,
+                subject_alternative,
+                serial_number,
+                not_before: _,
+                not_after: _,
+            } = leaf;
+            self.info(catalogue::CHAIN, &[fingerprint_sha256, subject, issuer, subject_alternative, serial_number]);
+        }
+        self.info(catalogue::TLS_VERSION, &[version]);
+        self.info(catalogue::TLS_CIPHER, &[cipher]);
+    }
+
+    fn tcp(&mut self, measured: &tcp::Measurement, phases: &[(Phase, Duration)]) {
+        let tcp::Measurement {
+            handshake_rtt,
+            syn_retransmits,
+            failed_due_to_regex,
+            failed_due_to_bytes,
+            expect_info,
+            tls,
+        } = measured;
+        self.phases(catalogue::TCP_DURATION, phases, &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Query]);
+        self.number(catalogue::TCP_HANDSHAKE_RTT, handshake_rtt.map(|rtt| rtt.as_secs_f64()));
+        self.number(catalogue::TCP_SYN_RETRANSMITS, syn_retransmits.map(f64::from));
+        self.truth(catalogue::FAILED_REGEX, *failed_due_to_regex);
+        self.truth(catalogue::FAILED_BYTES, *failed_due_to_bytes);
+        if !expect_info.is_empty() {
+            let labels = expect_info.iter().map(|(name, value)| (Cow::Owned(name.clone()), bounded(value)));
+            self.family(catalogue::EXPECT, vec![Sample { labels: labels.collect(), value: 1.0 }]);
+        }
+        self.tls(tls.as_ref());
+    }
+
+    fn icmp(&mut self, measured: &icmp::Measurement, phases: &[(Phase, Duration)]) {
+        let icmp::Measurement { sent, received, rtt, reply_hop_limit, raw: _ } = measured;
+        let wanted = [Phase::Resolve, Phase::Setup, Phase::Interval, Phase::Rtt];
+        self.phases(catalogue::ICMP_DURATION, phases, &wanted);
+        self.number(catalogue::ICMP_SENT, f64::from(*sent));
+        self.number(catalogue::ICMP_RECEIVED, f64::from(*received));
+        self.number(catalogue::ICMP_LOSS, loss_ratio(*sent, *received));
+        self.number(catalogue::ICMP_RTT_MIN, rtt.best());
+        self.number(catalogue::ICMP_RTT_AVG, rtt.avg());
+        self.number(catalogue::ICMP_RTT_MAX, rtt.worst());
+        self.number(catalogue::ICMP_RTT_STDDEV, rtt.stddev());
+        self.number(catalogue::ICMP_JITTER, rtt.jitter());
+        self.number(catalogue::ICMP_HOP_LIMIT, reply_hop_limit.map(f64::from));
+    }
+
+    fn traceroute(&mut self, measured: &traceroute::Measurement) {
+        let traceroute::Measurement { reached, hops } = measured;
+        self.truth(catalogue::TRACE_REACHED, *reached);
+        self.number(catalogue::TRACE_HOPS, hops.last().map(|hop| f64::from(hop.number)));
+        let addresses = hops.iter().flat_map(|hop| {
+            let answered = hop.addresses.iter().take(ADDRESSES_PER_HOP);
+            answered.map(|(address, _)| sample(catalogue::HOP, &[&label(hop), &address.to_string()], 1.0))
+        });
+        self.family(catalogue::HOP, addresses.collect());
+        self.per_hop(catalogue::HOP_SENT, hops, |hop| Some(f64::from(hop.sent)));
+        self.per_hop(catalogue::HOP_RECEIVED, hops, |hop| Some(f64::from(hop.received)));
+        self.per_hop(catalogue::HOP_LOSS, hops, |hop| loss_ratio(hop.sent, hop.received));
+        self.per_hop(catalogue::HOP_RTT_LAST, hops, |hop| hop.rtt.last());
+        self.per_hop(catalogue::HOP_RTT_AVG, hops, |hop| hop.rtt.avg());
+        self.per_hop(catalogue::HOP_RTT_BEST, hops, |hop| hop.rtt.best());
+        self.per_hop(catalogue::HOP_RTT_WORST, hops, |hop| hop.rtt.worst());
+        self.per_hop(catalogue::HOP_RTT_STDDEV, hops, |hop| hop.rtt.stddev());
+    }
+
+    fn per_hop(&mut self, metric: Metric, hops: &[traceroute::Hop], value: impl Fn(&traceroute::Hop) -> Option<f64>) {
+        let samples = hops.iter().filter_map(|hop| Some(sample(metric, &[&label(hop)], value(hop)?)));
+        self.family(metric, samples.collect());
+    }
+}
+
+fn sample(metric: Metric, values: &[&str], value: f64) -> Sample {
+    let labels = metric.labels.iter().zip(values).map(|(name, value)| (Cow::Borrowed(*name), bounded(value)));
+    Sample { labels: labels.collect(), value }
+}
+
+/// A label value, cut between two characters where it is too long.
+fn bounded(value: &str) -> String {
+    value[..value.floor_char_boundary(LABEL_LIMIT)].to_owned()
+}
+
+/// A hop's label: two digits, so that they sort.
+fn label(hop: &traceroute::Hop) -> String {
+    format!("{:02}", hop.number)
+}
+
+/// The part that was lost; nothing where nothing was sent.
+pub(crate) fn loss_ratio(sent: u32, received: u32) -> Option<f64> {
+    (sent > 0).then(|| f64::from(sent.saturating_sub(received)) / f64::from(sent))
+}
+
+/// Seconds since 1970, negative before.
+pub(crate) fn unix_seconds(time: SystemTime) -> f64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_secs_f64(),
+        Err(before) => -before.duration().as_secs_f64(),
+    }
+}
+
+/// FNV-1a of 32 bits over the bytes of an address.
+fn fnv1a(address: IpAddr) -> u32 {
+    let hash = |bytes: &[u8]| {
+        bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    };
+    match address {
+        IpAddr::V4(address) => hash(&address.octets()),
+        IpAddr::V6(address) => hash(&address.octets()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_hashes_are_those_of_blackbox_exporter() {
+        assert_eq!(fnv1a("127.0.0.1".parse().unwrap()), 3_668_918_509);
+        assert_eq!(fnv1a("::1".parse().unwrap()), 1_751_717_746);
+    }
+
+    #[test]
+    fn labels_are_cut_between_characters() {
+        assert_eq!(bounded(&"x".repeat(2000)).len(), LABEL_LIMIT);
+        assert_eq!(bounded(&"é".repeat(2000)).chars().count(), 512);
+        assert_eq!(bounded(&format!("x{}", "한".repeat(400))).len(), 1 + 341 * 3);
+    }
+
+    #[test]
+    fn what_was_not_sent_was_not_lost() {
+        assert_eq!((loss_ratio(0, 0), loss_ratio(4, 3), loss_ratio(4, 5)), (None, Some(0.25), Some(0.0)));
+    }
+}

@@ -1,0 +1,153 @@
+//! The exporter's own metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::State as Extract;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::{State, reply};
+use crate::probe::Report;
+use crate::render;
+use crate::render::negotiate::Format;
+
+/// From a host next door to the longest timeouts that are usual.
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Probed {
+    module: String,
+    isp: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failed {
+    module: String,
+    isp: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rejected {
+    cause: &'static str,
+}
+
+/// The metrics and their registry.
+#[derive(Debug)]
+pub(super) struct Own {
+    registry: Registry,
+    reload_successful: Gauge,
+    reload_timestamp: Gauge<f64, AtomicU64>,
+    probes: Family<Probed, Counter>,
+    failures: Family<Failed, Counter>,
+    durations: Family<Probed, Histogram, fn() -> Histogram>,
+    in_flight: Gauge,
+    rejected: Family<Rejected, Counter>,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        let mut own = Self {
+            registry: Registry::with_prefix("uplink_exporter"),
+            reload_successful: Gauge::default(),
+            reload_timestamp: Gauge::default(),
+            probes: Family::default(),
+            failures: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            in_flight: Gauge::default(),
+            rejected: Family::default(),
+        };
+        let build = Info::new(vec![
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("os", std::env::consts::OS),
+            ("arch", std::env::consts::ARCH),
+        ]);
+        own.registry.register("build", "The version of the exporter and what it was built for", build);
+        own.registry.register(
+            "config_last_reload_successful",
+            "Whether the last attempt to load the configuration was a success (1) or not (0, the old one stays in force)",
+            own.reload_successful.clone(),
+        );
+        own.registry.register(
+            "config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was loaded, in seconds since 1970",
+            own.reload_timestamp.clone(),
+        );
+        own.registry.register("probes", "Probes that ended, failed ones included", own.probes.clone());
+        own.registry.register("probe_failures", "Probes that failed, by reason", own.failures.clone());
+        own.registry.register("probe_duration_seconds", "How long probes took", own.durations.clone());
+        own.registry.register("probes_in_flight", "Probes that are running now", own.in_flight.clone());
+        own.registry.register(
+            "requests_rejected",
+            "Requests to /probe that were answered with 400 because they cannot be meant, by cause",
+            own.rejected.clone(),
+        );
+        own.reloaded(true);
+        own
+    }
+}
+
+impl Own {
+    /// A load of the configuration ended.
+    pub(super) fn reloaded(&self, success: bool) {
+        self.reload_successful.set(success.into());
+        if success {
+            self.reload_timestamp.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+        }
+    }
+
+    /// A request was refused.
+    pub(super) fn rejected(&self, cause: &'static str) {
+        self.rejected.get_or_create(&Rejected { cause }).inc();
+    }
+
+    /// A probe runs for as long as what is returned lives, however it ends.
+    pub(super) fn probing(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// A probe ended.
+    pub(super) fn probed(&self, report: &Report) {
+        let isp = report.isp.as_ref().map(|isp| isp.name.clone()).unwrap_or_default();
+        let probed = Probed { module: report.module.clone(), isp };
+        self.probes.get_or_create(&probed).inc();
+        self.durations.get_or_create(&probed).observe(report.duration.as_secs_f64());
+        if let Some(failure) = &report.failure {
+            let Probed { module, isp } = probed;
+            let reason = failure.reason.name().into_owned();
+            self.failures.get_or_create(&Failed { module, isp, reason }).inc();
+        }
+    }
+}
+
+/// A probe that is running.
+#[derive(Debug)]
+pub(super) struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// `/metrics`.
+pub(super) async fn metrics(Extract(state): Extract<Arc<State>>, headers: HeaderMap) -> Response {
+    let format = reply::format(&headers);
+    let mut body = String::new();
+    // Only native histograms can make this fail, and there are none.
+    let _ = prometheus_client::encoding::text::encode(&mut body, &state.own.registry);
+    if format == Format::Text {
+        body = render::text_of_openmetrics(&body);
+    }
+    reply::content(&headers, &format.content_type(), body)
+}

@@ -1,0 +1,230 @@
+//! What a request to `/probe` asks for, and how long it may take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::form_urlencoded;
+
+use crate::config::Config;
+use crate::net::Network;
+use crate::probe::Request;
+
+/// The module of requests that name none, as in blackbox_exporter.
+const DEFAULT_MODULE: &str = "http_2xx";
+
+/// The parameters of `/probe`.
+const PARAMETERS: [&str; 5] = ["target", "module", "isp", "debug", "format"];
+
+/// The header in which Prometheus says how long it waits.
+pub(super) const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// How long a client waits that does not say it, as in blackbox_exporter.
+const UNSAID_TIMEOUT: f64 = 120.0;
+
+/// No client waits longer than a day.
+const LONGEST_TIMEOUT: f64 = 86_400.0;
+
+/// No probe gets less, however little time the client says it has.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
+
+/// A probe that is asked for, and how it is to be told.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) json: bool,
+}
+
+/// Why a request is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rejection {
+    /// For the metric: one of few.
+    pub(super) cause: &'static str,
+    /// For the client.
+    pub(super) sentence: String,
+}
+
+fn rejection<T>(cause: &'static str, sentence: impl Into<String>) -> Result<T, Rejection> {
+    Err(Rejection { cause, sentence: sentence.into() })
+}
+
+/// Reads a request.
+pub(super) fn read(
+    query: &str,
+    scrape_timeout: Option<&str>,
+    timeout_offset: Duration,
+    config: &Config,
+    network: &Arc<Network>,
+) -> Result<Asked, Rejection> {
+    let parameters = parameters(query)?;
+    let get = |name| parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
+    let module = get("module").unwrap_or(DEFAULT_MODULE);
+    let Some(module) = config.modules.get(module) else {
+        let known = listed(config.modules.keys());
+        return rejection("unknown_module", format!("unknown module {module:?}; known modules: {known}"));
+    };
+    let isp = match get("isp").or(module.isp.as_deref()) {
+        None => None,
+        Some(name) => match config.isps.get(name) {
+            Some(isp) => Some(Arc::clone(isp)),
+            None => {
+                let known = listed(config.isps.keys());
+                return rejection("unknown_isp", format!("unknown ISP {name:?}; known ISPs: {known}"));
+            }
+        },
+    };
+    let debug = match get("debug") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return rejection("bad_value", format!("debug is true or false, not {other:?}")),
+    };
+    let json = match get("format") {
+        None => false,
+        Some("json") => true,
+        Some(other) => {
+            return rejection("bad_value", format!("format is json, not {other:?}; without it the answer is metrics"));
+        }
+    };
+    let target = get("target").unwrap_or_default();
+    if target.is_empty() {
+        return rejection("missing_target", "the target parameter is missing");
+    }
+    if let Err(sentence) = module.prober.check_target(target) {
+        return rejection("bad_target", sentence);
+    }
+    let timeout = timeout(module.timeout, scrape_timeout, timeout_offset)?;
+    let request = Request {
+        target: target.to_owned(),
+        module: Arc::clone(module),
+        isp,
+        timeout,
+        debug,
+        network: Arc::clone(network),
+    };
+    Ok(Asked { request, json })
+}
+
+/// The parameters, each known and there once: a misspelt `ips=b` must not probe the default route.
+fn parameters(query: &str) -> Result<Vec<(&'static str, String)>, Rejection> {
+    let mut parameters: Vec<(&'static str, String)> = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let Some(known) = PARAMETERS.into_iter().find(|known| *known == name) else {
+            let sentence = format!("unknown parameter {name:?}; known parameters: {}", PARAMETERS.join(", "));
+            return rejection("unknown_parameter", sentence);
+        };
+        if parameters.iter().any(|(name, _)| *name == known) {
+            let sentence =
+                format!("the parameter {known} is there twice; each of {} is given once", PARAMETERS.join(", "));
+            return rejection("repeated_parameter", sentence);
+        }
+        parameters.push((known, value.into_owned()));
+    }
+    Ok(parameters)
+}
+
+/// How long the probe may take: the smaller of the module's timeout and the client's, less the offset for the way back.
+///
+/// A client's time of no more than twice the offset is halved instead, so that a short scrape timeout leaves some time to probe.
+fn timeout(module: Option<Duration>, client: Option<&str>, offset: Duration) -> Result<Duration, Rejection> {
+    let said = match client {
+        None => UNSAID_TIMEOUT,
+        Some(text) => match text.trim().parse::<f64>() {
+            Ok(0.0) => UNSAID_TIMEOUT,
+            Ok(seconds) if seconds.is_finite() && seconds > 0.0 => seconds.min(LONGEST_TIMEOUT),
+            _ => {
+                let sentence = format!("the header {SCRAPE_TIMEOUT} is a number of seconds, not {text:?}");
+                return rejection("bad_timeout", sentence);
+            }
+        },
+    };
+    let said = Duration::from_secs_f64(said);
+    let limit = if said > offset.saturating_mul(2) { said - offset } else { said / 2 };
+    let limit = limit.max(SHORTEST_TIMEOUT);
+    Ok(module.map_or(limit, |module| module.min(limit)))
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFSET: Duration = Duration::from_millis(500);
+
+    #[test]
+    fn timeouts_are_never_nothing() {
+        let ms = Duration::from_millis;
+        let cases = [
+            (None, None, ms(119_500)),
+            (None, Some("0"), ms(119_500)),
+            (None, Some("10"), ms(9_500)),
+            (None, Some("1.5"), ms(1_000)),
+            (None, Some("1"), ms(500)),
+            (None, Some("0.8"), ms(400)),
+            (None, Some("0.5"), ms(250)),
+            (None, Some("0.3"), ms(150)),
+            (None, Some("0.001"), ms(10)),
+            (None, Some("1e-300"), ms(10)),
+            (None, Some("1e300"), ms(86_399_500)),
+            (Some(ms(5_000)), None, ms(5_000)),
+            (Some(ms(5_000)), Some("10"), ms(5_000)),
+            (Some(ms(5_000)), Some("3"), ms(2_500)),
+            (Some(ms(5_000)), Some(" 3 "), ms(2_500)),
+            (Some(ms(1)), Some("3"), ms(1)),
+        ];
+        for (module, client, expected) in cases {
+            assert_eq!(timeout(module, client, OFFSET), Ok(expected), "{module:?} {client:?}");
+        }
+        assert_eq!(timeout(None, Some("3"), Duration::ZERO), Ok(ms(3_000)));
+    }
+
+    #[test]
+    fn timeouts_that_are_none_are_refused() {
+        for client in ["NaN", "inf", "-inf", "-1", "-0.1", "", "5s", "1,5"] {
+            let rejection = timeout(None, Some(client), OFFSET).unwrap_err();
+            assert_eq!(rejection.cause, "bad_timeout");
+            let sentence =
+                format!("the header x-prometheus-scrape-timeout-seconds is a number of seconds, not {client:?}");
+            assert_eq!(rejection.sentence, sentence);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_what_is_known() {
+        let yaml = "isps: {a: {fwmark: 1}, b: {fwmark: 2}}\n\
+            modules: {ping: {prober: icmp}, http_2xx: {prober: http, isp: b}}";
+        let config = crate::config::load_str(yaml, "test.yml").unwrap();
+        let read = |query: &str| {
+            let asked = read(query, None, OFFSET, &config, &Arc::default());
+            asked.map_err(|rejection| format!("{}: {}", rejection.cause, rejection.sentence))
+        };
+        let refused = [
+            ("", "missing_target: the target parameter is missing"),
+            ("target=", "missing_target: the target parameter is missing"),
+            ("target=x&module=y", "unknown_module: unknown module \"y\"; known modules: http_2xx, ping"),
+            ("target=x&isp=c", "unknown_isp: unknown ISP \"c\"; known ISPs: a, b"),
+            ("target=x&isp=", "unknown_isp: unknown ISP \"\"; known ISPs: a, b"),
+            (
+                "target=x&ips=a",
+                "unknown_parameter: unknown parameter \"ips\"; known parameters: target, module, isp, debug, format",
+            ),
+            (
+                "target=x&isp=a&isp=b",
+                "repeated_parameter: the parameter isp is there twice; each of target, module, isp, debug, format is given once",
+            ),
+            ("target=x&debug=1", "bad_value: debug is true or false, not \"1\""),
+            ("target=x&format=xml", "bad_value: format is json, not \"xml\"; without it the answer is metrics"),
+        ];
+        for (query, expected) in refused {
+            assert_eq!(read(query).unwrap_err(), expected, "{query}");
+        }
+        let asked = read("target=https%3A%2F%2Fx%2Fa%3Fb%3Dc+d&debug=true&format=json").unwrap();
+        assert_eq!(asked.request.target, "https://x/a?b=c d");
+        assert_eq!(asked.request.isp.map(|isp| isp.name.clone()).as_deref(), Some("b"));
+        assert!(asked.request.debug && asked.json);
+        let asked = read("target=x&module=ping").unwrap();
+        assert!(asked.request.isp.is_none() && !asked.request.debug && !asked.json);
+    }
+}
