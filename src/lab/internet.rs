@@ -361,7 +361,8 @@ impl Internet {
     fn circle(&self, traveller: &Traveller) -> Option<(usize, usize)> {
         let hops = self.topology.path(traveller.isp).hops.len();
         let fault = self.topology.faults.iter().filter(|fault| matches_towards_target(fault, traveller));
-        let hop = fault.filter_map(|fault| if let Action::Loop { hop } = fault.action { Some(hop) } else { None }).next()?;
+        let hop =
+            fault.filter_map(|fault| if let Action::Loop { hop } = fault.action { Some(hop) } else { None }).next()?;
         let here = hop.saturating_sub(1).min(hops.checked_sub(1)?);
         // The last router sends it back to the one before; a lone router sends it to itself.
         Some((here, if here + 1 < hops { here + 1 } else { here.saturating_sub(1) }))
@@ -372,8 +373,9 @@ impl Internet {
         let answers = router.answers;
         let at = traveller.at;
         let key = (traveller.isp, index, router.address(traveller.header.family()));
-        let muted =
-            answers.silent || self.random.chance(answers.loss) || answers.limit.is_some_and(|limit| !self.token(key, limit, at));
+        let muted = answers.silent
+            || self.random.chance(answers.loss)
+            || answers.limit.is_some_and(|limit| !self.token(key, limit, at));
         if muted {
             self.counts[traveller.isp as usize][index].unanswered += 1;
             return self.recycle(traveller.packet);
@@ -435,8 +437,7 @@ impl Internet {
         let mut index = from;
         loop {
             let hops = self.topology.path(isp).hops.len();
-            let link =
-                if index == hops { self.topology.path(isp).target } else { self.router(&traveller, index).link };
+            let link = if index == hops { self.topology.path(isp).target } else { self.router(&traveller, index).link };
             let narrow = index.checked_sub(1).and_then(|before| self.router(&traveller, before).mtu);
             if let Some(mtu) = narrow.filter(|mtu| traveller.packet.len() > mtu.bytes.into()) {
                 return self.too_big_back(traveller, index, mtu);
@@ -488,9 +489,9 @@ impl Internet {
     /// The ISP whose address it is, inside or outside its SNAT.
     fn owner(&self, address: IpAddr) -> Option<Isp> {
         let family = Family::of(address);
-        Isp::ALL.into_iter().find(|isp| {
-            isp.source(family) == address || self.topology.path(*isp).snat(family) == Some(address)
-        })
+        Isp::ALL
+            .into_iter()
+            .find(|isp| isp.source(family) == address || self.topology.path(*isp).snat(family) == Some(address))
     }
 
     /// The router of a hop that forwards the traveller's flow.

@@ -60,7 +60,8 @@ impl Lab {
     /// # Errors
     /// What is missing, and what to do about it.
     pub fn available() -> Result<(), String> {
-        let tried = Namespace::create("lab-try", || sys::open_tun("try").map(drop).map_err(|error| explain_tun(&error)));
+        let tried =
+            Namespace::create("lab-try", || sys::open_tun("try").map(drop).map_err(|error| explain_tun(&error)));
         tried.map(drop).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 format!("{error}. Run this as root, or under `unshare --user --map-root-user`")
@@ -132,7 +133,8 @@ impl Lab {
     /// Whether ICMP sockets need no privileges in the prober's namespace (`net.ipv4.ping_group_range`).
     ///
     /// # Errors
-    /// As `/proc/sys` says.
+    /// As `/proc/sys` says: `InvalidInput` where it is to be forbidden in a user namespace with one group, which cannot name an empty
+    /// range.
     pub fn unprivileged_icmp(&self, allowed: bool) -> io::Result<()> {
         self.prober.run(|| allow_ping(allowed))?
     }
@@ -200,8 +202,7 @@ fn set_default_routes(netlink: &mut Netlink, first: Isp) -> io::Result<()> {
     for (isp, metric) in [first, first.other()].into_iter().zip(METRICS) {
         let device = netlink.index(isp.device())?;
         for family in FAMILIES {
-            let route =
-                Route { family, table: netlink::MAIN, device, source: Some(isp.source(family)), metric };
+            let route = Route { family, table: netlink::MAIN, device, source: Some(isp.source(family)), metric };
             netlink.set_default_route(route)?;
         }
     }
@@ -258,7 +259,9 @@ fn allow_ping(allowed: bool) -> io::Result<()> {
 
 fn explain_tun(error: &io::Error) -> io::Error {
     let what = match error.kind() {
-        io::ErrorKind::NotFound => "opening /dev/net/tun (load the tun module; in a container, pass --device /dev/net/tun)",
+        io::ErrorKind::NotFound => {
+            "opening /dev/net/tun (load the tun module; in a container, pass --device /dev/net/tun)"
+        }
         io::ErrorKind::PermissionDenied => "opening /dev/net/tun (allow it: chmod 666 /dev/net/tun)",
         _ => "making a TUN device",
     };

@@ -151,9 +151,8 @@ fn has_capability(status: &str, capability: u32) -> bool {
 
 /// The effective user and group: the second of the four ids of each line.
 fn effective_ids(status: &str) -> Option<(u32, u32)> {
-    let id = |key: &str| {
-        status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().nth(1)?.parse().ok()
-    };
+    let id =
+        |key: &str| status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().nth(1)?.parse().ok();
     Some((id("Uid:")?, id("Gid:")?))
 }
 

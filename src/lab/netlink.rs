@@ -41,8 +41,11 @@ pub(super) const MAIN: u32 = libc::RT_TABLE_MAIN as u32;
 impl Netlink {
     #[expect(clippy::disallowed_methods, reason = "a netlink socket talks to the kernel, not to a network")]
     pub(super) fn open() -> io::Result<Self> {
-        let socket =
-            Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW.cloexec(), Some(Protocol::from(libc::NETLINK_ROUTE)))?;
+        let socket = Socket::new(
+            Domain::from(libc::AF_NETLINK),
+            Type::RAW.cloexec(),
+            Some(Protocol::from(libc::NETLINK_ROUTE)),
+        )?;
         Ok(Self { socket, sequence: 0 })
     }
 
@@ -130,8 +133,7 @@ fn route_message(route: Route) -> Message {
     // IPv4 wants to hear that nobody stands between the device and the destination; IPv6 ignores it.
     let scope = libc::RT_SCOPE_LINK;
     // struct rtmsg; the table stands in an attribute, where it has 32 bits.
-    let header =
-        [family(route.family), 0, 0, 0, 0, libc::RTPROT_STATIC, scope, libc::RTN_UNICAST, 0, 0, 0, 0];
+    let header = [family(route.family), 0, 0, 0, 0, libc::RTPROT_STATIC, scope, libc::RTN_UNICAST, 0, 0, 0, 0];
     let mut message = Message::new(libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_REPLACE, &header);
     message.attribute(libc::RTA_TABLE, &route.table.to_ne_bytes());
     message.attribute(libc::RTA_OIF, &route.device.to_ne_bytes());

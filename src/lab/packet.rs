@@ -273,7 +273,14 @@ fn replace_address(packet: &mut [u8], header: &Header, side: Side, to: IpAddr) {
 }
 
 /// Writes the ICMP error that the node at `source` sends about a packet. `rest` is the second word of its header: an MTU, or zero.
-pub(super) fn icmp_error(answer: &mut Vec<u8>, source: IpAddr, about: &[u8], header: &Header, says: (u8, u8), rest: u32) {
+pub(super) fn icmp_error(
+    answer: &mut Vec<u8>,
+    source: IpAddr,
+    about: &[u8],
+    header: &Header,
+    says: (u8, u8),
+    rest: u32,
+) {
     // As much as fits the smallest packet that everybody takes: RFC 1812, section 4.3.2.3; RFC 4443, section 2.4 (c).
     let (fixed, most) = match header.family() {
         Family::V4 => (20 + 8, 576),

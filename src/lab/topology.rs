@@ -94,11 +94,7 @@ impl Isp {
     #[must_use]
     pub fn bound_by(self, binding: Binding) -> Source {
         match binding {
-            Binding::Address => Source {
-                v4: Some(self.v4()),
-                v6: Some(self.v6()),
-                ..Source::default()
-            },
+            Binding::Address => Source { v4: Some(self.v4()), v6: Some(self.v6()), ..Source::default() },
             Binding::Interface => Source { interface: Some(self.device().to_owned()), ..Source::default() },
             Binding::Mark => Source { mark: Some(self.mark()), ..Source::default() },
         }
@@ -395,8 +391,7 @@ mod tests {
     #[test]
     fn in_the_demonstration_b_has_40_ms_more_from_its_fourth_hop_on() {
         let topology = Topology::demo();
-        let more: Vec<_> =
-            (1..=9).map(|hop| (topology.b.rtt(hop) - topology.a.rtt(hop)).as_millis()).collect();
+        let more: Vec<_> = (1..=9).map(|hop| (topology.b.rtt(hop) - topology.a.rtt(hop)).as_millis()).collect();
         assert_eq!(more, [0, 0, 0, 40, 40, 40, 40, 40, 40]);
         assert_eq!(topology.a.target_rtt(), Duration::from_millis(20));
     }
