@@ -1,13 +1,15 @@
 //! The emulated internet does what its topology says, by independent means: plain sockets of the kernels at both ends.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Protocol, Socket};
 use uplink_exporter::lab::{
-    Action, Binding, Fault, Isp, Lab, Matches, Mtu, Observation, Path, RateLimit, Topology, target,
+    Action, Binding, Fault, Isp, Lab, Matches, Mtu, Observation, Path, RateLimit, Servers, Topology, target,
 };
 use uplink_exporter::net::sys::{self, Origin, SendOptions, TcpInfo};
 use uplink_exporter::net::{Family, Source};
@@ -34,24 +36,6 @@ fn short() -> Topology {
 
 fn fault(destination: IpAddr, action: Action) -> Fault {
     Fault { of: Matches { destination: Some(destination), ..Matches::default() }, action }
-}
-
-/// Listens on a port of all targets, and answers every byte with "hello".
-fn serve(lab: &Lab, port: u16) {
-    let listener = lab.far().run(|| TcpListener::bind(("::", port))).unwrap().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            std::thread::spawn(move || {
-                let mut byte = [0];
-                while stream.read(&mut byte).is_ok_and(|n| n > 0) {
-                    if stream.write_all(b"hello").is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
 }
 
 /// What came back for an echo request: from whom, ICMP type and code, after how long, the packet's hop limit.
@@ -128,7 +112,7 @@ fn assert_close(measured: Duration, expected: Duration, what: &str) {
 #[test]
 fn round_trip_times_are_the_topologys() {
     let Some(lab) = lab(short()) else { return };
-    serve(&lab, 80);
+    let _servers = Servers::start(lab.far()).unwrap();
     for isp in Isp::ALL {
         let expected = lab.topology().path(isp).target_rtt();
         for family in FAMILIES {
@@ -175,7 +159,7 @@ fn every_hop_answers_from_its_own_address_after_its_own_time() {
 #[test]
 fn each_means_of_binding_chooses_the_isp_against_the_default_route() {
     let Some(lab) = lab(short()) else { return };
-    serve(&lab, 80);
+    let _servers = Servers::start(lab.far()).unwrap();
     for (isp, family) in both() {
         lab.default_route(isp.other()).unwrap();
         for binding in Binding::ALL {
@@ -198,7 +182,7 @@ fn each_means_of_binding_chooses_the_isp_against_the_default_route() {
                 })
                 .unwrap();
             let observed = observed(&lab, to.ip());
-            assert!(observed.len() >= 6, "{observed:?}");
+            assert!(observed.len() >= 5, "{observed:?}");
             for packet in observed {
                 assert_eq!((packet.isp, packet.source), (isp, isp.source(family)), "{binding:?}: {packet:?}");
             }
@@ -213,7 +197,7 @@ fn each_means_of_binding_chooses_the_isp_against_the_default_route() {
 #[test]
 fn lost_syns_are_sent_again_by_the_kernel() {
     let Some(lab) = lab(short()) else { return };
-    serve(&lab, 80);
+    let _servers = Servers::start(lab.far()).unwrap();
     for (lost, family) in [(1, Family::V4), (2, Family::V6)] {
         let to = target(family, 12);
         lab.change(|topology| topology.faults = vec![fault(to, Action::DropSyn(lost))]);
@@ -229,7 +213,7 @@ fn lost_syns_are_sent_again_by_the_kernel() {
 #[test]
 fn resets_and_stalls_come_when_they_are_told_to() {
     let Some(lab) = lab(short()) else { return };
-    serve(&lab, 80);
+    let _servers = Servers::start(lab.far()).unwrap();
     let (refused, reset, later, stalled) = (13, 14, 15, 16);
     for (isp, family) in both() {
         lab.change(|topology| {
@@ -243,7 +227,7 @@ fn resets_and_stalls_come_when_they_are_told_to() {
         let expected = lab.topology().path(isp).target_rtt();
         lab.prober()
             .run(|| {
-                for (number, port) in [(refused, 81), (reset, 80)] {
+                for (number, port) in [(refused, 81), (reset, 7)] {
                     let started = Instant::now();
                     let error = connect(&source, SocketAddr::new(target(family, number), port)).unwrap_err();
                     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
@@ -257,11 +241,11 @@ fn resets_and_stalls_come_when_they_are_told_to() {
                 for (number, expected) in
                     [(later, io::ErrorKind::ConnectionReset), (stalled, io::ErrorKind::WouldBlock)]
                 {
-                    let (_, _, mut socket) = connect(&source, SocketAddr::new(target(family, number), 80)).unwrap();
+                    let (_, _, mut socket) = connect(&source, SocketAddr::new(target(family, number), 7)).unwrap();
                     socket.write_all(b"x").unwrap();
                     assert_eq!(socket.read(&mut byte).unwrap_err().kind(), expected);
                 }
-                let (_, _, mut socket) = connect(&source, SocketAddr::new(target(family, refused), 80)).unwrap();
+                let (_, _, mut socket) = connect(&source, SocketAddr::new(target(family, refused), 7)).unwrap();
                 socket.write_all(b"x").unwrap();
                 assert_eq!(socket.read(&mut byte).unwrap(), 1);
             })
@@ -466,6 +450,65 @@ fn a_runtime_of_a_namespace_makes_its_sockets_there() {
     let (here, spawned) =
         lab.prober().block_on(async { (local().await, tokio::spawn(local()).await.unwrap()) }).unwrap();
     assert!(here.is_ok() && spawned.is_ok());
+}
+
+#[test]
+fn the_servers_of_the_far_end_answer_as_their_pages_say() {
+    let Some(lab) = lab(short()) else { return };
+    let servers = Servers::start(lab.far()).unwrap();
+    let source = Isp::A.bound_by(Binding::Address);
+    let get = |page: &str| {
+        let (_, _, mut socket) = connect(&source, SocketAddr::new(target(Family::V6, 10), 80)).unwrap();
+        write!(socket, "GET {page} HTTP/1.1\r\nHost: web.lab\r\nConnection: close\r\n\r\n").unwrap();
+        let mut response = String::new();
+        socket.read_to_string(&mut response).unwrap();
+        response
+    };
+    lab.prober()
+        .run(|| {
+            assert!(get("/").starts_with("HTTP/1.1 200 "));
+            assert!(get("/status/503").starts_with("HTTP/1.1 503 "));
+            assert!(get("/redirect/2").contains("\r\nlocation: /redirect/1\r\n"));
+            assert!(get("/redirect/0").starts_with("HTTP/1.1 200 "));
+            let started = Instant::now();
+            assert!(get("/delay/50").starts_with("HTTP/1.1 200 ") && started.elapsed() > Duration::from_millis(50));
+            assert!(get("/nothing").starts_with("HTTP/1.1 404 "));
+
+            let (_, _, mut mail) = connect(&source, SocketAddr::new(target(Family::V4, 10), 25)).unwrap();
+            mail.write_all(b"EHLO me\r\nQUIT\r\n").unwrap();
+            let mut said = String::new();
+            mail.read_to_string(&mut said).unwrap();
+            assert_eq!(said, "220 mail.lab ESMTP\r\n250 mail.lab\r\n221 mail.lab closes\r\n");
+        })
+        .unwrap();
+    assert_eq!((servers.accepts(80), servers.accepts(25), servers.accepts(443)), (6, 1, 0));
+}
+
+#[test]
+fn the_certificate_is_good_for_names_and_addresses_of_the_lab_and_http2_is_offered() {
+    use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+    let Some(lab) = lab(short()) else { return };
+    let servers = Servers::start(lab.far()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(servers.ca_pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    for (name, good) in [("web.lab", true), ("198.51.100.40", true), ("2001:db8:100::10", true), ("web.example", false)]
+    {
+        let name = ServerName::try_from(name).unwrap();
+        let mut client = rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
+        lab.prober()
+            .run(|| {
+                let to = SocketAddr::new(target(Family::V4, 10), 443);
+                let (_, _, mut socket) = connect(&Isp::B.bound_by(Binding::Mark), to).unwrap();
+                assert_eq!(client.complete_io(&mut socket).is_ok(), good);
+            })
+            .unwrap();
+        assert_eq!(client.alpn_protocol(), good.then_some(&b"h2"[..]));
+    }
 }
 
 fn observed(lab: &Lab, to: IpAddr) -> Vec<Observation> {

@@ -1,10 +1,11 @@
 //! The emulated internet without its devices: what becomes of a packet, decided the moment it leaves. `now` is an argument.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::ledger::Ledger;
 use super::packet::{self, Flow, Header, SYN, Side};
 use super::random::Random;
 use super::topology::{Action, Fault, Isp, Link, Mtu, RateLimit, Router, Topology};
@@ -20,46 +21,6 @@ pub(super) enum Device {
     Inet,
 }
 
-/// A packet that the prober's host sent out of an uplink, as it left, before any SNAT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Observation {
-    /// When it was read from the device.
-    pub at: Instant,
-    /// The device it left by.
-    pub isp: Isp,
-    /// Its source address.
-    pub source: IpAddr,
-    /// Its destination address.
-    pub destination: IpAddr,
-    /// The IP protocol number.
-    pub protocol: u8,
-    /// Source and destination port, where TCP or UDP has them.
-    pub ports: Option<(u16, u16)>,
-    /// The identifier of an ICMP echo.
-    pub echo_id: Option<u16>,
-    /// The TCP flags.
-    pub tcp_flags: Option<u8>,
-    /// TTL or hop limit.
-    pub ttl: u8,
-    /// Its length, in bytes.
-    pub length: usize,
-}
-
-/// What really happened at a hop, summed over its routers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HopCount {
-    /// Packets towards the target that came over the link to it.
-    pub arrived: u64,
-    /// Packets towards the target that the link to it lost.
-    pub lost: u64,
-    /// Answers of its own that it gave.
-    pub answered: u64,
-    /// Answers that it owed and did not give: silent, by chance, or over its rate.
-    pub unanswered: u64,
-    /// Packets that were too big for the link behind it.
-    pub too_big: u64,
-}
-
 /// The state of the emulated internet.
 #[derive(Debug)]
 pub(super) struct Internet {
@@ -70,8 +31,8 @@ pub(super) struct Internet {
     spare: Vec<Vec<u8>>,
     buckets: HashMap<(Isp, usize, IpAddr), Bucket>,
     struck: HashMap<(usize, Flow), u32>,
-    counts: [Vec<HopCount>; 2],
-    observations: VecDeque<Observation>,
+    /// What really happens.
+    pub(super) ledger: Ledger,
 }
 
 /// A packet on its way to a device.
@@ -109,8 +70,6 @@ struct Says {
 
 /// Larger than any packet of a device, whose MTU is 1500.
 pub(super) const LARGEST: usize = 2048;
-/// How many observations are kept, the latest.
-const OBSERVATIONS: usize = 32_768;
 /// How many conversations a fault that counts them can tell apart, before it begins anew.
 const CONVERSATIONS: usize = 65_536;
 
@@ -124,10 +83,9 @@ impl Internet {
             spare: Vec::new(),
             buckets: HashMap::new(),
             struck: HashMap::new(),
-            counts: [Vec::new(), Vec::new()],
-            observations: VecDeque::with_capacity(OBSERVATIONS),
+            ledger: Ledger::default(),
         };
-        internet.fit_counts();
+        internet.tidy();
         internet
     }
 
@@ -140,29 +98,11 @@ impl Internet {
         }
         self.struck.clear();
         self.buckets.clear();
-        self.fit_counts();
+        self.tidy();
     }
 
     pub(super) fn topology(&self) -> &Topology {
         &self.topology
-    }
-
-    pub(super) fn observations(&self) -> Vec<Observation> {
-        self.observations.iter().copied().collect()
-    }
-
-    pub(super) fn clear_observations(&mut self) {
-        self.observations.clear();
-    }
-
-    /// One entry per hop, and one for the target.
-    pub(super) fn counts(&self, isp: Isp) -> Vec<HopCount> {
-        self.counts[isp as usize].clone()
-    }
-
-    pub(super) fn clear_counts(&mut self) {
-        self.counts = [Vec::new(), Vec::new()];
-        self.fit_counts();
     }
 
     /// A buffer for the next packet.
@@ -194,29 +134,11 @@ impl Internet {
         let (Some(header), true) = (header, packet.len() <= LARGEST) else { return self.recycle(packet) };
         match device {
             Device::Uplink(isp) => {
-                self.observe(now, isp, &packet, &header);
+                self.ledger.observe(now, isp, &packet, &header);
                 self.leave(isp, packet, header, now);
             }
             Device::Inet => self.come_back(packet, header, now),
         }
-    }
-
-    fn observe(&mut self, at: Instant, isp: Isp, packet: &[u8], header: &Header) {
-        if self.observations.len() == OBSERVATIONS {
-            self.observations.pop_front();
-        }
-        self.observations.push_back(Observation {
-            at,
-            isp,
-            source: header.source,
-            destination: header.destination,
-            protocol: header.protocol,
-            ports: header.ports(packet),
-            echo_id: header.echo_id(packet),
-            tcp_flags: header.tcp(packet).map(|(flags, _)| flags),
-            ttl: header.ttl,
-            length: packet.len(),
-        });
     }
 
     /// The prober's side of an uplink: SNAT, then the path.
@@ -254,7 +176,7 @@ impl Internet {
                 return self.answer(traveller, index, router, says);
             }
             if let Some(mtu) = router.mtu.filter(|mtu| traveller.packet.len() > mtu.bytes.into()) {
-                self.counts[isp as usize][index].too_big += 1;
+                self.ledger.count(isp, index).too_big += 1;
                 return match split(&mut traveller, mtu) {
                     Some(pieces) => {
                         for packet in pieces {
@@ -284,7 +206,7 @@ impl Internet {
     fn cross(&mut self, traveller: &mut Traveller, link: Link, index: usize) -> bool {
         traveller.at += self.one_way(link);
         let lost = self.random.chance(link.loss);
-        let count = &mut self.counts[traveller.isp as usize][index];
+        let count = self.ledger.count(traveller.isp, index);
         if lost {
             count.lost += 1;
         } else {
@@ -377,7 +299,7 @@ impl Internet {
             || self.random.chance(answers.loss)
             || answers.limit.is_some_and(|limit| !self.token(key, limit, at));
         if muted {
-            self.counts[traveller.isp as usize][index].unanswered += 1;
+            self.ledger.count(traveller.isp, index).unanswered += 1;
             return self.recycle(traveller.packet);
         }
         self.say(Traveller { at: at + answers.delay, ..traveller }, index, Some(router), says);
@@ -390,7 +312,7 @@ impl Internet {
             let mut answer = self.spare.pop().unwrap_or_default();
             let source = router.map_or(header.destination, |router| router.address(header.family()));
             packet::icmp_error(&mut answer, source, &about, &header, (says.ty, says.code), says.rest);
-            self.counts[isp as usize][index].answered += 1;
+            self.ledger.count(isp, index).answered += 1;
             self.back(isp, flow, answer, at, index);
         }
         self.recycle(about);
@@ -460,7 +382,7 @@ impl Internet {
     /// The way back leads over a narrow link in front of the node of that index.
     fn too_big_back(&mut self, mut traveller: Traveller, index: usize, mtu: Mtu) {
         let (isp, flow, at) = (traveller.isp, traveller.flow, traveller.at);
-        self.counts[isp as usize][index - 1].too_big += 1;
+        self.ledger.count(isp, index - 1).too_big += 1;
         if let Some(pieces) = split(&mut traveller, mtu) {
             for packet in pieces {
                 self.back(isp, flow, packet, at, index);
@@ -516,11 +438,10 @@ impl Internet {
         granted
     }
 
-    fn fit_counts(&mut self) {
+    /// A hop of no routers is no hop.
+    fn tidy(&mut self) {
         for isp in Isp::ALL {
-            // A hop of no routers is no hop.
             self.topology.path_mut(isp).hops.retain(|hop| !hop.routers.is_empty());
-            self.counts[isp as usize].resize(self.topology.path(isp).hops.len() + 1, HopCount::default());
         }
     }
 }
@@ -591,3 +512,6 @@ impl PartialEq for Due {
         self.cmp(other) == Ordering::Equal
     }
 }
+
+#[cfg(test)]
+mod tests;

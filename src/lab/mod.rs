@@ -24,17 +24,20 @@
 
 mod emulator;
 mod internet;
+mod ledger;
 mod namespace;
 mod netlink;
 mod packet;
 mod random;
+mod servers;
 mod topology;
 
 use std::io;
 use std::os::fd::OwnedFd;
 
-pub use internet::{HopCount, Observation};
+pub use ledger::{HopCount, Observation};
 pub use namespace::{Namespace, enter_user_namespace};
+pub use servers::Servers;
 pub use topology::{
     Action, Answers, Binding, Fault, Hop, Isp, Link, Matches, Mtu, Path, RateLimit, Router, TARGETS, Topology, target,
 };
@@ -142,23 +145,24 @@ impl Lab {
     /// Every packet that the prober's host sent out of either uplink, the latest 32,768; without multicast and what never leaves a link.
     #[must_use]
     pub fn observed(&self) -> Vec<Observation> {
-        self.emulator.internet().observations()
+        self.emulator.internet().ledger.observations()
     }
 
     /// Forgets the observations.
     pub fn clear_observed(&self) {
-        self.emulator.internet().clear_observations();
+        self.emulator.internet().ledger.clear_observations();
     }
 
     /// What really happened at each hop of an ISP, and, last, at the target.
     #[must_use]
     pub fn counts(&self, isp: Isp) -> Vec<HopCount> {
-        self.emulator.internet().counts(isp)
+        let internet = self.emulator.internet();
+        internet.ledger.counts(internet.topology(), isp)
     }
 
     /// Begins all counts anew.
     pub fn clear_counts(&self) {
-        self.emulator.internet().clear_counts();
+        self.emulator.internet().ledger.clear_counts();
     }
 }
 

@@ -453,3 +453,6 @@ fn address4(packet: &[u8], at: usize) -> Option<IpAddr> {
 fn address6(packet: &[u8], at: usize) -> Option<IpAddr> {
     Some(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?.into())
 }
+
+#[cfg(test)]
+mod tests;

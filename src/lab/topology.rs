@@ -146,7 +146,7 @@ pub fn target(family: Family, number: u8) -> IpAddr {
 /// The number whose hexadecimal digits are the decimal digits of `number`, so that both families look alike.
 fn same_digits(number: u8) -> u16 {
     let number = u16::from(number);
-    (number / 100) << 8 | (number / 10 % 10) << 4 | number % 10
+    ((number / 100) << 8) | ((number / 10 % 10) << 4) | (number % 10)
 }
 
 /// The whole of the emulated internet.
