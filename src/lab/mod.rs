@@ -37,7 +37,7 @@ use std::os::fd::OwnedFd;
 
 pub use ledger::{HopCount, Observation};
 pub use namespace::{Namespace, enter_user_namespace};
-pub use servers::Servers;
+pub use servers::{NAMES, Servers};
 pub use topology::{
     Action, Answers, Binding, Fault, Hop, Isp, Link, Matches, Mtu, Path, RateLimit, Router, TARGETS, Topology, target,
 };

@@ -28,7 +28,7 @@ use crate::net::Family;
 /// | port | |
 /// |---|---|
 /// | 80 | HTTP/1.1 and HTTP/2 without TLS: `/`, `/status/<code>`, `/redirect/<n>`, `/delay/<ms>` |
-/// | 443 | the same over TLS 1.2 and 1.3, HTTP/2 by ALPN; a certificate for `*.lab` and every target's address |
+/// | 443 | the same over TLS 1.2 and 1.3, HTTP/2 by ALPN; a certificate for [`NAMES`] and every target's address |
 /// | 25 | `220 …` at once; then `250` for every line, `221` for `QUIT` |
 /// | 7 | echo |
 ///
@@ -40,6 +40,9 @@ pub struct Servers {
     accepts: [(u16, Arc<AtomicU64>); 4],
     runtime: Option<tokio::runtime::Runtime>,
 }
+
+/// The names that the certificate is good for. A plain `*.lab` is refused by clients: it would cover a whole top-level domain.
+pub const NAMES: [&str; 3] = ["web.lab", "*.web.lab", "mail.lab"];
 
 impl Servers {
     /// Starts them.
@@ -163,7 +166,7 @@ fn sign() -> Result<Signed, rcgen::Error> {
 
     let addresses =
         TARGETS.flat_map(|number| [Family::V4, Family::V6].map(|family| target(family, number).to_string()));
-    let mut leaf = named("Lab server", ["*.lab".to_owned()].into_iter().chain(addresses).collect())?;
+    let mut leaf = named("Lab server", NAMES.map(str::to_owned).into_iter().chain(addresses).collect())?;
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     leaf.use_authority_key_identifier_extension = true;
