@@ -1,0 +1,102 @@
+//! The fate of packets, in virtual time.
+
+use super::*;
+use crate::lab::topology::{Answers, Path};
+
+fn topology() -> Topology {
+    let a = Path::straight(Isp::A, &[1_000, 2_000, 3_000], 4_000);
+    Topology { seed: 5, a: a.clone(), b: a, faults: Vec::new() }
+}
+
+/// An echo request of ISP A to the first target, whose checksum nobody looks at here.
+fn echo(ttl: u8, sequence: u16) -> Vec<u8> {
+    let [high, low] = sequence.to_be_bytes();
+    let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0x40, 0, ttl, 1, 0, 0, 10, 1, 0, 2, 198, 51, 100, 10];
+    packet.extend([8, 0, high, low, 1, 2, high, low]);
+    packet
+}
+
+/// Everything that comes out for one packet: device, time in microseconds since it left, source.
+fn fate(internet: &mut Internet, now: Instant, packet: Vec<u8>) -> Vec<(Device, u128, IpAddr)> {
+    internet.take(now, Device::Uplink(Isp::A), packet);
+    let mut fate = Vec::new();
+    while let Some(due) = internet.next_due() {
+        assert!(due == now || internet.deliver(due - Duration::from_nanos(1)).is_none(), "too early");
+        let (device, packet) = internet.deliver(due).unwrap();
+        fate.push((device, (due - now).as_micros(), Header::parse(&packet).unwrap().source));
+        internet.recycle(packet);
+    }
+    fate
+}
+
+#[test]
+fn a_packet_takes_half_the_round_trip_time_and_an_answer_all_of_it() {
+    let mut internet = Internet::new(topology());
+    let now = Instant::now();
+    let source = Isp::A.source(Family::V4);
+    let router = |number| Isp::A.router(number).address(Family::V4);
+    assert_eq!(fate(&mut internet, now, echo(4, 0)), [(Device::Inet, 5_000, source)]);
+    assert_eq!(fate(&mut internet, now, echo(3, 0)), [(Device::Uplink(Isp::A), 6_000, router(3))]);
+    assert_eq!(fate(&mut internet, now, echo(1, 0)), [(Device::Uplink(Isp::A), 1_000, router(1))]);
+}
+
+#[test]
+fn a_slow_router_delays_its_own_answers_only() {
+    let mut internet = Internet::new(topology());
+    internet.change(|topology| {
+        topology.a.hops[1].routers[0].answers = Answers { delay: Duration::from_millis(50), ..Answers::default() };
+    });
+    let now = Instant::now();
+    let times = [2, 3].map(|ttl| fate(&mut internet, now, echo(ttl, 0))[0].1);
+    assert_eq!(times, [53_000, 6_000]);
+}
+
+#[test]
+fn equal_seeds_and_equal_traffic_have_an_equal_fate() {
+    let run = |seed| {
+        let mut internet = Internet::new(Topology { seed, ..topology() });
+        internet.change(|topology| {
+            let link = &mut topology.a.hops[1].routers[0].link;
+            (link.loss, link.jitter) = (0.5, Duration::from_millis(1));
+        });
+        let now = Instant::now();
+        (0..50).map(|n| fate(&mut internet, now, echo(64, n))).collect::<Vec<_>>()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+    let lost = run(1).iter().filter(|fate| fate.is_empty()).count();
+    assert!((15..=35).contains(&lost), "{lost}");
+}
+
+#[test]
+fn a_router_that_limits_its_answers_gets_new_tokens_with_time() {
+    let mut internet = Internet::new(topology());
+    internet.change(|topology| {
+        topology.a.hops[0].routers[0].answers.limit = Some(RateLimit { per_second: 10.0, burst: 2.0 });
+    });
+    let start = Instant::now();
+    let mut answered = |ms| !fate(&mut internet, start + Duration::from_millis(ms), echo(1, ms as u16)).is_empty();
+    let asked = [0, 0, 0, 99, 100, 101, 1_000, 1_000, 1_000].map(&mut answered);
+    assert_eq!(asked, [true, true, false, false, true, false, true, true, false]);
+    let count = internet.ledger.counts(internet.topology(), Isp::A)[0];
+    assert_eq!((count.answered, count.unanswered, count.arrived), (5, 4, 9));
+}
+
+#[test]
+fn what_is_not_for_routers_goes_nowhere_and_is_not_observed() {
+    let mut internet = Internet::new(topology());
+    let mut multicast = echo(64, 0);
+    multicast[16] = 224;
+    assert_eq!(fate(&mut internet, Instant::now(), multicast), []);
+    assert_eq!(fate(&mut internet, Instant::now(), vec![0xa5; 7]), []);
+    assert_eq!(internet.ledger.observations(), []);
+}
+
+#[test]
+fn a_hop_of_no_routers_is_no_hop() {
+    let mut topology = topology();
+    topology.a.hops[1].routers.clear();
+    let mut internet = Internet::new(topology);
+    assert_eq!(fate(&mut internet, Instant::now(), echo(3, 0))[0].0, Device::Inet);
+    assert_eq!(internet.ledger.counts(internet.topology(), Isp::A).len(), 3);
+}

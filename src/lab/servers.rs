@@ -1,0 +1,185 @@
+//! The servers at the far end of the lab: HTTP, HTTPS, a greeting, an echo.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::Namespace;
+use super::topology::{TARGETS, target};
+use crate::net::Family;
+
+/// The servers, on every address of the far end:
+///
+/// | port | |
+/// |---|---|
+/// | 80 | HTTP/1.1 and HTTP/2 without TLS: `/`, `/status/<code>`, `/redirect/<n>`, `/delay/<ms>` |
+/// | 443 | the same over TLS 1.2 and 1.3, HTTP/2 by ALPN; a certificate for [`NAMES`] and every target's address |
+/// | 25 | `220 …` at once; then `250` for every line, `221` for `QUIT` |
+/// | 7 | echo |
+///
+/// Everything else is refused. They end when this is dropped.
+#[derive(Debug)]
+pub struct Servers {
+    /// The certificate of the CA that signed the servers', as PEM.
+    pub ca_pem: String,
+    accepts: [(u16, Arc<AtomicU64>); 4],
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+/// The names that the certificate is good for. A plain `*.lab` is refused by clients: it would cover a whole top-level domain.
+pub const NAMES: [&str; 3] = ["web.lab", "*.web.lab", "mail.lab"];
+
+impl Servers {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// Why a port could not be bound, or the certificates not made.
+    pub fn start(far: &Namespace) -> io::Result<Self> {
+        let (ca_pem, tls) = certificates()?;
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let runtime = far.runtime()?;
+        let accepts = [80, 443, 25, 7].map(|port| (port, Arc::new(AtomicU64::new(0))));
+        for (port, accepts) in &accepts {
+            // One socket serves both families.
+            let listener = far.run(|| std::net::TcpListener::bind(("::", *port)))??;
+            listener.set_nonblocking(true)?;
+            let (port, accepts, acceptor) = (*port, Arc::clone(accepts), acceptor.clone());
+            runtime.spawn(async move {
+                let Ok(listener) = TcpListener::from_std(listener) else { return };
+                while let Ok((stream, _)) = listener.accept().await {
+                    accepts.fetch_add(1, Ordering::Relaxed);
+                    tokio::spawn(converse(port, stream, acceptor.clone()));
+                }
+            });
+        }
+        Ok(Self { ca_pem, accepts, runtime: Some(runtime) })
+    }
+
+    /// How often `accept()` has returned on a port: never for a half-open check.
+    #[must_use]
+    pub fn accepts(&self, port: u16) -> u64 {
+        let listener = self.accepts.iter().find(|(listening, _)| *listening == port);
+        listener.map_or(0, |(_, accepts)| accepts.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting is neither needed nor, inside another runtime, allowed.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Serves one connection. Its errors are the client's business.
+async fn converse(port: u16, stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    match port {
+        443 => serve_http(acceptor.accept(stream).await?).await,
+        25 => greet(stream).await?,
+        7 => {
+            let (mut from, mut to) = stream.into_split();
+            tokio::io::copy(&mut from, &mut to).await?;
+        }
+        _ => serve_http(stream).await,
+    }
+    Ok(())
+}
+
+async fn greet(mut stream: TcpStream) -> io::Result<()> {
+    let (from, mut to) = stream.split();
+    to.write_all(b"220 mail.lab ESMTP\r\n").await?;
+    let mut lines = BufReader::new(from).lines();
+    while let Some(line) = lines.next_line().await? {
+        if line.eq_ignore_ascii_case("QUIT") {
+            return to.write_all(b"221 mail.lab closes\r\n").await;
+        }
+        to.write_all(b"250 mail.lab\r\n").await?;
+    }
+    Ok(())
+}
+
+async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let server = auto::Builder::new(TokioExecutor::new());
+    let connection = server.serve_connection(TokioIo::new(stream), service_fn(respond)).into_owned();
+    // A client that went away.
+    let _ = connection.await;
+}
+
+async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let mut parts = request.uri().path().trim_start_matches('/').splitn(2, '/');
+    let (page, number) = (parts.next().unwrap_or_default(), parts.next().and_then(|number| number.parse::<u16>().ok()));
+    let mut response = Response::new(Full::new(Bytes::from_static(b"The far end of the lab.\n")));
+    match (page, number) {
+        ("", None) => {}
+        ("status", Some(code)) => {
+            *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST);
+        }
+        ("redirect", Some(left @ 1..)) => {
+            *response.status_mut() = StatusCode::FOUND;
+            let next = HeaderValue::try_from(format!("/redirect/{}", left - 1));
+            response.headers_mut().extend(next.ok().map(|next| (header::LOCATION, next)));
+        }
+        ("redirect", Some(0)) => {}
+        ("delay", Some(milliseconds)) => tokio::time::sleep(Duration::from_millis(milliseconds.into())).await,
+        _ => *response.status_mut() = StatusCode::NOT_FOUND,
+    }
+    Ok(response)
+}
+
+/// A CA, as PEM, and a server configuration with a certificate of it.
+fn certificates() -> io::Result<(String, rustls::ServerConfig)> {
+    let (ca_pem, chain, key) = sign().map_err(|error| io::Error::other(format!("making the certificates: {error}")))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| io::Error::other(format!("using the certificates: {error}")))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok((ca_pem, config))
+}
+
+type Signed = (String, Vec<rustls::pki_types::CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn sign() -> Result<Signed, rcgen::Error> {
+    let mut ca = named("Lab CA", Vec::new())?;
+    ca.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let ca_key = KeyPair::generate()?;
+    let ca_pem = ca.self_signed(&ca_key)?.pem();
+
+    let addresses =
+        TARGETS.flat_map(|number| [Family::V4, Family::V6].map(|family| target(family, number).to_string()));
+    let mut leaf = named("Lab server", NAMES.map(str::to_owned).into_iter().chain(addresses).collect())?;
+    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    leaf.use_authority_key_identifier_extension = true;
+    let leaf_key = KeyPair::generate()?;
+    let leaf = leaf.signed_by(&leaf_key, &Issuer::new(ca, ca_key))?;
+    Ok((ca_pem, vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(leaf_key.serialize_der().into())))
+}
+
+fn named(name: &str, alternatives: Vec<String>) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(alternatives)?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    // No clock: the lab's certificates are good whenever the lab runs.
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2049, 12, 31);
+    Ok(params)
+}
