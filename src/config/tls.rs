@@ -1,48 +1,27 @@
 //! The `tls_config:` of a section.
 
-use super::decode::{Fields, Value};
-use crate::net::tls::{Tls, TlsOptions, TlsVersion};
+use super::decode::Fields;
+use crate::net::tls::{Tls, TlsOptions, Version};
 
-/// What `min_version` and `max_version` may say. The first two are the past: nobody here speaks them.
-const VERSIONS: [(&str, Option<TlsVersion>); 4] =
-    [("TLS10", None), ("TLS11", None), ("TLS12", Some(TlsVersion::Tls12)), ("TLS13", Some(TlsVersion::Tls13))];
+/// What `min_version` and `max_version` may say.
+const VERSIONS: [(&str, Version); 4] =
+    [("TLS10", Version::Tls10), ("TLS11", Version::Tls11), ("TLS12", Version::Tls12), ("TLS13", Version::Tls13)];
 
 /// TLS as `tls_config` wants it, or as it is without one; nothing where something is wrong with it.
 pub(super) fn tls(section: &Fields<'_>, alpn: Vec<Vec<u8>>) -> Option<Tls> {
     let fields = section.section("tls_config");
     let insecure_skip_verify = fields.boolean("insecure_skip_verify", false);
     let server_name = fields.get("server_name").and_then(|value| value.text()).map(str::to_owned);
-    let min_version = fields.get("min_version").and_then(|value| value.choice(&VERSIONS)).flatten();
-    let max_version = fields.get("max_version").and_then(|value| max_version(&value));
-    let mut right = true;
-    if min_version.zip(max_version).is_some_and(|(min, max)| min > max) {
-        fields.problem("min_version is above max_version");
-        right = false;
-    }
-    let (ca, cert, key) =
-        (pem(&fields, "ca", "ca_file"), pem(&fields, "cert", "cert_file"), pem(&fields, "key", "key_file"));
-    for part in [&ca, &cert, &key] {
-        right &= !matches!(part, Pem::Wrong);
-    }
-    match (&cert, &key) {
-        (Pem::Absent, Pem::Given(_) | Pem::Wrong) => fields.problem("a key takes a certificate; set cert or cert_file"),
-        (Pem::Given(_) | Pem::Wrong, Pem::Absent) => fields.problem("a certificate takes a key; set key or key_file"),
-        _ => {}
-    }
-    let identity = cert.given().zip(key.given());
-    let options =
-        TlsOptions { insecure_skip_verify, server_name, min_version, max_version, ca: ca.given(), identity, alpn };
+    let min_version = fields.get("min_version").and_then(|value| value.choice(&VERSIONS));
+    let max_version = fields.get("max_version").and_then(|value| value.choice(&VERSIONS));
+    let [ca, cert, key] = [("ca", "ca_file"), ("cert", "cert_file"), ("key", "key_file")]
+        .map(|(inline, file)| pem(&fields, inline, file));
+    let right = [&ca, &cert, &key].iter().all(|part| !matches!(part, Pem::Wrong));
+    let (ca, cert, key) = (ca.given(), cert.given(), key.given());
+    let options = TlsOptions { insecure_skip_verify, server_name, min_version, max_version, ca, cert, key, alpn };
     let tls = if right { fields.noted(Tls::new(options)) } else { None };
     fields.finish();
     tls
-}
-
-fn max_version(value: &Value<'_>) -> Option<TlsVersion> {
-    let version = value.choice(&VERSIONS)?;
-    if version.is_none() {
-        value.problem("is too old; this program speaks TLS12 and TLS13");
-    }
-    version
 }
 
 /// PEM that may stand in the configuration or in a file.

@@ -60,20 +60,6 @@ pub enum Version {
     Tls13,
 }
 
-impl std::str::FromStr for Version {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "TLS10" => Ok(Self::Tls10),
-            "TLS11" => Ok(Self::Tls11),
-            "TLS12" => Ok(Self::Tls12),
-            "TLS13" => Ok(Self::Tls13),
-            _ => Err(format!("unknown TLS version {name}: write TLS10, TLS11, TLS12 or TLS13")),
-        }
-    }
-}
-
 /// TLS settings of a module, ready for use: the certificate pool is read and the configuration is built.
 #[derive(Debug)]
 pub struct Tls {
@@ -84,48 +70,6 @@ pub struct Tls {
     /// The configuration, with the application protocols that the prober offers.
     pub config: Arc<ClientConfig>,
     roots: Option<Arc<Roots>>,
-}
-
-/// What a module says of TLS.
-#[derive(Clone, Default)]
-pub struct TlsOptions {
-    /// Whether the peer's certificate is taken as it is.
-    pub insecure_skip_verify: bool,
-    /// The name to ask for and to check, instead of the target's.
-    pub server_name: Option<String>,
-    /// The lowest version that is offered.
-    pub min_version: Option<TlsVersion>,
-    /// The highest version that is offered.
-    pub max_version: Option<TlsVersion>,
-    /// The certificates to trust instead of the system's, as PEM.
-    pub ca: Option<Vec<u8>>,
-    /// Our own certificate and its key, as PEM.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
-    /// The application protocols to offer.
-    pub alpn: Vec<Vec<u8>>,
-}
-
-/// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// TLS 1.2
-    Tls12,
-    /// TLS 1.3
-    Tls13,
-}
-
-impl Tls {
-    /// TLS as the options want it.
-    ///
-    /// # Errors
-    /// What is wrong with them, in one sentence.
-    pub fn new(options: TlsOptions) -> Result<Self, String> {
-        let mut config = rustls::ClientConfig::builder()
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
-        config.alpn_protocols = options.alpn;
-        Ok(Self { server_name: options.server_name, config: Arc::new(config) })
-    }
 }
 
 /// What a TLS handshake told, also when its certificate is not good.
