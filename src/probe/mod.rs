@@ -1,8 +1,10 @@
 //! Probes: one target × one module × one ISP, once, ending in a report.
 
 mod half_open_raw;
+mod host;
 pub mod http;
 pub mod icmp;
+mod packets;
 pub mod resolve;
 pub mod tcp;
 pub mod traceroute;
