@@ -1,5 +1,8 @@
 //! Conversations as state machines, without sockets or clocks: what to send next, whose answer this is, where the time went.
 
+pub mod series;
+pub mod trace;
+
 mod timeline;
 
 pub use timeline::{Phase, Timeline};

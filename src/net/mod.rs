@@ -1,14 +1,19 @@
 //! Every socket of the program, always made from a [`Source`]; kernel time stamps; TLS.
 
 pub mod clock;
-mod source;
 pub mod stream;
 pub mod sys;
 pub mod tcp;
 pub mod tls;
 
-pub use source::{Family, Source, SourceError};
+mod channel;
+mod conversation;
+mod filter;
+mod network;
+mod ports;
+mod source;
+mod table;
 
-/// The sockets that the process keeps between probes.
-#[derive(Debug, Default)]
-pub struct Network {}
+pub use conversation::{Answer, Conversation, Refusal, Reply, Shape, Syns};
+pub use network::Network;
+pub use source::{Family, Source, SourceError};

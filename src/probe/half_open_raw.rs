@@ -1,18 +1,137 @@
-//! A half-open TCP check by raw packets.
+//! A half-open TCP check by raw packets: SYN, SYN-ACK, RST.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use super::Probe;
+use tokio::time::timeout_at;
+
+use super::{Probe, packets, tcp};
+use crate::flight::Phase;
+use crate::net::clock::instant_of;
+use crate::net::{Reply, Shape, Syns};
 use crate::verdict::{Failure, Reason};
 
-/// Measures.
+/// How long an answer to a SYN is waited for before it is sent again: RFC 6298's initial timeout, kept as it is for the first
+/// retransmissions, as Linux does from 6.5 on (`net.ipv4.tcp_syn_linear_timeouts`).
+const RETRANSMIT: Duration = Duration::from_secs(1);
+
+/// Measures: sends a SYN until it is answered, and has the answer refused. The connection never comes to be.
+///
+/// A SYN that is sent again is the same but for the clock of its timestamp option, as TCP has it: a new sequence number would be
+/// another connection, which a host that knows the first must reset. The clock that comes back tells which SYN was answered.
 ///
 /// # Errors
 /// Why it went no further.
 pub(super) async fn measure(
     probe: &Probe<'_>,
-    _destination: SocketAddr,
-    _measured: &mut super::tcp::Measurement,
+    destination: SocketAddr,
+    measured: &mut tcp::Measurement,
 ) -> Result<(), Failure> {
-    Err(probe.failure(Reason::ProberError, "not written"))
+    probe.timeline.enter(Phase::Connect);
+    let refused = |refusal| packets::refused(probe, destination.ip(), &refusal);
+    let mut conversation =
+        probe.request.network.syns(packets::source(probe), destination, Syns::Clock).map_err(refused)?;
+    let end = packets::end(probe);
+    let mut departures = Vec::new();
+    loop {
+        let number = departures.len() as u32;
+        let departed = conversation.send(number, Shape::default()).map_err(refused)?;
+        departures.push(departed);
+        measured.syn_retransmits = Some(number);
+        probe.timeline.sent(instant_of(departed));
+        probe.note(format_args!("SYN {number} left for {destination}"));
+
+        let again = end.min(Instant::now() + RETRANSMIT);
+        while let Ok(answer) = timeout_at(again.into(), conversation.answer()).await {
+            probe.timeline.received(instant_of(answer.arrived));
+            probe.note(format_args!("{} answers: {:?}", answer.from, answer.reply));
+            match answer.reply {
+                Reply::SynAck { clock } => {
+                    let answered = match clock {
+                        Some(clock) => departures.get(clock.wrapping_sub(1) as usize).copied(),
+                        None => (departures.len() == 1).then_some(answer.departed),
+                    };
+                    measured.handshake_rtt = answered.map(|departed| answer.arrived.saturating_sub(departed));
+                    return Ok(());
+                }
+                Reply::Reset => {
+                    let detail = format!("{destination} refuses connections");
+                    return Err(probe.failure(Reason::ConnectionRefused, detail));
+                }
+                Reply::Error { ty, code } => {
+                    let (local, said) = (conversation.local(), (ty, code));
+                    match packets::reported(probe, local, destination.ip(), answer.from, said) {
+                        Some(failure) => return Err(failure),
+                        None => probe.timeline.waiting(Instant::now()),
+                    }
+                }
+                Reply::Echo => probe.timeline.waiting(Instant::now()),
+            }
+        }
+        if Instant::now() >= end {
+            let detail = format!("{destination} answered none of {} SYNs", departures.len());
+            return Err(probe.failure(Reason::ConnectionTimeout, detail));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Module;
+    use crate::net::Network;
+    use crate::probe::{Measurement, Prober, Report, Request, until_deadline};
+
+    async fn check(destination: SocketAddr) -> (Report, tcp::Measurement) {
+        let settings = tcp::Settings { open: tcp::Open::Half { raw: true }, preference: Default::default() };
+        let module = Module { name: "half".into(), prober: Prober::Tcp(settings), timeout: None, isp: None };
+        let request = Request {
+            target: destination.to_string(),
+            module: Arc::new(module),
+            isp: None,
+            timeout: Duration::from_secs(1),
+            debug: true,
+            network: Arc::new(Network::new()),
+        };
+        let probe = Probe::start(&request);
+        let (measurement, failure) =
+            until_deadline(&probe, Measurement::Tcp, async |m| measure(&probe, destination, m).await).await;
+        let Measurement::Tcp(measured) = measurement.clone() else { panic!("a tcp probe measures TCP") };
+        (probe.report(measurement, failure), measured)
+    }
+
+    #[tokio::test]
+    async fn an_open_port_answers_and_never_accepts() {
+        for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let listener = TcpListener::bind((address, 0)).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let (report, measured) = check(listener.local_addr().unwrap()).await;
+            if packets::tests::not_permitted(&report) {
+                return;
+            }
+            assert_eq!(report.failure, None);
+            assert_eq!(measured.syn_retransmits, Some(0));
+            assert!(measured.handshake_rtt.unwrap() < Duration::from_millis(5));
+            assert!(listener.accept().is_err());
+            let sum = report.phases.iter().map(|(_, span)| *span).sum::<Duration>() + report.overhead;
+            assert!(sum.abs_diff(report.duration) < Duration::from_millis(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_refuses() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let closed = listener.local_addr().unwrap();
+        drop(listener);
+        let (report, measured) = check(closed).await;
+        if packets::tests::not_permitted(&report) {
+            return;
+        }
+        let failure = report.failure.unwrap();
+        assert_eq!((failure.reason, failure.phase), (Reason::ConnectionRefused, Phase::Connect));
+        assert_eq!((measured.handshake_rtt, measured.syn_retransmits), (None, Some(0)));
+    }
 }

@@ -1,11 +1,18 @@
 //! ICMP echo: loss and round-trip times.
 
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
-use super::Probe;
-use super::resolve::Preference;
+use tokio::time::timeout_at;
+
+use super::resolve::{Preference, resolve};
+use super::{Probe, host, packets};
+use crate::flight::Phase;
+use crate::flight::series::{Series, Step};
+use crate::net::clock::instant_of;
+use crate::net::{Answer, Conversation, Refusal, Reply, Shape, SourceError};
 use crate::path::Statistics;
-use crate::verdict::Failure;
+use crate::verdict::{Failure, Reason};
 
 /// The `icmp:` section of a module.
 #[derive(Debug)]
@@ -45,14 +52,229 @@ pub struct Measurement {
 ///
 /// # Errors
 /// One sentence.
-pub fn check_target(_target: &str) -> Result<(), String> {
-    Ok(())
+pub fn check_target(target: &str) -> Result<(), String> {
+    host::parse(target).map(drop)
 }
 
-/// Measures.
+/// Measures: sends the echo requests, and waits for replies until all came or the deadline is near. One reply makes it a success.
 ///
 /// # Errors
 /// Why it went no further.
-pub async fn measure(_settings: &Settings, probe: &Probe<'_>, _measured: &mut Measurement) -> Result<(), Failure> {
-    Err(probe.failure(crate::verdict::Reason::ProberError, "not written"))
+pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
+    let target = &probe.request.target;
+    let host = host::parse(target).map_err(|why| probe.failure(Reason::ProberConfigError, why))?;
+    let destination = resolve(probe, host, settings.preference).await?;
+
+    probe.timeline.enter(Phase::Setup);
+    probe.timeline.sent(Instant::now());
+    let (mut conversation, raw) = open(settings, probe, destination)?;
+    measured.raw = Some(raw);
+    let shape = Shape { hop_limit: settings.ttl, dont_fragment: settings.dont_fragment };
+
+    let mut series = Series::new(settings.count, settings.interval, packets::end(probe));
+    let mut said = None;
+    loop {
+        match series.step(Instant::now()) {
+            Step::Send(number) => {
+                // The phases of a series are cut at its first and its last departure.
+                match (number == 0, series.all_sent()) {
+                    (_, true) => probe.timeline.enter(Phase::Rtt),
+                    (true, false) => probe.timeline.enter(Phase::Interval),
+                    (false, false) => {}
+                }
+                let departed = conversation
+                    .send(number, shape)
+                    .map_err(|refusal| packets::refused(probe, destination, &refusal))?;
+                measured.sent += 1;
+                probe.timeline.sent(instant_of(departed));
+            }
+            Step::Wait(until) => {
+                if series.all_sent() {
+                    probe.timeline.waiting(Instant::now());
+                }
+                let Ok(answer) = timeout_at(until.into(), conversation.answer()).await else { continue };
+                if series.all_sent() {
+                    probe.timeline.received(instant_of(answer.arrived));
+                }
+                match answer.reply {
+                    Reply::Error { ty, code } => {
+                        series.failed(answer.number);
+                        let failure =
+                            packets::reported(probe, conversation.local(), destination, answer.from, (ty, code));
+                        let Some(failure) = failure else { continue };
+                        probe.note(format_args!("packet {}: {}", answer.number, failure.detail));
+                        if measured.received == 0 && packets::is_unreachable(answer.from, ty) {
+                            return Err(failure);
+                        }
+                        said = Some(failure);
+                    }
+                    Reply::Echo => take(&answer, &mut series, probe, measured),
+                    Reply::SynAck { .. } | Reply::Reset => {}
+                }
+            }
+            Step::Done => break,
+        }
+    }
+    match (measured.received, said) {
+        (1.., _) => Ok(()),
+        (0, Some(failure)) => Err(failure),
+        (0, None) => {
+            let detail = format!("{destination} answered none of {} echo requests", measured.sent);
+            Err(probe.failure(Reason::IcmpTimeout, detail))
+        }
+    }
+}
+
+/// A conversation by a raw socket or a datagram one, and whether it is raw.
+fn open(settings: &Settings, probe: &Probe<'_>, destination: IpAddr) -> Result<(Conversation, bool), Failure> {
+    let (network, source) = (&probe.request.network, packets::source(probe));
+    let raw = || network.echo(source, destination, settings.payload_size).map(|conversation| (conversation, true));
+    let datagram =
+        || network.ping(source, destination, settings.payload_size).map(|conversation| (conversation, false));
+    let opened = match settings.raw {
+        Some(true) => raw(),
+        Some(false) => datagram(),
+        None => match raw() {
+            Err(Refusal::Source(SourceError::NotPermitted(..))) => datagram(),
+            opened => opened,
+        },
+    };
+    opened.map_err(|refusal| packets::refused(probe, destination, &refusal))
+}
+
+/// Counts a reply, unless it is a duplicate.
+fn take(answer: &Answer, series: &mut Series, probe: &Probe<'_>, measured: &mut Measurement) {
+    if !series.answered(answer.number) {
+        probe.note(format_args!("packet {}: a duplicate reply", answer.number));
+        return;
+    }
+    measured.received += 1;
+    measured.rtt.add(answer.rtt());
+    measured.reply_hop_limit = answer.hop_limit;
+    probe.note(format_args!("packet {}: a reply after {:?}", answer.number, answer.rtt()));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Isp, Module};
+    use crate::net::{Network, Source};
+    use crate::probe::{Prober, Report, Request, run};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn settings() -> Settings {
+        Settings {
+            count: 1,
+            interval: 10 * MS,
+            payload_size: 56,
+            ttl: None,
+            dont_fragment: false,
+            raw: None,
+            preference: Preference::default(),
+        }
+    }
+
+    async fn probe(target: &str, source: Source, timeout: Duration, settings: Settings) -> Report {
+        let prober = Prober::Icmp(settings);
+        let isp = Isp { name: "a".into(), site: String::new(), source, resolvers: vec![] };
+        run(&Request {
+            target: target.into(),
+            module: Arc::new(Module { name: "icmp".into(), prober, timeout: None, isp: None }),
+            isp: Some(Arc::new(isp)),
+            timeout,
+            debug: true,
+            network: Arc::new(Network::new()),
+        })
+        .await
+    }
+
+    fn measured(report: &Report) -> &Measurement {
+        match &report.measurement {
+            crate::probe::Measurement::Icmp(measured) => measured,
+            _ => panic!("an icmp probe measures echo"),
+        }
+    }
+
+    /// Whether packets of our own cannot be sent here; a test that needs them must not pass silently where they can.
+    fn cannot(report: &Report) -> bool {
+        crate::probe::packets::tests::not_permitted(report)
+    }
+
+    fn adds_up(report: &Report) {
+        let sum = report.phases.iter().map(|(_, span)| *span).sum::<Duration>() + report.overhead;
+        assert!(sum.abs_diff(report.duration) < MS, "{sum:?} {:?}", report.duration);
+    }
+
+    fn phases(report: &Report) -> Vec<Phase> {
+        report.phases.iter().map(|(phase, _)| *phase).collect()
+    }
+
+    #[tokio::test]
+    async fn one_echo_over_loopback_is_answered_in_both_families_by_a_raw_socket() {
+        let v4 = Source { v4: Some(Ipv4Addr::LOCALHOST), ..Source::default() };
+        let v6 = Source { v6: Some(Ipv6Addr::LOCALHOST), ..Source::default() };
+        for (target, source) in
+            [("127.0.0.1", v4), ("::1", v6), ("127.0.0.1", Source::default()), ("::1", Source::default())]
+        {
+            let report = probe(target, source, 1000 * MS, settings()).await;
+            if cannot(&report) {
+                return;
+            }
+            assert_eq!(report.failure, None, "{target}");
+            let measured = measured(&report);
+            assert_eq!((measured.sent, measured.received, measured.raw), (1, 1, Some(true)));
+            assert!(measured.rtt.avg().unwrap() < 0.001, "{measured:?}");
+            assert_eq!(measured.reply_hop_limit, Some(64));
+            assert_eq!(phases(&report), [Phase::Resolve, Phase::Setup, Phase::Rtt]);
+            adds_up(&report);
+        }
+    }
+
+    #[tokio::test]
+    async fn several_have_an_interval_and_end_with_the_last_reply() {
+        let settings = Settings { count: 5, payload_size: 1, dont_fragment: true, ttl: Some(9), ..settings() };
+        let report = probe("127.0.0.1", Source::default(), 1000 * MS, settings).await;
+        if cannot(&report) {
+            return;
+        }
+        assert_eq!(report.failure, None);
+        assert_eq!((measured(&report).sent, measured(&report).received), (5, 5));
+        assert_eq!(phases(&report), [Phase::Resolve, Phase::Setup, Phase::Interval, Phase::Rtt]);
+        let interval = report.phases[2].1;
+        assert!(interval >= 40 * MS && interval < 500 * MS, "{interval:?}");
+        assert!(report.duration < 900 * MS);
+        adds_up(&report);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_on_this_host_is_the_hosts_fault() {
+        let source = Source { v4: Some([192, 0, 2, 77].into()), ..Source::default() };
+        let report = probe("127.0.0.1", source, 1000 * MS, settings()).await;
+        if cannot(&report) {
+            return;
+        }
+        let failure = report.failure.unwrap();
+        assert_eq!((failure.reason, failure.phase), (Reason::SourceAddressUnavailable, Phase::Setup));
+    }
+
+    #[tokio::test]
+    async fn a_family_without_a_source_is_the_configurations_fault() {
+        let source = Source { v4: Some(Ipv4Addr::LOCALHOST), ..Source::default() };
+        let report = probe("::1", source, 1000 * MS, settings()).await;
+        assert_eq!(report.failure.unwrap().reason, Reason::SourceAddressUnavailable);
+    }
+
+    #[tokio::test]
+    async fn the_largest_packet_fits_loopback_unsplit() {
+        let settings = Settings { payload_size: 65_507, dont_fragment: true, ..settings() };
+        let report = probe("127.0.0.1", Source::default(), 1000 * MS, settings).await;
+        if cannot(&report) {
+            return;
+        }
+        assert_eq!(report.failure, None);
+    }
 }

@@ -2,8 +2,10 @@
 
 mod connection;
 mod half_open_raw;
+mod host;
 pub mod http;
 pub mod icmp;
+mod packets;
 pub mod resolve;
 pub mod tcp;
 #[cfg(test)]

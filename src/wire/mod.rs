@@ -1,3 +1,15 @@
 //! Bytes ⇄ values: packets, without sockets.
+//!
+//! Parsers take whatever the network may send: they never panic, and a code that they do not know is kept as it is.
 
 pub mod http;
+pub mod icmp;
+pub mod ip;
+pub mod tcp;
+pub mod udp;
+
+mod checksum;
+mod quote;
+
+pub use checksum::{add, transport};
+pub use quote::{Quote, Transport};

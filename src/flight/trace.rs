@@ -1,0 +1,346 @@
+//! Packets to every hop of a path at once, in rounds.
+
+use std::time::{Duration, Instant};
+
+/// What a trace is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// The first hop.
+    pub first_hop: u8,
+    /// The last hop that is tried.
+    pub max_hops: u8,
+    /// Packets per hop.
+    pub rounds: u32,
+    /// Time between the beginnings of rounds.
+    pub interval: Duration,
+    /// How long after its departure a packet is waited for, at most.
+    pub wait: Duration,
+    /// When it ends in any case.
+    pub end: Instant,
+}
+
+/// Between the packets of a round: near routers are not hit by a burst, and where the destination is near, it is known before all
+/// packets that would go beyond it have left.
+const SPACING: Duration = Duration::from_millis(1);
+
+/// Patience with a hop on a stretch of the path that is known to answer: at least this, and ...
+const PATIENCE_FLOOR: Duration = Duration::from_millis(200);
+/// ... so many times the slowest round trip seen. A packet that is later than that is lost, or the hop is silent; TCP's own first
+/// retransmission comes after 3 round trips, too (RFC 6298, section 2.2: RTT + 4 · RTT / 2).
+const PATIENCE_FACTOR: u32 = 3;
+
+/// A trace: all hops in flight together, `rounds` times.
+///
+/// The first answer of the destination tells its distance, and nothing is sent beyond it from then on. A packet is given up when
+/// `wait` is over; earlier, after a patience that fits the path, where its own hop or a farther one has answered anything: what is
+/// silent there was reached, and just does not say so.
+#[derive(Debug)]
+pub struct Trace {
+    plan: Plan,
+    packets: Vec<Packet>,
+    /// The numbers of packets that are waited for.
+    pending: Vec<u32>,
+    /// The packet that is sent next: its round, its hop, and when. Nothing when all were sent.
+    next: Option<(u32, u8, Instant)>,
+    /// When the running round began.
+    round_began: Instant,
+    /// The hop that the path ends at, once known.
+    end_hop: Option<u8>,
+    /// The farthest hop that answered; 0 before any did.
+    farthest: u8,
+    slowest: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Packet {
+    hop: u8,
+    sent: Instant,
+    answered: bool,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Send a packet that ends at a hop.
+    Send {
+        /// Its number.
+        number: u32,
+        /// The hop.
+        hop: u8,
+    },
+    /// Wait for an answer, at most until then.
+    Wait(Instant),
+    /// Nothing more is to come, or the time is over.
+    Done,
+}
+
+impl Trace {
+    /// A trace that begins at `now`.
+    #[must_use]
+    pub fn new(plan: Plan, now: Instant) -> Self {
+        let begins = plan.rounds > 0 && plan.first_hop <= plan.max_hops;
+        Self {
+            plan,
+            packets: Vec::new(),
+            pending: Vec::new(),
+            next: begins.then_some((0, plan.first_hop, now)),
+            round_began: now,
+            end_hop: None,
+            farthest: 0,
+            slowest: Duration::ZERO,
+        }
+    }
+
+    /// What to do now. A packet that is to be sent counts as sent at `now`.
+    pub fn step(&mut self, now: Instant) -> Step {
+        self.give_up(now);
+        if now >= self.plan.end {
+            return Step::Done;
+        }
+        match self.next {
+            Some((round, hop, due)) if due <= now => {
+                self.advance(round, hop, now);
+                let number = self.packets.len() as u32;
+                self.packets.push(Packet { hop, sent: now, answered: false });
+                self.pending.push(number);
+                Step::Send { number, hop }
+            }
+            next => {
+                let lost = self.pending.iter().map(|number| self.lost_at(self.packets[*number as usize]));
+                match lost.chain(next.map(|(.., due)| due)).min() {
+                    Some(until) => Step::Wait(until.min(self.plan.end)),
+                    None => Step::Done,
+                }
+            }
+        }
+    }
+
+    /// A packet was answered after `rtt`; `ends` says that the path goes no farther than the hop that did. Returns the hop, if that
+    /// is news: not for a duplicate, nor for a number that was not sent. Answers count, however late.
+    pub fn answered(&mut self, number: u32, rtt: Duration, ends: bool) -> Option<u8> {
+        let packet = self.packets.get_mut(number as usize).filter(|packet| !packet.answered)?;
+        packet.answered = true;
+        let hop = packet.hop;
+        self.pending.retain(|pending| *pending != number);
+        self.farthest = self.farthest.max(hop);
+        self.slowest = self.slowest.max(rtt);
+        if ends && self.end_hop.is_none_or(|end| hop < end) {
+            self.end_hop = Some(hop);
+            let packets = &self.packets;
+            self.pending.retain(|pending| packets[*pending as usize].hop <= hop);
+            // A round that is beyond the end of the path is over.
+            if let Some((round, next, due)) = self.next
+                && next > hop
+            {
+                self.next = self.round_after(round, due);
+            }
+        }
+        Some(hop)
+    }
+
+    /// The hop that the path ends at, once an answer said so.
+    #[must_use]
+    pub fn end_hop(&self) -> Option<u8> {
+        self.end_hop
+    }
+
+    /// How many packets were sent to a hop.
+    #[must_use]
+    pub fn sent(&self, hop: u8) -> u32 {
+        self.packets.iter().filter(|packet| packet.hop == hop).count() as u32
+    }
+
+    /// Chooses the packet behind the one of `round` and `hop`, which leaves now.
+    fn advance(&mut self, round: u32, hop: u8, now: Instant) {
+        if hop == self.plan.first_hop {
+            self.round_began = now;
+        }
+        self.next = if hop < self.end_hop.unwrap_or(self.plan.max_hops) {
+            Some((round, hop + 1, now + SPACING))
+        } else {
+            self.round_after(round, now + SPACING)
+        };
+    }
+
+    /// The first packet of the round behind `round`, not before `earliest`.
+    fn round_after(&self, round: u32, earliest: Instant) -> Option<(u32, u8, Instant)> {
+        let due = (self.round_began + self.plan.interval).max(earliest);
+        (round + 1 < self.plan.rounds).then_some((round + 1, self.plan.first_hop, due))
+    }
+
+    fn give_up(&mut self, now: Instant) {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.retain(|number| self.lost_at(self.packets[*number as usize]) > now);
+        self.pending = pending;
+    }
+
+    /// When a packet is no longer waited for.
+    fn lost_at(&self, packet: Packet) -> Instant {
+        let patience = if packet.hop <= self.farthest {
+            PATIENCE_FLOOR.max(self.slowest * PATIENCE_FACTOR).min(self.plan.wait)
+        } else {
+            self.plan.wait
+        };
+        packet.sent + patience
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A path in virtual time.
+    struct Path {
+        /// The round-trip time of each hop in milliseconds; nothing for a silent one.
+        hops: Vec<Option<u64>>,
+        /// Whether the last hop is the destination.
+        ends: bool,
+        /// The numbers of packets that are lost.
+        lost: Vec<u32>,
+    }
+
+    /// What a trace over a path did.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Outcome {
+        took: Duration,
+        end_hop: Option<u8>,
+        /// Sent and answered per hop.
+        hops: Vec<(u32, u32)>,
+    }
+
+    const PLAN: (u32, u64, u64) = (3, 100, 2000);
+
+    fn run(path: &Path, (rounds, interval, wait): (u32, u64, u64)) -> Outcome {
+        let ms = Duration::from_millis;
+        let start = Instant::now();
+        let plan =
+            Plan { first_hop: 1, max_hops: 30, rounds, interval: ms(interval), wait: ms(wait), end: start + ms(9000) };
+        let mut trace = Trace::new(plan, start);
+        let mut now = start;
+        let mut flying: Vec<(Instant, u32, Duration, bool)> = Vec::new();
+        let mut answered = [0; 31];
+        loop {
+            match trace.step(now) {
+                Step::Send { number, hop } => {
+                    let at = usize::from(hop - 1).min(path.hops.len() - 1);
+                    let last = at == path.hops.len() - 1;
+                    let reachable = !last || path.ends || usize::from(hop) == path.hops.len();
+                    if let Some(rtt) = path.hops[at].filter(|_| reachable && !path.lost.contains(&number)) {
+                        flying.push((now + ms(rtt), number, ms(rtt), last && path.ends));
+                    }
+                }
+                Step::Wait(until) => {
+                    assert!(until > now, "it waits for what has been");
+                    flying.sort();
+                    match flying.first().copied().filter(|(at, ..)| *at <= until) {
+                        Some((at, number, rtt, ends)) => {
+                            flying.remove(0);
+                            now = at;
+                            if let Some(hop) = trace.answered(number, rtt, ends) {
+                                answered[usize::from(hop)] += 1;
+                            }
+                        }
+                        None => now = until,
+                    }
+                }
+                Step::Done => break,
+            }
+        }
+        let hops = (1..=30).map(|hop| (trace.sent(hop), answered[usize::from(hop)])).collect();
+        Outcome { took: now - start, end_hop: trace.end_hop(), hops }
+    }
+
+    fn ramp(hops: u64, slowest: u64) -> Vec<Option<u64>> {
+        (1..=hops).map(|hop| Some(hop * slowest / hops)).collect()
+    }
+
+    #[test]
+    fn a_trace_of_20_hops_and_3_rounds_over_50_ms_is_over_with_the_last_answer() {
+        let outcome = run(&Path { hops: ramp(20, 50), ends: true, lost: vec![] }, PLAN);
+        assert_eq!(outcome.took, Duration::from_millis(2 * 100 + 19 + 50));
+        assert_eq!(outcome.end_hop, Some(20));
+        assert_eq!(outcome.hops[..20], [(3, 3); 20]);
+    }
+
+    #[test]
+    fn silent_hops_on_the_way_and_a_lost_packet_cost_the_patience_and_not_the_wait() {
+        let mut hops = ramp(20, 50);
+        (hops[6], hops[12]) = (None, None);
+        let outcome = run(&Path { hops, ends: true, lost: vec![19] }, PLAN);
+        assert!(outcome.took < Duration::from_millis(500), "{:?}", outcome.took);
+        assert_eq!((outcome.hops[6], outcome.hops[12], outcome.hops[11]), ((3, 0), (3, 0), (3, 3)));
+        assert_eq!(outcome.hops[19], (3, 2));
+    }
+
+    #[test]
+    fn nothing_is_sent_beyond_a_near_destination_once_it_answered() {
+        let outcome = run(&Path { hops: ramp(4, 4), ends: true, lost: vec![] }, PLAN);
+        assert_eq!(outcome.end_hop, Some(4));
+        assert_eq!(outcome.hops[..4], [(3, 3); 4]);
+        assert!(outcome.hops[4..9].iter().all(|hop| hop.0 <= 1), "{:?}", outcome.hops);
+        assert!(outcome.hops[9..].iter().all(|hop| hop.0 == 0), "{:?}", outcome.hops);
+    }
+
+    #[test]
+    fn a_slow_path_is_waited_for_three_times_as_long_as_its_slowest_answer() {
+        let mut hops = ramp(10, 500);
+        hops[3] = None;
+        let outcome = run(&Path { hops, ends: true, lost: vec![] }, (1, 100, 5000));
+        assert_eq!(outcome.took, Duration::from_millis(3 + 1500));
+    }
+
+    #[test]
+    fn a_destination_that_says_nothing_is_waited_for_in_full() {
+        let hops = vec![Some(1), Some(2), Some(3), None];
+        let outcome = run(&Path { hops, ends: false, lost: vec![] }, (2, 100, 700));
+        assert_eq!(outcome.took, Duration::from_millis(100 + 29 + 700));
+        assert_eq!((outcome.end_hop, outcome.hops[2], outcome.hops[29]), (None, (2, 2), (2, 0)));
+    }
+
+    #[test]
+    fn rounds_without_an_interval_follow_each_other() {
+        let outcome = run(&Path { hops: ramp(5, 5), ends: true, lost: vec![] }, (10, 0, 1000));
+        assert_eq!(outcome.hops[..5], [(10, 10); 5]);
+    }
+
+    #[test]
+    fn a_shorter_distance_corrects_a_longer_one() {
+        // The first packet that reaches the destination is lost, so that the hop behind it answers first.
+        let outcome = run(&Path { hops: ramp(4, 4), ends: true, lost: vec![3] }, PLAN);
+        assert_eq!(outcome.end_hop, Some(4));
+        assert_eq!(outcome.hops[3], (3, 2));
+    }
+
+    #[test]
+    fn duplicates_and_numbers_that_were_not_sent_are_no_news() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let plan = Plan { first_hop: 3, max_hops: 4, rounds: 1, interval: ms(0), wait: ms(100), end: start + ms(1000) };
+        let mut trace = Trace::new(plan, start);
+        assert_eq!(trace.step(start), Step::Send { number: 0, hop: 3 });
+        assert_eq!(trace.answered(0, ms(1), false), Some(3));
+        assert_eq!(trace.answered(0, ms(1), false), None);
+        assert_eq!(trace.answered(1, ms(1), false), None);
+        assert_eq!(trace.step(start + ms(1)), Step::Send { number: 1, hop: 4 });
+        assert_eq!(trace.step(start + ms(2)), Step::Wait(start + ms(101)));
+        assert_eq!(trace.step(start + ms(101)), Step::Done);
+        assert_eq!(trace.answered(1, ms(500), true), Some(4));
+    }
+
+    #[test]
+    fn the_end_ends_it() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let plan = Plan { first_hop: 1, max_hops: 9, rounds: 9, interval: ms(50), wait: ms(5000), end: start + ms(60) };
+        let mut trace = Trace::new(plan, start);
+        let mut now = start;
+        loop {
+            match trace.step(now) {
+                Step::Send { .. } => {}
+                Step::Wait(until) => now = until,
+                Step::Done => break,
+            }
+        }
+        assert_eq!(now, plan.end);
+    }
+}

@@ -1,0 +1,506 @@
+//! The sockets that packets leave by and answers come in at: one per source, family and protocol, kept.
+//!
+//! A driver task reads what a socket's kernel filter lets through and gives it to who waits for it. Packets are stamped by the kernel
+//! when they leave and when they arrive; stamps of departure come from the socket's error queue, by number.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use socket2::{Protocol, Socket};
+use tokio::io::Ready;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use super::conversation::{Answer, Reply};
+use super::filter::Filter;
+use super::sys::{self, ExtendedError, Origin, Received, SendOptions, Stamp};
+use super::table::{Key, Name, Table, Waiter};
+use super::{Family, Source, SourceError, clock};
+use crate::wire::icmp::{Echo, Message};
+use crate::wire::tcp::{Incoming, Kind as Packet, Outgoing};
+use crate::wire::{Quote, Transport, ip};
+
+/// What a channel speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// Echo, and what routers say about the packets of all raw kinds.
+    Icmp,
+    /// SYNs, and what answers them.
+    Tcp,
+    /// Datagrams; only sends, since answers come by ICMP.
+    Udp,
+    /// Echo by a datagram socket, without privileges.
+    Ping,
+}
+
+/// What distinguishes the replies to our echo requests from those to another process with the same identifiers.
+pub(super) type Cookie = [u8; 8];
+
+/// A socket with its stamps of departure and those who wait for answers.
+#[derive(Debug)]
+pub(super) struct Channel {
+    socket: AsyncFd<Socket>,
+    kind: Kind,
+    family: Family,
+    cookie: Cookie,
+    table: Arc<Table>,
+    sending: Mutex<Sending>,
+    /// The sequence number of the next echo request of a datagram socket.
+    sequence: AtomicU16,
+}
+
+/// A packet on its way out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Departing<'a> {
+    /// From its transport header on.
+    pub(super) bytes: &'a [u8],
+    /// The hop limit; nothing leaves the kernel's.
+    pub(super) hop_limit: Option<u8>,
+    /// Whether it may not be split on the way.
+    pub(super) dont_fragment: bool,
+    /// What names it.
+    pub(super) key: Key,
+    /// Its number in the conversation.
+    pub(super) number: u32,
+}
+
+/// The state of the sending side. Sends go one at a time, so that the numbers of the kernel's stamps are known.
+#[derive(Debug, Default)]
+struct Sending {
+    /// What the socket is set to; nothing before the first packet.
+    dont_fragment: Option<bool>,
+    /// The number of the packet at the front of `unstamped`.
+    front: u32,
+    /// Packets whose stamp has not been read, by their number from `front` on; nothing where the stamp is of no use.
+    unstamped: VecDeque<Option<Key>>,
+}
+
+/// How many stamps are waited for. A device that takes none would let them pile up.
+const MAX_UNSTAMPED: usize = 4096;
+/// What a socket may hold for us, in bytes; the kernel takes less where it must.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// Two IP headers with all options, two ICMP headers, and what of a payload is looked at.
+const RECEIVED: usize = 512;
+/// How many packets are read before other tasks get their turn.
+const BATCH: usize = 64;
+
+impl Channel {
+    /// Opens a channel and starts the task that reads it. `block` is of the identifiers of raw echo requests.
+    pub(super) fn open(
+        source: &Source,
+        family: Family,
+        kind: Kind,
+        block: u16,
+        cookie: Cookie,
+        table: Arc<Table>,
+    ) -> Result<Opened, SourceError> {
+        let socket = match (kind, family) {
+            (Kind::Ping, _) => source.ping(family),
+            (Kind::Icmp, Family::V4) => source.raw(family, Protocol::ICMPV4),
+            (Kind::Icmp, Family::V6) => source.raw(family, Protocol::ICMPV6),
+            (Kind::Tcp, _) => source.raw(family, Protocol::TCP),
+            (Kind::Udp, _) => source.raw(family, Protocol::UDP),
+        }?;
+        prepare(&socket, family, kind, block).map_err(|error| SourceError::Other("setting up the socket", error))?;
+        let socket = sys::register(socket).map_err(|error| SourceError::Other("registering the socket", error))?;
+        let channel = Arc::new(Self {
+            socket,
+            kind,
+            family,
+            cookie,
+            table,
+            sending: Mutex::default(),
+            sequence: AtomicU16::new(0),
+        });
+        let driver = tokio::spawn(drive(Arc::clone(&channel)));
+        Ok(Opened { channel, driver: driver.abort_handle() })
+    }
+
+    /// The next sequence number of a datagram socket's echo requests to a destination; nothing while all are in flight.
+    pub(super) fn sequence(&self, remote: IpAddr) -> Option<u16> {
+        let local = unspecified(self.family);
+        (0..=u16::MAX)
+            .map(|_| self.sequence.fetch_add(1, Ordering::Relaxed))
+            .find(|sequence| !self.table.contains(&Key { local, remote, name: Name::Ping { sequence: *sequence } }))
+    }
+
+    /// Sends a packet whose answers go to `inbox`; returns when it left, by the kernel's stamp if that is there already, else by the
+    /// same clock just before. Whoever sends must remove its key from the table in the end.
+    pub(super) fn send(self: &Arc<Self>, packet: &Departing<'_>, inbox: &mpsc::Sender<Answer>) -> io::Result<Stamp> {
+        let mut sending = self.lock();
+        if sending.dont_fragment != Some(packet.dont_fragment) {
+            set_dont_fragment(self.socket.get_ref(), self.family, packet.dont_fragment)?;
+            sending.dont_fragment = Some(packet.dont_fragment);
+        }
+        let before = clock::now();
+        let (sender, inbox) = (Arc::clone(self), inbox.clone());
+        self.table.insert(packet.key, Waiter { number: packet.number, departed: None, before, sender, inbox });
+        let source = match self.kind {
+            Kind::Ping => None,
+            Kind::Icmp | Kind::Tcp | Kind::Udp => Some(packet.key.local),
+        };
+        let options = SendOptions { hop_limit: packet.hop_limit, source };
+        if let Err(error) = self.transmit(packet.bytes, packet.key.remote, options) {
+            self.table.remove([packet.key]);
+            self.read_departures(&mut sending);
+            self.renumber(&mut sending);
+            return Err(error);
+        }
+        sending.expect(Some(packet.key));
+        // With most devices the stamp is taken, and queued, before sendmsg returns.
+        self.read_departures(&mut sending);
+        drop(sending);
+        Ok(self.table.get(&packet.key).and_then(|waiter| waiter.departed).unwrap_or(before))
+    }
+
+    fn transmit(&self, bytes: &[u8], to: IpAddr, options: SendOptions) -> io::Result<()> {
+        let socket = self.socket.get_ref();
+        let to = SocketAddr::new(to, 0);
+        let mut result = sys::send(socket, bytes, to, options);
+        if self.kind == Kind::Ping && result.is_err() {
+            // What an earlier packet met is reported to whoever uses the socket next, and is gone then; what this packet met stays.
+            result = sys::send(socket, bytes, to, options);
+        }
+        result.map(drop)
+    }
+
+    /// Ends a connection that was half opened, as the kernel would have.
+    fn reset(&self, local: IpAddr, remote: IpAddr, answer: &Incoming) {
+        let packet = Outgoing {
+            source_port: answer.destination_port,
+            destination_port: answer.source_port,
+            sequence: answer.acknowledgement.unwrap_or(0),
+            kind: Packet::Reset,
+        };
+        let mut buffer = [0; Outgoing::SYN];
+        let Some(bytes) = packet.emit(local, remote, &mut buffer) else { return };
+        let mut sending = self.lock();
+        match self.transmit(bytes, remote, SendOptions { hop_limit: None, source: Some(local) }) {
+            Ok(()) => sending.expect(None),
+            Err(error) => {
+                tracing::debug!(%remote, %error, "the reset was not sent");
+                self.read_departures(&mut sending);
+                self.renumber(&mut sending);
+            }
+        }
+    }
+
+    /// Starts the kernel's numbers again: whether a failed send took one depends on the kernel and on where it failed.
+    fn renumber(&self, sending: &mut Sending) {
+        sending.front = 0;
+        sending.unstamped.clear();
+        if let Err(error) = enable_stamps(self.socket.get_ref()) {
+            tracing::warn!(%error, "packets leave without time stamps");
+        }
+    }
+
+    /// Reads the error queue: stamps of departure, and for datagram sockets what routers said.
+    fn read_errors(&self) {
+        self.read_departures(&mut self.lock());
+    }
+
+    fn read_departures(&self, sending: &mut Sending) {
+        let mut buffer = [0; RECEIVED];
+        while let Ok(received) = sys::receive(self.socket.get_ref(), &mut buffer, libc::MSG_ERRQUEUE) {
+            let Some(error) = received.error else { continue };
+            match error.origin {
+                Origin::Timestamping => {
+                    if let (Some(key), Some(stamp)) = (sending.stamped(error.data), received.stamp) {
+                        self.table.departed(&key, stamp, clock::now());
+                    }
+                }
+                Origin::Icmp | Origin::Icmp6 => self.deliver_queued(&received, &error, &buffer[..received.len]),
+                Origin::Local | Origin::Other(_) => {}
+            }
+        }
+    }
+
+    /// Gives a received packet to who waits for it.
+    fn deliver(&self, received: &Received, bytes: &[u8]) {
+        let Some(peer) = received.peer.map(|peer| peer.ip()) else { return };
+        let arrived = received.stamp.unwrap_or_else(clock::now);
+        let (bytes, local, hop_limit) = match (self.kind, self.family) {
+            (Kind::Ping, _) => (bytes, unspecified(self.family), received.hop_limit),
+            (Kind::Icmp | Kind::Tcp | Kind::Udp, Family::V4) => match ip::parse_v4(bytes) {
+                Some((header, rest)) => (rest, header.destination, Some(header.hop_limit)),
+                None => return,
+            },
+            (Kind::Icmp | Kind::Tcp | Kind::Udp, Family::V6) => match received.local {
+                Some(local) => (bytes, local, received.hop_limit),
+                None => return,
+            },
+        };
+        let found = match self.kind {
+            Kind::Icmp | Kind::Ping => self.of_icmp(local, peer, bytes),
+            Kind::Tcp => self.of_tcp(local, peer, bytes),
+            Kind::Udp => None,
+        };
+        if let Some((key, reply)) = found {
+            self.answer(&key, |waiter, departed| Answer {
+                number: waiter.number,
+                from: peer,
+                departed,
+                arrived,
+                hop_limit,
+                reply,
+            });
+        }
+    }
+
+    fn of_icmp(&self, local: IpAddr, peer: IpAddr, bytes: &[u8]) -> Option<(Key, Reply)> {
+        let message = match self.family {
+            Family::V4 => Message::parse_v4(bytes),
+            Family::V6 => Message::parse_v6(bytes),
+        };
+        match message? {
+            Message::EchoReply(Echo { id, sequence, payload }) => {
+                let name = match self.kind {
+                    Kind::Ping => Name::Ping { sequence },
+                    Kind::Icmp | Kind::Tcp | Kind::Udp => Name::Echo { id, sequence },
+                };
+                let ours = payload.iter().zip(&self.cookie).all(|(left, right)| left == right);
+                ours.then_some((Key { local, remote: peer, name }, Reply::Echo))
+            }
+            Message::Error(error) => {
+                let quote = match self.family {
+                    Family::V4 => Quote::parse_v4(error.quoted),
+                    Family::V6 => Quote::parse_v6(error.quoted),
+                }?;
+                let name = match quote.transport {
+                    Transport::Echo { id, sequence } => Name::Echo { id, sequence },
+                    Transport::Udp(header) => Name::Udp {
+                        local: header.source_port,
+                        remote: header.destination_port,
+                        checksum: header.checksum,
+                    },
+                    Transport::Tcp { source_port, destination_port, sequence } => {
+                        Name::Tcp { local: source_port, remote: destination_port, sequence }
+                    }
+                    Transport::Other(_) => return None,
+                };
+                // A NAT on the way that does not restore what is quoted leaves its own address in the quote; but the
+                // message itself reached the address that the packet left from.
+                let key = Key { local, remote: quote.destination, name };
+                Some((key, Reply::Error { ty: error.ty, code: error.code }))
+            }
+            Message::EchoRequest(_) | Message::Other { .. } => None,
+        }
+    }
+
+    fn of_tcp(&self, local: IpAddr, remote: IpAddr, bytes: &[u8]) -> Option<(Key, Reply)> {
+        let answer = Incoming::parse(bytes)?;
+        let sequence = answer.acknowledgement?.wrapping_sub(1);
+        let name = Name::Tcp { local: answer.destination_port, remote: answer.source_port, sequence };
+        let key = Key { local, remote, name };
+        match (answer.reset, answer.syn) {
+            (true, _) => Some((key, Reply::Reset)),
+            (false, true) if self.table.contains(&key) => {
+                self.reset(local, remote, &answer);
+                Some((key, Reply::SynAck { clock: answer.echoed }))
+            }
+            (false, _) => None,
+        }
+    }
+
+    /// What a router said about a datagram socket's packet, with the packet's ICMP header as payload.
+    fn deliver_queued(&self, received: &Received, error: &ExtendedError, payload: &[u8]) {
+        let message = match self.family {
+            Family::V4 => Message::parse_v4(payload),
+            Family::V6 => Message::parse_v6(payload),
+        };
+        let (Some(peer), Some(Message::EchoRequest(echo)), Some(from)) = (received.peer, message, error.offender)
+        else {
+            return;
+        };
+        let local = unspecified(self.family);
+        let key = Key { local, remote: peer.ip(), name: Name::Ping { sequence: echo.sequence } };
+        let arrived = received.stamp.unwrap_or_else(clock::now);
+        if let Some(waiter) = self.table.get(&key) {
+            hand_over(&waiter, |waiter, departed| Answer {
+                number: waiter.number,
+                from,
+                departed,
+                arrived,
+                hop_limit: received.hop_limit,
+                reply: Reply::Error { ty: error.ty, code: error.code },
+            });
+        }
+    }
+
+    /// Gives an answer to who waits for it, if someone does, once the packet's departure is known.
+    fn answer(&self, key: &Key, answer: impl FnOnce(&Waiter, Stamp) -> Answer) {
+        let Some(mut waiter) = self.table.get(key) else { return };
+        if waiter.departed.is_none() {
+            waiter.sender.read_errors();
+            waiter.departed = self.table.get(key).and_then(|waiter| waiter.departed);
+        }
+        hand_over(&waiter, answer);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sending> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A full inbox loses the answer: nobody reads it, or someone floods it with duplicates.
+fn hand_over(waiter: &Waiter, answer: impl FnOnce(&Waiter, Stamp) -> Answer) {
+    if waiter.inbox.try_send(answer(waiter, waiter.departed.unwrap_or(waiter.before))).is_err() {
+        tracing::debug!(number = waiter.number, "nobody took the answer");
+    }
+}
+
+impl Sending {
+    /// A packet left, and its stamp will come.
+    fn expect(&mut self, key: Option<Key>) {
+        self.unstamped.push_back(key);
+        if self.unstamped.len() > MAX_UNSTAMPED {
+            self.unstamped.pop_front();
+            self.front = self.front.wrapping_add(1);
+        }
+    }
+
+    /// Whose stamp the one with this number is.
+    fn stamped(&mut self, number: u32) -> Option<Key> {
+        let index = number.wrapping_sub(self.front) as usize;
+        let key = self.unstamped.get_mut(index)?.take();
+        while let Some(None) = self.unstamped.front() {
+            self.unstamped.pop_front();
+            self.front = self.front.wrapping_add(1);
+        }
+        key
+    }
+}
+
+/// A channel that is read as long as this lives.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// The channel.
+    pub(super) channel: Arc<Channel>,
+    driver: tokio::task::AbortHandle,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Reads a channel for ever.
+async fn drive(channel: Arc<Channel>) {
+    let mut buffer = [0; RECEIVED];
+    loop {
+        let mut guard = match channel.socket.ready(tokio::io::Interest::READABLE | tokio::io::Interest::ERROR).await {
+            Ok(guard) => guard,
+            Err(error) => {
+                tracing::error!(%error, "the socket is not read any more");
+                return;
+            }
+        };
+        if guard.ready().is_error() {
+            channel.read_errors();
+            if channel.kind == Kind::Ping {
+                // The errno of what was just read, which the next operation would report as its own.
+                let _ = channel.socket.get_ref().take_error();
+            }
+            guard.clear_ready_matching(Ready::ERROR);
+        }
+        if !guard.ready().is_readable() {
+            continue;
+        }
+        for _ in 0..BATCH {
+            match sys::receive(channel.socket.get_ref(), &mut buffer, 0) {
+                Ok(received) => channel.deliver(&received, &buffer[..received.len]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    guard.clear_ready_matching(Ready::READABLE);
+                    break;
+                }
+                // An earlier packet's error, reported once; what waits is still there.
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Sets a socket up for stamps, for what comes with a packet, and for much at once.
+fn prepare(socket: &Socket, family: Family, kind: Kind, block: u16) -> io::Result<()> {
+    match kind {
+        Kind::Icmp => Filter::Icmp { block }.attach(socket, family)?,
+        Kind::Tcp => Filter::Tcp.attach(socket, family)?,
+        Kind::Udp => Filter::Nothing.attach(socket, family)?,
+        // The kernel gives a datagram socket only what is its own.
+        Kind::Ping => {}
+    }
+    if (kind, family) == (Kind::Icmp, Family::V4) {
+        // Keeps the kernel from copying every echo request for the filter to drop it.
+        let wanted = [0, 3, 11, 12].into_iter().fold(0, |bits, ty| bits | 1_u32 << ty);
+        sys::set_option(socket, libc::SOL_RAW, ICMP_FILTER, (!wanted).cast_signed())?;
+    }
+    match family {
+        Family::V4 => {
+            sys::set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTTL, 1)?;
+            if kind == Kind::Ping {
+                sys::set_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
+            }
+        }
+        Family::V6 => {
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+            // The kernel would choose labels; one label for all keeps a trace one flow.
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_AUTOFLOWLABEL, 0)?;
+            if kind == Kind::Ping {
+                sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
+            }
+        }
+    }
+    let size = SOCKET_BUFFER as libc::c_int;
+    if sys::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, size).is_err() {
+        socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    }
+    if sys::set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size).is_err() {
+        socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    }
+    enable_stamps(socket)
+}
+
+/// `linux/icmp.h`
+const ICMP_FILTER: libc::c_int = 1;
+
+/// Has the kernel stamp what arrives and what leaves, the latter numbered from 0 on.
+fn enable_stamps(socket: &Socket) -> io::Result<()> {
+    let stamps = libc::SOF_TIMESTAMPING_SOFTWARE
+        | libc::SOF_TIMESTAMPING_RX_SOFTWARE
+        | libc::SOF_TIMESTAMPING_TX_SOFTWARE
+        | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+    for flags in [stamps, stamps | libc::SOF_TIMESTAMPING_OPT_ID] {
+        sys::set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags.cast_signed())?;
+    }
+    Ok(())
+}
+
+/// Sets whether packets may be split on the way. `PROBE` rather than `DO`: the MTU that the kernel learned from an earlier probe must
+/// not decide this one; the network is to say it again.
+fn set_dont_fragment(socket: &Socket, family: Family, dont_fragment: bool) -> io::Result<()> {
+    match (family, dont_fragment) {
+        (Family::V4, true) => sys::set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+        (Family::V4, false) => sys::set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
+        (Family::V6, true) => {
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1)?;
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)
+        }
+        (Family::V6, false) => {
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0)?;
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT)
+        }
+    }
+}
+
+/// What stands for the local address of a datagram socket, which is given only what is its own.
+pub(super) fn unspecified(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}

@@ -1,0 +1,268 @@
+//! The packets of one probe to one destination, and their answers.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::channel::{Channel, Cookie, Departing};
+use super::ports::{Identifier, Port};
+use super::sys::Stamp;
+use super::table::{Key, Name, Table};
+use super::{Family, Source, SourceError};
+use crate::wire::icmp::{self, Echo};
+use crate::wire::tcp::{Kind, Outgoing};
+use crate::wire::udp::Numbered;
+
+/// An answer to a packet of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The number of the packet that is answered.
+    pub number: u32,
+    /// Who answers.
+    pub from: IpAddr,
+    /// When the packet left.
+    pub departed: Stamp,
+    /// When the answer arrived.
+    pub arrived: Stamp,
+    /// The hop limit that the answer arrived with.
+    pub hop_limit: Option<u8>,
+    /// What it says.
+    pub reply: Reply,
+}
+
+impl Answer {
+    /// The round-trip time.
+    #[must_use]
+    pub fn rtt(&self) -> Duration {
+        self.arrived.saturating_sub(self.departed)
+    }
+}
+
+/// What an answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// Echo reply.
+    Echo,
+    /// The port is open.
+    SynAck {
+        /// The clock of the SYN that it answers, where the destination does timestamps.
+        clock: Option<u32>,
+    },
+    /// The port is closed.
+    Reset,
+    /// An ICMP error, of the family of its sender.
+    Error {
+        /// Type.
+        ty: u8,
+        /// Code.
+        code: u8,
+    },
+}
+
+/// How a packet leaves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Hop limit; nothing leaves the kernel's.
+    pub hop_limit: Option<u8>,
+    /// Whether it may not be split on the way.
+    pub dont_fragment: bool,
+}
+
+/// Why a packet could not be sent.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The source cannot be used on this host.
+    Source(SourceError),
+    /// All of our identifiers or source ports (named) are in flight, or the socket's buffer is full.
+    Exhausted(&'static str),
+    /// The kernel did not send it.
+    Send(io::Error),
+}
+
+impl From<SourceError> for Refusal {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(error) => error.fmt(f),
+            Self::Exhausted(what) => write!(f, "too many packets are in flight: {what}"),
+            Self::Send(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// What the packets of a conversation are.
+#[derive(Debug)]
+pub(super) enum Speech {
+    /// Echo requests of one identifier; the sequence is the number, and the payload keeps the checksum the same.
+    Echo { id: Identifier, payload: Vec<u8> },
+    /// The same by a datagram socket, where the kernel sets the identifier, and the sequence is the channel's.
+    Ping { payload: Vec<u8> },
+    /// Datagrams from one port to another, numbered by their checksum.
+    Udp { port: Port, remote: u16 },
+    /// SYNs from one port to another.
+    Tcp { port: Port, remote: u16, first: u32, syns: Syns },
+}
+
+/// What tells the SYNs of a conversation apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syns {
+    /// The sequence number: each asks for a connection of its own.
+    Sequence,
+    /// Only the clock of their timestamp option, one more than their number: each repeats the first, as TCP does.
+    Clock,
+}
+
+/// The packets of one probe to one destination. What they wait for is forgotten when this is dropped.
+#[derive(Debug)]
+pub struct Conversation {
+    channel: Arc<Channel>,
+    table: Arc<Table>,
+    source: Source,
+    local: IpAddr,
+    remote: IpAddr,
+    speech: Speech,
+    keys: Vec<Key>,
+    outbox: mpsc::Sender<Answer>,
+    inbox: mpsc::Receiver<Answer>,
+    buffer: Vec<u8>,
+}
+
+/// How many answers wait to be read, at most.
+const INBOX: usize = 1024;
+
+impl Conversation {
+    pub(super) fn new(
+        channel: Arc<Channel>,
+        table: Arc<Table>,
+        source: Source,
+        local: IpAddr,
+        remote: IpAddr,
+        speech: Speech,
+    ) -> Self {
+        let (outbox, inbox) = mpsc::channel(INBOX);
+        Self { channel, table, source, local, remote, speech, keys: Vec::new(), outbox, inbox, buffer: Vec::new() }
+    }
+
+    /// The address that packets leave from; unspecified for datagram echo, where the kernel chooses.
+    #[must_use]
+    pub fn local(&self) -> IpAddr {
+        self.local
+    }
+
+    /// Sends the packet of a number; returns when it left.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; the packet did not leave then.
+    pub fn send(&mut self, number: u32, shape: Shape) -> Result<Stamp, Refusal> {
+        let name = self.write(number)?;
+        let key = Key { local: self.local, remote: self.remote, name };
+        let packet = Departing {
+            bytes: &self.buffer,
+            hop_limit: shape.hop_limit,
+            dont_fragment: shape.dont_fragment,
+            key,
+            number,
+        };
+        let departed = self.channel.send(&packet, &self.outbox).map_err(|error| self.refusal(error))?;
+        self.keys.push(key);
+        Ok(departed)
+    }
+
+    /// The next answer, duplicates included.
+    pub async fn answer(&mut self) -> Answer {
+        match self.inbox.recv().await {
+            Some(answer) => answer,
+            // Cannot be, since this end holds a sender, too.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes the packet of a number into the buffer, and returns its name.
+    fn write(&mut self, number: u32) -> Result<Name, Refusal> {
+        let mixed = || Refusal::Send(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
+        match &mut self.speech {
+            Speech::Echo { id, payload } => {
+                let (id, sequence) = (id.number(), number as u16);
+                write_echo(&mut self.buffer, Family::of(self.remote), id, sequence, payload);
+                Ok(Name::Echo { id, sequence })
+            }
+            Speech::Ping { payload } => {
+                let sequence = self
+                    .channel
+                    .sequence(self.remote)
+                    .ok_or(Refusal::Exhausted("65,536 echo requests of this source"))?;
+                write_echo(&mut self.buffer, Family::of(self.remote), 0, sequence, payload);
+                Ok(Name::Ping { sequence })
+            }
+            Speech::Udp { port, remote } => {
+                // 0 and 0xffff are not to be had.
+                let checksum = 1 + (number % 0xfffe) as u16;
+                let datagram = Numbered { source_port: port.number, destination_port: *remote, checksum };
+                let bytes = datagram.emit(self.local, self.remote).ok_or_else(mixed)?;
+                self.buffer.clear();
+                self.buffer.extend_from_slice(&bytes);
+                Ok(Name::Udp { local: port.number, remote: *remote, checksum })
+            }
+            Speech::Tcp { port, remote, first, syns } => {
+                let sequence = match syns {
+                    Syns::Sequence => first.wrapping_add(number),
+                    Syns::Clock => *first,
+                };
+                let kind = Kind::Syn { clock: number.wrapping_add(1) };
+                let syn = Outgoing { source_port: port.number, destination_port: *remote, sequence, kind };
+                let mut buffer = [0; Outgoing::SYN];
+                let bytes = syn.emit(self.local, self.remote, &mut buffer).ok_or_else(mixed)?;
+                self.buffer.clear();
+                self.buffer.extend_from_slice(bytes);
+                Ok(Name::Tcp { local: port.number, remote: *remote, sequence })
+            }
+        }
+    }
+
+    /// What a failed send means: a source that has gone since its socket was made is the cause, whatever the errno.
+    fn refusal(&self, error: io::Error) -> Refusal {
+        match self.source.udp(Family::of(self.remote), 0) {
+            Err(cause) => Refusal::Source(cause),
+            Ok(_) if error.kind() == io::ErrorKind::WouldBlock => Refusal::Exhausted("the socket's buffer is full"),
+            Ok(_) => Refusal::Send(error),
+        }
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.table.remove(self.keys.drain(..));
+    }
+}
+
+/// The payload of echo requests: a cookie, room for a word, and a pattern, as far as it goes.
+pub(super) fn payload(cookie: &Cookie, size: usize) -> Vec<u8> {
+    let mut payload: Vec<u8> = (0..size).map(|at| at as u8).collect();
+    payload.iter_mut().zip(cookie).for_each(|(to, from)| *to = *from);
+    payload
+}
+
+/// Writes an echo request. The complement of the sequence number, in the word of the payload, keeps the checksum the same for all
+/// numbers: some routers choose a path by it (Paris traceroute: Augustin et al., IMC 2006).
+fn write_echo(buffer: &mut Vec<u8>, family: Family, id: u16, sequence: u16, payload: &mut [u8]) {
+    if let Some(word) = payload.get_mut(size_of::<Cookie>()..size_of::<Cookie>() + 2) {
+        word.copy_from_slice(&(!sequence).to_be_bytes());
+    }
+    buffer.resize(icmp::HEADER + payload.len(), 0);
+    let echo = Echo { id, sequence, payload };
+    match family {
+        Family::V4 => echo.emit_v4(buffer),
+        Family::V6 => echo.emit_v6(buffer),
+    }
+}

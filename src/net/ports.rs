@@ -1,0 +1,212 @@
+//! Identifiers and source ports for packets in flight: from blocks of our own, in sequence, one user at a time.
+//!
+//! They are not random: a firewall's SNAT table keys on them, and random 16-bit numbers collide (200 users of one address: 26 %).
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use socket2::Socket;
+
+use super::filter::Filter;
+use super::{Family, Source, SourceError};
+
+/// The first source port of raw TCP and UDP packets. The block, to 65535, is above Linux' ephemeral ports
+/// (`net.ipv4.ip_local_port_range`, 32768 to 60999).
+pub(super) const FIRST_PORT: u16 = 61000;
+/// How many ports the block has.
+const PORTS: u16 = u16::MAX - FIRST_PORT + 1;
+
+/// The bits of an echo identifier that say whose block it is of.
+pub(super) const BLOCK_MASK: u16 = 0xf000;
+/// How many identifiers a block has.
+const BLOCK_SIZE: u16 = !BLOCK_MASK + 1;
+
+/// Echo identifiers: a block of the process, used once per local address at a time.
+///
+/// By local address and not by socket, because two ISPs that differ only in their mark see each other's answers.
+#[derive(Debug)]
+pub(super) struct Identifiers {
+    block: u16,
+    /// Keeps the block ours.
+    _claim: Option<UnixDatagram>,
+    used: Mutex<HashMap<IpAddr, Used>>,
+}
+
+/// The identifiers of a local address.
+#[derive(Debug)]
+struct Used {
+    next: u16,
+    taken: Box<[bool; BLOCK_SIZE as usize]>,
+}
+
+impl Identifiers {
+    /// Claims a block. An abstract Unix socket by its name keeps other processes of this network namespace out; where all are
+    /// claimed, blocks are shared, and only the cookie in the payload tells processes apart.
+    pub(super) fn claim() -> Self {
+        let preferred = std::process::id() % 16;
+        let claimed = (0..16).find_map(|step| {
+            let slot = (preferred + step) % 16;
+            let name = UnixAddr::from_abstract_name(format!("uplink_exporter/echo-identifiers/{slot:x}")).ok()?;
+            Some((slot, UnixDatagram::bind_addr(&name).ok()?))
+        });
+        let (slot, claim) = match claimed {
+            Some((slot, claim)) => (slot, Some(claim)),
+            None => (preferred, None),
+        };
+        Self { block: (slot as u16) << 12, _claim: claim, used: Mutex::default() }
+    }
+
+    /// The bits that all identifiers have under [`BLOCK_MASK`].
+    pub(super) fn block(&self) -> u16 {
+        self.block
+    }
+
+    /// The next free identifier for packets from an address; nothing while all are in flight.
+    pub(super) fn take(self: &Arc<Self>, local: IpAddr) -> Option<Identifier> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = used.entry(local).or_insert_with(|| Used { next: 0, taken: Box::new([false; BLOCK_SIZE as usize]) });
+        let step = (0..BLOCK_SIZE).find(|step| !used.taken[usize::from((used.next + step) % BLOCK_SIZE)])?;
+        let number = (used.next + step) % BLOCK_SIZE;
+        used.taken[usize::from(number)] = true;
+        used.next = (number + 1) % BLOCK_SIZE;
+        Some(Identifier { number, local, owner: Arc::clone(self) })
+    }
+}
+
+/// An identifier that is ours until it is dropped.
+#[derive(Debug)]
+pub(super) struct Identifier {
+    number: u16,
+    local: IpAddr,
+    owner: Arc<Identifiers>,
+}
+
+impl Identifier {
+    /// The identifier itself.
+    pub(super) fn number(&self) -> u16 {
+        self.owner.block | self.number
+    }
+}
+
+impl Drop for Identifier {
+    fn drop(&mut self) {
+        let mut used = self.owner.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used) = used.get_mut(&self.local) {
+            used.taken[usize::from(self.number)] = false;
+        }
+    }
+}
+
+/// Source ports of raw packets.
+#[derive(Debug)]
+pub(super) struct Ports {
+    next: AtomicU16,
+}
+
+/// What a source port is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// SYNs.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Ports {
+    /// Begins somewhere else than the process before, so that its last connections are not met again.
+    pub(super) fn new() -> Self {
+        Self { next: AtomicU16::new((std::process::id() % u32::from(PORTS)) as u16) }
+    }
+
+    /// The next free port of a source, kept by a socket that is bound to it; nothing while all are in use.
+    ///
+    /// A TCP socket listens, behind a filter that drops all: so the kernel neither answers a SYN-ACK with a reset of its own, which
+    /// would be routed without the source's mark and interface, nor accepts anything.
+    pub(super) fn take(&self, source: &Source, family: Family, what: Use) -> Result<Option<Port>, SourceError> {
+        for _ in 0..PORTS {
+            let number = FIRST_PORT + self.next.fetch_add(1, Ordering::Relaxed) % PORTS;
+            let made = match what {
+                Use::Tcp => source.tcp(family, number),
+                Use::Udp => source.udp(family, number),
+            };
+            let kept = made.and_then(|socket| {
+                let keep = || {
+                    Filter::Nothing.attach(&socket, family)?;
+                    if what == Use::Tcp { socket.listen(1) } else { Ok(()) }
+                };
+                keep().map_err(|error| SourceError::Other("keeping a source port", error)).map(|()| socket)
+            });
+            match kept {
+                Ok(socket) => return Ok(Some(Port { number, _socket: socket })),
+                Err(SourceError::Other(_, error)) if is_taken(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EADDRINUSE)
+}
+
+/// A source port that is ours until it is dropped.
+#[derive(Debug)]
+pub(super) struct Port {
+    /// The port.
+    pub(super) number: u16,
+    _socket: Socket,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn identifiers_come_in_sequence_and_none_twice_while_in_flight() {
+        let identifiers = Arc::new(Identifiers::claim());
+        let mut taken: Vec<_> = (0..BLOCK_SIZE).map_while(|_| identifiers.take(LOCAL)).collect();
+        let numbers: Vec<_> = taken.iter().map(Identifier::number).collect();
+        assert!(numbers.iter().copied().eq((0..BLOCK_SIZE).map(|number| identifiers.block() | number)));
+        assert!(identifiers.take(LOCAL).is_none());
+        assert!(identifiers.take([192, 0, 2, 1].into()).is_some());
+
+        drop(taken.swap_remove(1000));
+        assert_eq!(identifiers.take(LOCAL).map(|identifier| identifier.number()), Some(numbers[1000]));
+    }
+
+    #[test]
+    fn an_identifier_is_not_given_out_again_before_all_others_were() {
+        let identifiers = Arc::new(Identifiers::claim());
+        let first = identifiers.take(LOCAL).map(|identifier| identifier.number());
+        let second = identifiers.take(LOCAL).map(|identifier| identifier.number());
+        assert_eq!(second, first.map(|number| number + 1));
+    }
+
+    #[test]
+    fn two_processes_have_two_blocks() {
+        let (one, other) = (Identifiers::claim(), Identifiers::claim());
+        assert!(one.block() != other.block() || other._claim.is_none());
+    }
+
+    #[test]
+    fn a_port_is_kept_from_others_while_in_use() {
+        let source = Source { v4: Some(Ipv4Addr::LOCALHOST), ..Source::default() };
+        let ports = Ports::new();
+        for what in [Use::Tcp, Use::Udp] {
+            let one = ports.take(&source, Family::V4, what).unwrap().unwrap();
+            let again = Ports { next: AtomicU16::new(one.number - FIRST_PORT) };
+            let other = again.take(&source, Family::V4, what).unwrap().unwrap();
+            assert!(one.number >= FIRST_PORT && other.number >= FIRST_PORT && one.number != other.number);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What probers that send packets of their own share: whose source it is, and what went wrong.
+
+use std::net::IpAddr;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use super::Probe;
+use crate::net::{Refusal, Source};
+use crate::verdict::{Evidence, Failure, Reason};
+
+/// How long before its deadline a probe stops waiting, so that it ends with what it knows rather than by being cut.
+const MARGIN: Duration = Duration::from_millis(5);
+
+/// When a probe stops waiting.
+pub(super) fn end(probe: &Probe<'_>) -> Instant {
+    probe.deadline.checked_sub(MARGIN).unwrap_or(probe.deadline)
+}
+
+/// What binds the probe's packets to its ISP.
+pub(super) fn source<'a>(probe: &'a Probe<'_>) -> &'a Source {
+    static UNBOUND: LazyLock<Source> = LazyLock::new(Source::default);
+    probe.request.isp.as_ref().map_or(&UNBOUND, |isp| &isp.source)
+}
+
+/// A packet could not be sent: never the network's fault.
+pub(super) fn refused(probe: &Probe<'_>, destination: IpAddr, refusal: &Refusal) -> Failure {
+    match refusal {
+        Refusal::Source(error) => probe.source_failure(error),
+        Refusal::Exhausted(_) => probe.failure(Reason::ProberOverload, refusal.to_string()),
+        Refusal::Send(error) => probe.io_failure(&format!("sending to {destination}"), error, None),
+    }
+}
+
+/// What a node said about a packet, as a failure; nothing where it means none.
+///
+/// `local` is where the packet left from. A message from there that no host answers is this host's own: its neighbour, the gateway or
+/// the target, does not answer to its address, and the kernel says so by ICMP to raw sockets.
+pub(super) fn reported(
+    probe: &Probe<'_>,
+    local: IpAddr,
+    destination: IpAddr,
+    from: IpAddr,
+    (ty, code): (u8, u8),
+) -> Option<Failure> {
+    let evidence = match from {
+        IpAddr::V4(_) => Evidence::Icmp { ty, code },
+        IpAddr::V6(_) => Evidence::Icmp6 { ty, code },
+    };
+    let reason = Reason::of_evidence(evidence)?;
+    if reason == Reason::HostUnreachable && from == local && from != destination {
+        let detail = format!("the next hop towards {destination} does not answer to its address");
+        return Some(probe.failure(Reason::ArpUnresolved, detail));
+    }
+    let detail = format!("{from} says of the way to {destination}: {} (ICMP type {ty}, code {code})", words(reason));
+    Some(Failure { offender: Some(from), ..probe.failure(reason, detail) })
+}
+
+/// Whether a message says that a destination cannot be reached, or not by such a packet: unreachable and too big.
+pub(super) fn is_unreachable(from: IpAddr, ty: u8) -> bool {
+    match from {
+        IpAddr::V4(_) => ty == 3,
+        IpAddr::V6(_) => ty == 1 || ty == 2,
+    }
+}
+
+/// A reason for a person.
+fn words(reason: Reason) -> String {
+    reason.name().replace('_', " ")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::probe::Report;
+
+    /// Whether a probe failed since packets of our own cannot be sent here. It says so; with `UPLINK_REQUIRE_LAB=1`, it is an error.
+    pub(in crate::probe) fn not_permitted(report: &Report) -> bool {
+        let Some(failure) = &report.failure else { return false };
+        let refused = failure.reason == Reason::ProberConfigError && failure.detail.contains("CAP_NET_RAW");
+        if refused {
+            assert!(std::env::var_os("UPLINK_REQUIRE_LAB").is_none_or(|lab| lab != "1"), "{failure}");
+            eprintln!("skipped: {failure}");
+        }
+        refused
+    }
+}

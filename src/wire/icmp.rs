@@ -1,0 +1,179 @@
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443): echo, and errors with what they quote.
+
+use pnet_packet::icmp::echo_request::{EchoRequestPacket, MutableEchoRequestPacket};
+use pnet_packet::icmp::{IcmpCode, IcmpPacket, IcmpType, IcmpTypes};
+use pnet_packet::icmpv6::{Icmpv6Type, Icmpv6Types};
+use pnet_packet::util;
+
+/// Bytes of every header here.
+pub const HEADER: usize = 8;
+
+/// An echo request or reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Echo<'a> {
+    /// Identifier.
+    pub id: u16,
+    /// Sequence number.
+    pub sequence: u16,
+    /// What comes back as it was sent.
+    pub payload: &'a [u8],
+}
+
+/// An error that a node reports about a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Error<'a> {
+    /// Type.
+    pub ty: u8,
+    /// Code.
+    pub code: u8,
+    /// The second word of the header; where a packet is too big its last 16 bits (IPv6: 32) are the MTU of the next link.
+    pub info: u32,
+    /// The packet that it is about, from its IP header on, as far as it goes.
+    pub quoted: &'a [u8],
+}
+
+/// A message of either ICMP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Echo request.
+    EchoRequest(Echo<'a>),
+    /// Echo reply.
+    EchoReply(Echo<'a>),
+    /// An error about a packet.
+    Error(Error<'a>),
+    /// Anything else.
+    Other {
+        /// Type.
+        ty: u8,
+        /// Code.
+        code: u8,
+    },
+}
+
+impl<'a> Message<'a> {
+    /// Parses an ICMPv4 message. Its checksum is not looked at: the kernel did.
+    #[must_use]
+    pub fn parse_v4(bytes: &'a [u8]) -> Option<Self> {
+        let packet = IcmpPacket::new(bytes)?;
+        match packet.get_icmp_type() {
+            IcmpTypes::EchoRequest => Echo::parse(bytes).map(Self::EchoRequest),
+            IcmpTypes::EchoReply => Echo::parse(bytes).map(Self::EchoReply),
+            IcmpTypes::DestinationUnreachable | IcmpTypes::TimeExceeded | IcmpTypes::ParameterProblem => {
+                Error::parse(bytes).map(Self::Error)
+            }
+            IcmpType(ty) => Some(Self::Other { ty, code: packet.get_icmp_code().0 }),
+        }
+    }
+
+    /// Parses an ICMPv6 message. Its checksum is not looked at: the kernel did.
+    #[must_use]
+    pub fn parse_v6(bytes: &'a [u8]) -> Option<Self> {
+        let [ty, code, ..] = *bytes else { return None };
+        match Icmpv6Type(ty) {
+            Icmpv6Types::EchoRequest => Echo::parse(bytes).map(Self::EchoRequest),
+            Icmpv6Types::EchoReply => Echo::parse(bytes).map(Self::EchoReply),
+            // RFC 4443, section 2.1: errors are the types without the highest bit.
+            Icmpv6Type(..128) => Error::parse(bytes).map(Self::Error),
+            Icmpv6Type(_) => Some(Self::Other { ty, code }),
+        }
+    }
+}
+
+impl<'a> Echo<'a> {
+    /// Parses the two numbers and the payload, which all four echo messages have at the same place.
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let packet = EchoRequestPacket::new(bytes)?;
+        Some(Self {
+            id: packet.get_identifier(),
+            sequence: packet.get_sequence_number(),
+            payload: bytes.get(HEADER..)?,
+        })
+    }
+
+    /// Writes an ICMPv4 echo request, which fills `buffer`.
+    ///
+    /// # Panics
+    /// Where the buffer is not [`HEADER`] and the payload long.
+    pub fn emit_v4(&self, buffer: &mut [u8]) {
+        self.emit(IcmpTypes::EchoRequest.0, buffer);
+        let checksum = util::checksum(buffer, 1);
+        buffer[2..4].copy_from_slice(&checksum.to_be_bytes());
+    }
+
+    /// Writes an ICMPv6 echo request, which fills `buffer`, without its checksum: that is the kernel's (RFC 3542, section 3.1).
+    ///
+    /// # Panics
+    /// As [`Echo::emit_v4`].
+    pub fn emit_v6(&self, buffer: &mut [u8]) {
+        self.emit(Icmpv6Types::EchoRequest.0, buffer);
+    }
+
+    fn emit(&self, ty: u8, buffer: &mut [u8]) {
+        let (header, payload) = buffer.split_at_mut(HEADER);
+        payload.copy_from_slice(self.payload);
+        if let Some(mut packet) = MutableEchoRequestPacket::new(header) {
+            packet.set_icmp_type(IcmpType(ty));
+            packet.set_icmp_code(IcmpCode(0));
+            packet.set_checksum(0);
+            packet.set_identifier(self.id);
+            packet.set_sequence_number(self.sequence);
+        }
+    }
+}
+
+impl<'a> Error<'a> {
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (header, quoted) = bytes.split_at_checked(HEADER)?;
+        let info = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        Some(Self { ty: header[0], code: header[1], info, quoted })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_echo_request_is_these_bytes() {
+        let echo = Echo { id: 0x1234, sequence: 1, payload: b"abc" };
+        let mut buffer = [0xa5; HEADER + 3];
+        echo.emit_v4(&mut buffer);
+        assert_eq!(buffer, [8, 0, 0x21, 0x68, 0x12, 0x34, 0, 1, b'a', b'b', b'c']);
+        let mut buffer = [0xa5; HEADER + 3];
+        echo.emit_v6(&mut buffer);
+        assert_eq!(buffer, [128, 0, 0, 0, 0x12, 0x34, 0, 1, b'a', b'b', b'c']);
+    }
+
+    #[test]
+    fn types_and_codes_that_nobody_knows_are_kept() {
+        let mut bytes = [0; 12];
+        (bytes[0], bytes[1]) = (253, 9);
+        assert_eq!(Message::parse_v4(&bytes), Some(Message::Other { ty: 253, code: 9 }));
+        assert_eq!(Message::parse_v6(&bytes), Some(Message::Other { ty: 253, code: 9 }));
+        (bytes[0], bytes[1], bytes[7]) = (3, 99, 7);
+        let error = Error { ty: 3, code: 99, info: 7, quoted: &[0; 4] };
+        assert_eq!(Message::parse_v4(&bytes), Some(Message::Error(error)));
+        assert_eq!(Message::parse_v6(&bytes), Some(Message::Error(error)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_is_parsed_again(id: u16, sequence: u16, payload: Vec<u8>) {
+            let echo = Echo { id, sequence, payload: &payload };
+            let mut buffer = vec![0xa5; HEADER + payload.len()];
+            echo.emit_v4(&mut buffer);
+            prop_assert_eq!(Message::parse_v4(&buffer), Some(Message::EchoRequest(echo)));
+            // RFC 1071: the sum over a message with its checksum in place is all ones.
+            prop_assert_eq!(util::checksum(&buffer, usize::MAX), 0);
+            echo.emit_v6(&mut buffer);
+            prop_assert_eq!(Message::parse_v6(&buffer), Some(Message::EchoRequest(echo)));
+        }
+
+        #[test]
+        fn no_bytes_make_a_parser_panic(bytes: Vec<u8>) {
+            let _ = (Message::parse_v4(&bytes), Message::parse_v6(&bytes));
+        }
+    }
+}
