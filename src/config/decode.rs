@@ -259,7 +259,10 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// A field; nothing where it is not there, or is there and empty.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         let (_, value) = self.entries.iter().find(|(name, _)| *name == key)?;
         (!value.node.is_null()).then(|| value.clone())
     }
