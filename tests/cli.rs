@@ -1,5 +1,7 @@
 //! The program as it is started: exit codes, messages, signals.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 

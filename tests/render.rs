@@ -1,6 +1,8 @@
 //! What a report looks like from outside: metrics, JSON, debug text. Golden files stand in `tests/golden`; with UPDATE_GOLDEN=1 in
 //! the environment they are written instead.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+
 #[path = "render/reports.rs"]
 mod reports;
 #[path = "render/schema.rs"]

@@ -1,5 +1,6 @@
 //! The HTTP surface, driven over real sockets.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
 #![expect(clippy::disallowed_methods, reason = "the client of these tests is no probe")]
 
 #[path = "server/client.rs"]
