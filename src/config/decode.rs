@@ -294,11 +294,6 @@ impl<'a> Fields<'a> {
         self.of.problem(message);
     }
 
-    /// Notes the error of a result of the section as a whole.
-    pub(super) fn noted<T>(&self, result: Result<T, impl Display>) -> Option<T> {
-        self.of.noted(result)
-    }
-
     /// Tells of the keys that nobody asked for.
     pub(super) fn finish(self) {
         let asked = self.asked.into_inner();

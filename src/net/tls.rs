@@ -12,40 +12,58 @@ pub struct Tls {
     pub config: Arc<rustls::ClientConfig>,
 }
 
-/// What a module says of TLS.
-#[derive(Clone, Default)]
+/// The `tls_config` of a module, its files read.
+#[derive(Debug, Clone, Default)]
 pub struct TlsOptions {
-    /// Whether the peer's certificate is taken as it is.
+    /// Whether any certificate will do.
     pub insecure_skip_verify: bool,
     /// The name to ask for and to check, instead of the target's.
     pub server_name: Option<String>,
-    /// The lowest version that is offered.
-    pub min_version: Option<TlsVersion>,
-    /// The highest version that is offered.
-    pub max_version: Option<TlsVersion>,
-    /// The certificates to trust instead of the system's, as PEM.
+    /// The lowest version to speak.
+    pub min_version: Option<Version>,
+    /// The highest version to speak.
+    pub max_version: Option<Version>,
+    /// Certificates to trust instead of the system's, in PEM.
     pub ca: Option<Vec<u8>>,
-    /// Our own certificate and its key, as PEM.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
-    /// The application protocols to offer.
+    /// Our certificate and its chain, in PEM.
+    pub cert: Option<Vec<u8>>,
+    /// Its private key, in PEM.
+    pub key: Option<Vec<u8>>,
+    /// The application protocols to offer, the preferred first.
     pub alpn: Vec<Vec<u8>>,
 }
 
 /// A version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// TLS 1.2
+pub enum Version {
+    /// `TLS10`; it can be named, but is not spoken.
+    Tls10,
+    /// `TLS11`; it can be named, but is not spoken.
+    Tls11,
+    /// `TLS12`
     Tls12,
-    /// TLS 1.3
+    /// `TLS13`
     Tls13,
 }
 
 impl Tls {
-    /// TLS as the options want it.
+    /// Builds the configuration.
     ///
     /// # Errors
-    /// What is wrong with them, in one sentence.
+    /// One sentence that begins with the key of `tls_config` that is wrong.
     pub fn new(options: TlsOptions) -> Result<Self, String> {
+        let max = options.max_version.unwrap_or(Version::Tls13);
+        if max < Version::Tls12 {
+            return Err("max_version: TLS 1.2 is the lowest version that this program speaks".into());
+        }
+        if options.min_version.is_some_and(|min| min > max) {
+            return Err("max_version: it is lower than min_version".into());
+        }
+        match (&options.cert, &options.key) {
+            (Some(_), None) => return Err("key: a client certificate needs its key".into()),
+            (None, Some(_)) => return Err("cert: a client key needs its certificate".into()),
+            _ => {}
+        }
         let mut config = rustls::ClientConfig::builder()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
