@@ -259,7 +259,10 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// A field; nothing where it is not there, or is there and empty.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         let (_, value) = self.entries.iter().find(|(name, _)| *name == key)?;
         (!value.node.is_null()).then(|| value.clone())
     }
@@ -289,11 +292,6 @@ impl<'a> Fields<'a> {
     /// Something is wrong with the section as a whole.
     pub(super) fn problem(&self, message: impl Into<String>) {
         self.of.problem(message);
-    }
-
-    /// Notes the error of a result of the section as a whole.
-    pub(super) fn noted<T>(&self, result: Result<T, impl Display>) -> Option<T> {
-        self.of.noted(result)
     }
 
     /// Tells of the keys that nobody asked for.

@@ -16,10 +16,9 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     let query_response = fields.get("query_response").map(|value| conversation(&value, tls)).unwrap_or_default();
     let preference = preference(&fields);
     if half {
-        for key in ["tls", "tls_config", "query_response"] {
-            if let Some(value) = fields.get(key) {
-                value.problem("takes a whole connection, and half_open makes none");
-            }
+        let tls = fields.get("tls").filter(|_| tls);
+        for value in [tls, fields.get("tls_config"), fields.get("query_response")].into_iter().flatten() {
+            value.problem("takes a whole connection, and half_open makes none");
         }
     } else if let Some(value) = fields.get("raw") {
         value.problem("is a way to make a half-open check; set half_open: true");

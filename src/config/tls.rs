@@ -10,39 +10,31 @@ const VERSIONS: [(&str, Version); 4] =
 /// TLS as `tls_config` wants it, or as it is without one; nothing where something is wrong with it.
 pub(super) fn tls(section: &Fields<'_>, alpn: Vec<Vec<u8>>) -> Option<Tls> {
     let fields = section.section("tls_config");
+    let version = |key| fields.get(key).and_then(|value| value.choice(&VERSIONS));
     let insecure_skip_verify = fields.boolean("insecure_skip_verify", false);
     let server_name = fields.get("server_name").and_then(|value| value.text()).map(str::to_owned);
-    let min_version = fields.get("min_version").and_then(|value| value.choice(&VERSIONS));
-    let max_version = fields.get("max_version").and_then(|value| value.choice(&VERSIONS));
-    let [ca, cert, key] = [("ca", "ca_file"), ("cert", "cert_file"), ("key", "key_file")]
-        .map(|(inline, file)| pem(&fields, inline, file));
-    let right = [&ca, &cert, &key].iter().all(|part| !matches!(part, Pem::Wrong));
-    let (ca, cert, key) = (ca.given(), cert.given(), key.given());
-    let options = TlsOptions { insecure_skip_verify, server_name, min_version, max_version, ca, cert, key, alpn };
-    let tls = if right { fields.noted(Tls::new(options)) } else { None };
+    let (min_version, max_version) = (version("min_version"), version("max_version"));
+    let parts = [("ca", "ca_file"), ("cert", "cert_file"), ("key", "key_file")];
+    let [ca, cert, key] = parts.map(|(inline, file)| pem(&fields, inline, file));
+    let tls = match (ca, cert, key) {
+        (Ok(ca), Ok(cert), Ok(key)) => {
+            let options =
+                TlsOptions { insecure_skip_verify, server_name, min_version, max_version, ca, cert, key, alpn };
+            Tls::new(options).map_err(|sentence| fields.problem(sentence)).ok()
+        }
+        _ => None,
+    };
     fields.finish();
     tls
 }
 
+/// What could not be had is told already.
+struct Told;
+
 /// PEM that may stand in the configuration or in a file.
-enum Pem {
-    Absent,
-    Given(Vec<u8>),
-    Wrong,
-}
-
-impl Pem {
-    fn given(self) -> Option<Vec<u8>> {
-        match self {
-            Self::Given(pem) => Some(pem),
-            Self::Absent | Self::Wrong => None,
-        }
-    }
-}
-
-fn pem(fields: &Fields<'_>, inline: &'static str, file: &'static str) -> Pem {
+fn pem(fields: &Fields<'_>, inline: &'static str, file: &'static str) -> Result<Option<Vec<u8>>, Told> {
     let pem = match (fields.get(inline), fields.get(file)) {
-        (None, None) => return Pem::Absent,
+        (None, None) => return Ok(None),
         (Some(_), Some(_)) => {
             fields.problem(format!("{inline} and {file} exclude each other"));
             None
@@ -50,5 +42,5 @@ fn pem(fields: &Fields<'_>, inline: &'static str, file: &'static str) -> Pem {
         (Some(value), None) => value.text().map(|text| text.as_bytes().to_vec()),
         (None, Some(value)) => value.file(),
     };
-    pem.map_or(Pem::Wrong, Pem::Given)
+    pem.map(Some).ok_or(Told)
 }

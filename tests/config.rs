@@ -1,0 +1,168 @@
+//! Configurations: the sample is right, and everything that can be wrong is told with its place.
+
+use std::path::Path;
+use std::time::Duration;
+
+use uplink_exporter::config::{load, load_str};
+use uplink_exporter::net::Family;
+use uplink_exporter::probe::Prober;
+use uplink_exporter::probe::tcp::Open;
+use uplink_exporter::probe::traceroute::Protocol;
+
+/// Every `tests/fixtures/config/*.yml` is wrong; the file `*.errors` beside it says what must be told of it.
+/// With UPDATE_FIXTURES=1 in the environment, the files are written instead.
+#[test]
+fn every_wrong_configuration_has_its_exact_messages() {
+    let folder = Path::new("tests/fixtures/config");
+    let mut checked = 0;
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yml") {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let found = match load_str(&text, name) {
+            Ok(_) => panic!("{name} loads"),
+            Err(errors) => format!("{errors}\n"),
+        };
+        assert!(!found.contains("s3cret"), "{name} tells a secret:\n{found}");
+        let expected = path.with_extension("errors");
+        if std::env::var_os("UPDATE_FIXTURES").is_some() {
+            std::fs::write(&expected, &found).unwrap();
+        }
+        assert_eq!(found, std::fs::read_to_string(&expected).unwrap_or_default(), "{name}");
+        checked += 1;
+    }
+    assert!(checked > 30, "{checked} fixtures");
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_text_is_told() {
+    let errors = load(Path::new("tests/no-such.yml")).unwrap_err();
+    assert_eq!(errors.to_string(), "tests/no-such.yml: cannot be read: No such file or directory (os error 2)");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), b"modules: {\xff: 1}").unwrap();
+    let errors = load(file.path()).unwrap_err();
+    assert!(errors.to_string().contains(": is not UTF-8: invalid utf-8 sequence of 1 bytes from index 10"), "{errors}");
+}
+
+#[test]
+fn the_sample_configuration_is_right() {
+    let config = load(Path::new("probes.yml")).unwrap();
+    let modules: Vec<_> = config.modules.keys().map(String::as_str).collect();
+    assert_eq!(modules, ["http_2xx", "icmp", "tcp_connect", "tcp_half_open", "traceroute"]);
+    assert!(!config.isps.is_empty() && config.isps.values().all(|isp| !isp.source.is_unbound()));
+}
+
+#[test]
+fn what_is_written_is_what_is_meant() {
+    let text = r#"
+dc: dc1
+isps:
+  a: {source_ip: 192.0.2.1, source_ip6: "2001:db8::1", resolvers: [9.9.9.9, "[2620:fe::fe]:5353"]}
+  b: {interface: eth1, fwmark: 0x65, dc: dc2}
+base: &base {preferred_ip_protocol: ip4, ip_protocol_fallback: no}
+modules: {}
+"#;
+    let errors = load_str(text, "x.yml").unwrap_err();
+    assert_eq!(errors.to_string(), "x.yml:6: base: unknown key; known keys: dc, isps, modules");
+
+    let text = r#"
+dc: dc1
+isps:
+  a: {source_ip: 192.0.2.1, source_ip6: "2001:db8::1", resolvers: [9.9.9.9, "[2620:fe::fe]:5353"]}
+  b: {interface: eth1, fwmark: 0x65, dc: dc2}
+modules:
+  web:
+    prober: http
+    timeout: 1m30s
+    isp: a
+    http: &http
+      method: POST
+      headers: {X: true, Y: 5, Z:, host: example.net}
+      body: !!binary aGVsbG8=
+      valid_status_codes: [200, 404]
+      valid_http_versions: [HTTP/1.1, HTTP/2]
+      follow_redirects: off
+      enable_http2: No
+      fail_if_ssl: yes
+      preferred_ip_protocol: ip4
+  web2: {prober: http, timeout: 0s, http: {<<: *http, method: HEAD}}
+  plain: {prober: http, http: }
+  smtp:
+    prober: tcp
+    tcp:
+      query_response:
+        - {expect: "^220 (.*)", labels: [{name: banner, value: "${1}"}], send: EHLO x}
+        - starttls: true
+        - send: !!binary AAAACATSFi8=
+  half: {prober: tcp, tcp: {half_open: true, raw: true}}
+  ping: {prober: icmp}
+  ping0: {prober: icmp, icmp: {ttl: 0, count: 10, interval: 1s, payload_size: 1_000, raw: false}}
+  trace: {prober: traceroute, traceroute: {protocol: tcp}}
+"#;
+    let config = load_str(text, "x.yml").unwrap();
+    let (a, b) = (&config.isps["a"], &config.isps["b"]);
+    assert_eq!((a.site.as_str(), b.site.as_str()), ("dc1", "dc2"));
+    assert_eq!(a.resolvers, ["9.9.9.9:53".parse().unwrap(), "[2620:fe::fe]:5353".parse().unwrap()]);
+    assert_eq!((b.source.mark, b.source.interface.as_deref()), (Some(101), Some("eth1")));
+
+    let Prober::Http(web) = &config.modules["web"].prober else { panic!("web") };
+    assert_eq!(config.modules["web"].timeout, Some(Duration::from_secs(90)));
+    assert_eq!(config.modules["web"].isp.as_deref(), Some("a"));
+    let headers: Vec<_> = web.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    assert_eq!(headers, [("x", "true"), ("y", "5"), ("z", "")]);
+    assert_eq!((web.host.as_deref(), &web.body[..]), (Some("example.net"), &b"hello"[..]));
+    assert_eq!((web.method.as_str(), &web.valid_status_codes[..]), ("POST", &[200, 404][..]));
+    assert_eq!(web.valid_http_versions, ["HTTP/1.1", "HTTP/2.0"]);
+    assert!(!web.follow_redirects && !web.enable_http2 && web.fail_if_ssl && !web.fail_if_not_ssl);
+    assert_eq!((web.preference.family, web.preference.fallback), (Family::V4, true));
+
+    let Prober::Http(web) = &config.modules["web2"].prober else { panic!("web2") };
+    assert_eq!((web.method.as_str(), &web.body[..]), ("HEAD", &b"hello"[..]));
+    assert_eq!(config.modules["web2"].timeout, None);
+    let Prober::Http(plain) = &config.modules["plain"].prober else { panic!("plain") };
+    assert_eq!((plain.method.as_str(), plain.preference.family), ("GET", Family::V6));
+    assert!(plain.follow_redirects && plain.enable_http2);
+
+    let Prober::Tcp(smtp) = &config.modules["smtp"].prober else { panic!("smtp") };
+    let Open::Full { tls: false, query_response, .. } = &smtp.open else { panic!("{:?}", smtp.open) };
+    assert_eq!(query_response[0].labels, [("banner".to_owned(), "${1}".to_owned())]);
+    assert_eq!(query_response[0].send.as_deref(), Some("EHLO x"));
+    assert!(query_response[1].starttls);
+    assert_eq!(query_response[2].send_bytes.as_deref(), Some(&[0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f][..]));
+    let Prober::Tcp(half) = &config.modules["half"].prober else { panic!("half") };
+    assert!(matches!(half.open, Open::Half { raw: true }));
+
+    let Prober::Icmp(ping) = &config.modules["ping"].prober else { panic!("ping") };
+    assert_eq!((ping.count, ping.payload_size, ping.ttl, ping.raw), (1, 56, Some(64), None));
+    let Prober::Icmp(ping) = &config.modules["ping0"].prober else { panic!("ping0") };
+    assert_eq!((ping.count, ping.payload_size, ping.ttl, ping.raw), (10, 1000, None, Some(false)));
+    let Prober::Traceroute(trace) = &config.modules["trace"].prober else { panic!("trace") };
+    assert_eq!((trace.protocol, trace.port, trace.count, trace.max_hops), (Protocol::Tcp, 443, 3, 30));
+}
+
+#[test]
+fn files_are_sought_from_the_folder_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("body.pem"), "").unwrap();
+    let path = folder.path().join("probes.yml");
+    let text = "modules: {web: {prober: http, http: {tls_config: {ca_file: none.pem}}}}";
+    std::fs::write(&path, text).unwrap();
+    let errors = load(&path).unwrap_err().to_string();
+    assert!(errors.ends_with(
+        "probes.yml:1: module \"web\": http.tls_config.ca_file: \"none.pem\" cannot be read: \
+         No such file or directory (os error 2)"
+    ));
+}
+
+#[test]
+fn what_is_shown_has_no_secrets_and_loads_again() {
+    let text = "modules:\n  web:\n    prober: http\n    http: {headers: {Host: x, X-Key: s3cret}, body: s3cret}\n";
+    let config = load_str(text, "x.yml").unwrap();
+    let shown = config.to_yaml();
+    assert!(!shown.contains("s3cret") && shown.contains("X-Key: <secret>"), "{shown}");
+    assert_eq!(load_str(&shown, "x.yml").unwrap().to_yaml(), shown);
+    assert!(config.module_to_yaml("web").starts_with("web:\n  prober: http\n"));
+}

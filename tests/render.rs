@@ -1,0 +1,113 @@
+//! What a report looks like from outside: metrics, JSON, debug text. Golden files stand in `tests/golden`; with UPDATE_GOLDEN=1 in
+//! the environment they are written instead.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+
+#[path = "render/reports.rs"]
+mod reports;
+#[path = "render/schema.rs"]
+mod schema;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+use uplink_exporter::flight::Phase;
+use uplink_exporter::metrics::{CATALOGUE, of_report};
+use uplink_exporter::render;
+
+const SCHEMA: &str = include_str!("../src/render/report.schema.json");
+
+fn check(name: &str, found: &str) {
+    let path = Path::new("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, found).unwrap();
+    }
+    assert_eq!(found, std::fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
+}
+
+#[test]
+fn reports_look_as_they_did() {
+    for (name, report) in reports::all() {
+        check(&format!("{name}.openmetrics"), &render::openmetrics(&of_report(&report)));
+        check(&format!("{name}.json"), &render::json(&report));
+    }
+    let (_, http) = &reports::all()[0];
+    check("http_success.text", &render::text(&of_report(http)));
+    check("http_success.debug", &render::debug(http, "http_2xx:\n  prober: http\n"));
+}
+
+#[test]
+fn every_metric_is_of_the_catalogue_and_the_catalogue_has_no_other() {
+    let mut seen = BTreeSet::new();
+    for (name, report) in reports::all() {
+        let families = of_report(&report);
+        let mut series = BTreeSet::new();
+        for family in &families {
+            let metric = CATALOGUE.iter().find(|metric| metric.name == family.name).unwrap();
+            assert_eq!((metric.help, metric.kind), (family.help, family.kind));
+            assert!(!family.samples.is_empty(), "{name}: {}", family.name);
+            for sample in &family.samples {
+                let labels: Vec<_> = sample.labels.iter().map(|(label, _)| label.as_ref()).collect();
+                if family.name != "probe_expect_info" {
+                    assert_eq!(labels, metric.labels, "{name}: {}", family.name);
+                }
+                assert!(series.insert((family.name, sample.labels.clone())), "{name}: {} twice", family.name);
+                assert!(sample.value.is_finite(), "{name}: {}", family.name);
+            }
+        }
+        let names: BTreeSet<_> = families.iter().map(|family| family.name).collect();
+        assert_eq!(names.len(), families.len(), "{name}: a family is there twice");
+        seen.extend(names);
+    }
+    let all: BTreeSet<_> = CATALOGUE.iter().map(|metric| metric.name).collect();
+    assert_eq!(seen, all);
+}
+
+#[test]
+fn json_is_as_its_schema_says_and_the_schema_says_no_more() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let mut used = BTreeSet::new();
+    for (name, report) in reports::all() {
+        let json = render::json(&report);
+        assert!(!json.contains("null"), "{name}");
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(schema::problems(&schema, &json, &mut used), Vec::<String>::new(), "{name}");
+    }
+    let phases = schema["properties"]["phases_seconds"]["properties"].as_object().unwrap();
+    let unused: Vec<_> = schema::keys(&schema).into_iter().filter(|key| !used.contains(key)).collect();
+    assert_eq!(unused, Vec::<String>::new(), "the schema has keys that no golden report has");
+    let names: BTreeSet<_> = Phase::ALL.iter().map(|phase| phase.name()).collect();
+    assert_eq!(phases.keys().map(String::as_str).collect::<BTreeSet<_>>(), names);
+}
+
+#[test]
+fn the_validator_finds_what_is_wrong() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let (_, report) = &reports::all()[0];
+    let good: Value = serde_json::from_str(&render::json(report)).unwrap();
+    let found = |change: &dyn Fn(&mut Value)| {
+        let mut json = good.clone();
+        change(&mut json);
+        schema::problems(&schema, &json, &mut BTreeSet::new())
+    };
+    assert_eq!(found(&|json| json["oops"] = 1.into()), ["/oops: unknown key"]);
+    assert_eq!(
+        found(&|json| json["tls"]["certificates"][1]["oops"] = 1.into()),
+        ["/tls/certificates/1/oops: unknown key"]
+    );
+    assert_eq!(found(&|json| json["http"]["status_code"] = "200".into()), ["/http/status_code: not of type integer"]);
+    assert_eq!(found(&|json| json["http"]["status_code"] = Value::Null), ["/http/status_code: not of type integer"]);
+    assert_eq!(found(&|json| json["prober"] = "dns".into()), ["/prober: not one of the enum"]);
+    assert_eq!(found(&|json| drop(json.as_object_mut().unwrap().remove("target"))), ["/target: missing"]);
+}
+
+#[test]
+fn what_was_not_measured_is_absent() {
+    let (_, report) = reports::all().into_iter().find(|(name, _)| *name == "http_dns_failure").unwrap();
+    let text = render::text(&of_report(&report));
+    for absent in ["probe_http_status_code", "probe_http_version", "phase=\"connect\"", "probe_ssl", "probe_http_ssl"] {
+        assert!(!text.contains(absent), "{absent}\n{text}");
+    }
+    assert!(text.contains("probe_ip_protocol 0\n") && text.contains("probe_ip_addr_hash 0\n"), "{text}");
+}

@@ -1,0 +1,231 @@
+//! Reports made by hand: a good and a bad one of each prober.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use uplink_exporter::config::Isp;
+use uplink_exporter::flight::Phase;
+use uplink_exporter::net::Source;
+use uplink_exporter::net::tls::{Certificate, TlsFacts};
+use uplink_exporter::path::Statistics;
+use uplink_exporter::probe::resolve::Resolution;
+use uplink_exporter::probe::{LogLine, Measurement, Report, http, icmp, tcp, traceroute};
+use uplink_exporter::verdict::{CertificateFault, Failure, Reason};
+
+pub(crate) fn all() -> Vec<(&'static str, Report)> {
+    vec![
+        ("http_success", http_success()),
+        ("http_certificate_expired", http_certificate_expired()),
+        ("http_dns_failure", http_dns_failure()),
+        ("tcp_success", tcp_success()),
+        ("tcp_refused", tcp_refused()),
+        ("icmp_success", icmp_success()),
+        ("icmp_timeout", icmp_timeout()),
+        ("traceroute_success", traceroute_success()),
+        ("traceroute_not_reached", traceroute_not_reached()),
+    ]
+}
+
+fn http_success() -> Report {
+    let measured = http::Measurement {
+        status: Some(200),
+        version: Some(1.1),
+        content_length: Some(-1),
+        body_length: Some(5120),
+        redirects: 1,
+        ssl: Some(true),
+        last_modified: Some(time(1_600_000_000)),
+        tls: Some(tls(Some(1_800_000_000))),
+    };
+    let phases =
+        [(Phase::Resolve, 1), (Phase::Connect, 20), (Phase::Tls, 45), (Phase::Processing, 30), (Phase::Transfer, 3)];
+    let mut report = report("https://api.example/", "http_2xx", &phases, Measurement::Http(measured));
+    report.resolution = resolution("api.example", Some("192.0.2.80"));
+    report.log = vec![
+        LogLine { at: Duration::from_micros(900), text: "api.example is 192.0.2.80".to_owned() },
+        LogLine { at: Duration::from_millis(99), text: "status 200\nand a second line".to_owned() },
+    ];
+    report
+}
+
+fn http_certificate_expired() -> Report {
+    let measured = http::Measurement { tls: Some(tls(None)), ..Default::default() };
+    let phases = [(Phase::Resolve, 1), (Phase::Connect, 20), (Phase::Tls, 45)];
+    let mut report = report("https://old.example/", "http_2xx", &phases, Measurement::Http(measured));
+    report.resolution = resolution("old.example", Some("2001:db8::80"));
+    let expired = Reason::TlsCertificateError(CertificateFault::Expired);
+    report.failure = failure(Phase::Tls, expired, "the certificate of \"old.example\" expired", None);
+    report
+}
+
+fn http_dns_failure() -> Report {
+    let mut report =
+        report("https://none.example/", "http_2xx", &[(Phase::Resolve, 7)], Measurement::Http(Default::default()));
+    report.isp = None;
+    report.resolution = resolution("none.example", None);
+    report.failure = failure(Phase::Resolve, Reason::DnsNxdomain, "none.example does not exist", None);
+    report
+}
+
+fn tcp_success() -> Report {
+    let measured = tcp::Measurement {
+        handshake_rtt: Some(Duration::from_micros(19_900)),
+        syn_retransmits: Some(0),
+        failed_due_to_regex: Some(false),
+        failed_due_to_bytes: Some(false),
+        expect_info: vec![("banner".to_owned(), "mail \"x\"\\\n".to_owned()), ("user".to_owned(), String::new())],
+        tls: Some(tls(Some(1_800_000_000))),
+    };
+    let phases = [(Phase::Resolve, 0), (Phase::Connect, 20), (Phase::Tls, 41), (Phase::Query, 60)];
+    let mut report = report("192.0.2.25:25", "smtp", &phases, Measurement::Tcp(measured));
+    report.isp = Some(Arc::new(Isp {
+        name: "sk".to_owned(),
+        site: String::new(),
+        source: Source { v4: None, v6: None, interface: Some("eth1".to_owned()), mark: Some(101) },
+        resolvers: Vec::new(),
+    }));
+    report.resolution = resolution("192.0.2.25", Some("192.0.2.25"));
+    report
+}
+
+fn tcp_refused() -> Report {
+    let measured = tcp::Measurement { syn_retransmits: Some(1), ..Default::default() };
+    let phases = [(Phase::Resolve, 0), (Phase::Connect, 1020)];
+    let mut report = report("192.0.2.25:26", "tcp_connect", &phases, Measurement::Tcp(measured));
+    report.resolution = resolution("192.0.2.25", Some("192.0.2.25"));
+    report.failure = failure(Phase::Connect, Reason::ConnectionRefused, "connect 192.0.2.25:26: refused", None);
+    report
+}
+
+fn icmp_success() -> Report {
+    let measured = icmp::Measurement {
+        sent: 4,
+        received: 3,
+        rtt: statistics(&[20, 22, 21]),
+        reply_hop_limit: Some(57),
+        raw: Some(true),
+    };
+    let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Interval, 300), (Phase::Rtt, 21)];
+    let mut report = report("192.0.2.1", "ping", &phases, Measurement::Icmp(measured));
+    report.resolution = resolution("192.0.2.1", Some("192.0.2.1"));
+    report
+}
+
+fn icmp_timeout() -> Report {
+    let measured = icmp::Measurement { sent: 1, raw: Some(false), ..Default::default() };
+    let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Rtt, 5000)];
+    let mut report = report("192.0.2.9", "ping", &phases, Measurement::Icmp(measured));
+    report.resolution = resolution("192.0.2.9", Some("192.0.2.9"));
+    let offender = Some("198.51.100.1".parse().unwrap());
+    report.failure = failure(Phase::Rtt, Reason::HostUnreachable, "host unreachable", offender);
+    report
+}
+
+fn traceroute_success() -> Report {
+    let hops = vec![
+        hop(1, &[1, 1, 2], &[("10.0.0.1", 3)]),
+        hop(2, &[], &[]),
+        hop(3, &[10, 12], &[("10.0.3.1", 1), ("10.0.3.2", 1)]),
+        hop(4, &[20, 20, 20], &[("192.0.2.1", 3)]),
+    ];
+    let measured = traceroute::Measurement { reached: true, hops };
+    let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 220)];
+    let mut report = report("192.0.2.1", "trace", &phases, Measurement::Traceroute(measured));
+    report.resolution = resolution("192.0.2.1", Some("192.0.2.1"));
+    report
+}
+
+fn traceroute_not_reached() -> Report {
+    let addresses: Vec<String> = (1..=12).map(|n| format!("10.0.2.{n}")).collect();
+    let addresses: Vec<(&str, u32)> = addresses.iter().map(|address| (address.as_str(), 1)).collect();
+    let hops = vec![hop(1, &[1], &[("10.0.0.1", 1)]), hop(2, &[5, 6, 7], &addresses)];
+    let measured = traceroute::Measurement { reached: false, hops };
+    let mut report =
+        report("192.0.2.9", "trace", &[(Phase::Resolve, 0), (Phase::Trace, 4000)], Measurement::Traceroute(measured));
+    report.resolution = resolution("192.0.2.9", Some("192.0.2.9"));
+    report.failure = failure(Phase::Trace, Reason::DestinationNotReached, "192.0.2.9 did not answer", None);
+    report
+}
+
+/// A report through an ISP of both families, whose phases take milliseconds and whose overhead takes one.
+fn report(target: &str, module: &str, phases: &[(Phase, u64)], measurement: Measurement) -> Report {
+    let overhead = Duration::from_millis(1);
+    let phases: Vec<_> = phases.iter().map(|(phase, ms)| (*phase, Duration::from_millis(*ms))).collect();
+    Report {
+        target: target.to_owned(),
+        module: module.to_owned(),
+        isp: Some(Arc::new(Isp {
+            name: "kt".to_owned(),
+            site: "dc1".to_owned(),
+            source: Source {
+                v4: Some("10.10.10.12".parse().unwrap()),
+                v6: Some("2001:db8:a::12".parse().unwrap()),
+                interface: None,
+                mark: None,
+            },
+            resolvers: Vec::new(),
+        })),
+        started: time(1_700_000_000),
+        duration: phases.iter().map(|(_, span)| *span).sum::<Duration>() + overhead,
+        timeout: Duration::from_millis(9500),
+        phases,
+        overhead,
+        resolution: None,
+        measurement,
+        failure: None,
+        log: Vec::new(),
+    }
+}
+
+fn resolution(name: &str, address: Option<&str>) -> Option<Resolution> {
+    let address = address.map(|address| address.parse().unwrap());
+    Some(Resolution { name: name.to_owned(), address, duration: Duration::from_micros(800) })
+}
+
+fn failure(phase: Phase, reason: Reason, detail: &str, offender: Option<IpAddr>) -> Option<Failure> {
+    Some(Failure { phase, reason, detail: detail.to_owned(), offender })
+}
+
+fn tls(chain_expiry: Option<u64>) -> TlsFacts {
+    let certificate = |subject: &str, serial: &str, not_after| Certificate {
+        fingerprint_sha256: "ab".repeat(32),
+        subject: subject.to_owned(),
+        issuer: "CN=Example CA,O=Example\\, Inc,C=US".to_owned(),
+        subject_alternative: "api.example,www.example".to_owned(),
+        serial_number: serial.to_owned(),
+        not_before: time(1_650_000_000),
+        not_after: time(not_after),
+    };
+    TlsFacts {
+        version: "TLS 1.3",
+        cipher: "TLS_AES_128_GCM_SHA256".to_owned(),
+        alpn: Some("http/1.1".to_owned()),
+        chain: vec![
+            certificate("CN=api.example", "0a1b", 1_810_000_000),
+            certificate("CN=Example CA,O=Example\\, Inc,C=US", "01", 1_805_000_000),
+        ],
+        chain_expiry: chain_expiry.map(time),
+    }
+}
+
+fn hop(number: u8, rtts: &[u64], addresses: &[(&str, u32)]) -> traceroute::Hop {
+    let addresses = addresses.iter().map(|(address, answers)| (address.parse().unwrap(), *answers));
+    traceroute::Hop {
+        number,
+        sent: 3,
+        received: rtts.len() as u32,
+        rtt: statistics(rtts),
+        addresses: addresses.collect(),
+    }
+}
+
+fn statistics(milliseconds: &[u64]) -> Statistics {
+    let mut statistics = Statistics::default();
+    milliseconds.iter().for_each(|ms| statistics.add(Duration::from_millis(*ms)));
+    statistics
+}
+
+fn time(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
