@@ -1,3 +1,4 @@
 //! Bytes ⇄ values: packets, without sockets.
 
+pub mod dns;
 pub mod http;
