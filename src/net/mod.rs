@@ -1,10 +1,12 @@
 //! Every socket of the program, always made from a [`Source`]; kernel time stamps; TLS.
 
 pub mod clock;
+pub mod options;
 pub mod stream;
 pub mod sys;
 pub mod tcp;
 pub mod tls;
+pub mod udp;
 
 mod channel;
 mod conversation;

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::stream::Observer;
 use super::sys::{self, ExtendedError, Origin, TcpInfo};
-use super::{Family, Source, SourceError};
+use super::{Family, Source, SourceError, options};
 
 /// How far a connection is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,27 +126,19 @@ impl Connecting {
     /// As `setsockopt(2)`.
     pub fn into_stream(self) -> io::Result<TcpStream> {
         let family = Family::of(self.stream.local_addr()?.ip());
-        report_icmp(&self.stream, family, false)?;
+        options::report_icmp(&self.stream, family, false)?;
         Ok(self.stream)
     }
 
-    /// The first entry of the error queue that speaks of a failure.
+    /// What the error queue says.
     fn evidence(&self) -> Option<ExtendedError> {
+        let evidence = options::evidence(&self.stream)?;
         // A message from ourselves about a packet to another host: our own neighbour discovery, or our own firewall.
         let local = self.stream.local_addr().ok().map(|local| local.ip()).filter(|ip| *ip != self.destination.ip());
-        // The queue holds the headers of the failed packet beside the error; nothing in them is needed.
-        let mut headers = [0; 128];
-        while let Ok(received) = sys::receive(&self.stream, &mut headers, libc::MSG_ERRQUEUE) {
-            match received.error {
-                Some(error) if error.origin == Origin::Timestamping => {}
-                Some(error) if error.offender.is_some() && error.offender == local => {
-                    return Some(ExtendedError { origin: Origin::Local, ..error });
-                }
-                Some(error) => return Some(error),
-                None => {}
-            }
+        match evidence.offender {
+            Some(_) if evidence.offender == local => Some(ExtendedError { origin: Origin::Local, ..evidence }),
+            _ => Some(evidence),
         }
-        None
     }
 }
 
@@ -160,13 +152,11 @@ impl TcpInfo {
 
 fn prepare(socket: &socket2::Socket, family: Family, opening: Opening) -> Result<(), SourceError> {
     let other = |operation| move |error| SourceError::Other(operation, error);
-    report_icmp(socket, family, true).map_err(other("IP_RECVERR"))?;
+    options::report_icmp(socket, family, true).map_err(other("IP_RECVERR"))?;
     match opening {
         Opening::Full => {
             socket.set_tcp_nodelay(true).map_err(other("TCP_NODELAY"))?;
-            let stamps = libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
-            sys::set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, stamps.cast_signed())
-                .map_err(other("SO_TIMESTAMPING"))
+            options::stamp_arrivals(socket).map_err(other("SO_TIMESTAMPING"))
         }
         Opening::Half => {
             sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0).map_err(other("TCP_QUICKACK"))?;
@@ -174,15 +164,6 @@ fn prepare(socket: &socket2::Socket, family: Family, opening: Opening) -> Result
             socket.set_linger(Some(Duration::ZERO)).map_err(other("SO_LINGER"))
         }
     }
-}
-
-/// Whether ICMP errors are queued with their type, code and sender, and end the connection.
-fn report_icmp(socket: &impl std::os::fd::AsRawFd, family: Family, on: bool) -> io::Result<()> {
-    let (level, name) = match family {
-        Family::V4 => (libc::IPPROTO_IP, libc::IP_RECVERR),
-        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
-    };
-    sys::set_option(socket, level, name, on.into())
 }
 
 /// What it means that connect(2) failed at once. `EADDRNOTAVAIL` is either "no port is left" or "no address of the family".

@@ -74,8 +74,8 @@ impl io::Write for TryWrite<'_> {
     }
 }
 
-/// Opens a connection as far as `opening` says, in [`Phase::Connect`]. However that ends, also when the probe is cut,
-/// `syn_retransmits` then holds how many SYNs were sent again.
+/// Opens a connection as far as `opening` says. However that ends, also when the probe is cut, `syn_retransmits` then holds how
+/// many SYNs were sent again.
 ///
 /// # Errors
 /// Why there is none.
@@ -85,7 +85,6 @@ pub(super) async fn open(
     opening: Opening,
     syn_retransmits: &mut Option<u32>,
 ) -> Result<(Connecting, TcpInfo), Failure> {
-    probe.timeline.enter(Phase::Connect);
     let fail = |error| connect_failure(probe, destination, &error);
     let connecting = tcp::connect(probe.source(), destination, opening, &probe.timeline).map_err(fail)?;
     let counted = SynCount { connecting: &connecting, into: syn_retransmits };
@@ -99,7 +98,7 @@ pub(super) async fn open(
     Ok((connecting, info))
 }
 
-/// Opens a whole connection, ready for use; otherwise as [`open`].
+/// Opens a whole connection, ready for use, in [`Phase::Connect`]; otherwise as [`open`].
 ///
 /// # Errors
 /// Why there is none.
@@ -108,6 +107,7 @@ pub(super) async fn connect(
     destination: SocketAddr,
     syn_retransmits: &mut Option<u32>,
 ) -> Result<(Plain, TcpInfo), Failure> {
+    probe.timeline.enter(Phase::Connect);
     let (connecting, info) = open(probe, destination, Opening::Full, syn_retransmits).await?;
     let stream = connecting.into_stream().map_err(|error| probe.io_failure("the new connection", &error, None))?;
     Ok((Stream::new(stream, probe.timeline.clone()), info))

@@ -161,3 +161,6 @@ fn lookup_failure(probe: &Probe<'_>, host: &str, error: &LookupError, took: Dura
     };
     probe.failure(reason, format!("looking up {host}: {what}"))
 }
+
+#[cfg(test)]
+mod tests;

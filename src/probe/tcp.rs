@@ -12,6 +12,7 @@ use regex::bytes::Regex;
 use super::connection::{self, Connection};
 use super::resolve::{Preference, resolve};
 use super::{Probe, half_open_raw, tls};
+use crate::flight::Phase;
 use crate::net::tcp::Opening;
 use crate::net::tls::{Tls, TlsFacts};
 use crate::verdict::{Failure, Reason};
@@ -98,6 +99,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     match &settings.open {
         Open::Half { raw: true } => half_open_raw::measure(probe, destination, measured).await,
         Open::Half { raw: false } => {
+            probe.timeline.enter(Phase::Connect);
             let opened = connection::open(probe, destination, Opening::Half, &mut measured.syn_retransmits).await;
             let (half_open, info) = opened?;
             // The reset: the sooner, the better, for the ACK is held back only so long.

@@ -1,0 +1,42 @@
+//! Socket options that every kind of socket wants alike.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use super::Family;
+use super::sys::{self, ExtendedError, Origin};
+
+/// Whether ICMP errors are queued with their type, code and sender (`IP_RECVERR`, `ip(7)`).
+///
+/// # Errors
+/// As `setsockopt(2)`.
+pub fn report_icmp(socket: &impl AsRawFd, family: Family, on: bool) -> io::Result<()> {
+    let (level, name) = match family {
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_RECVERR),
+        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    };
+    sys::set_option(socket, level, name, on.into())
+}
+
+/// Has the kernel stamp what arrives (`SO_TIMESTAMPING`, the kernel's `timestamping.rst`).
+///
+/// # Errors
+/// As `setsockopt(2)`.
+pub fn stamp_arrivals(socket: &impl AsRawFd) -> io::Result<()> {
+    let stamps = libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+    sys::set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, stamps.cast_signed())
+}
+
+/// The first entry of a socket's error queue that speaks of a failure.
+#[must_use]
+pub fn evidence(socket: &impl AsRawFd) -> Option<ExtendedError> {
+    // The queue holds the start of the failed packet beside the error; nothing in it is needed.
+    let mut packet = [0; 128];
+    while let Ok(received) = sys::receive(socket, &mut packet, libc::MSG_ERRQUEUE) {
+        let error = received.error.filter(|error| error.origin != Origin::Timestamping);
+        if error.is_some() {
+            return error;
+        }
+    }
+    None
+}

@@ -1,0 +1,214 @@
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::thread;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA};
+use hickory_proto::rr::{RData, Record, RecordType};
+
+use super::*;
+use crate::config::Isp;
+use crate::net::Source;
+use crate::probe::testing::*;
+use crate::probe::{Prober, Report, tcp};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
+
+/// Probes port 9 of `host`, through an ISP; what becomes of the name stands in the report.
+async fn look_up(
+    host: &str,
+    servers: &[SocketAddr],
+    source: Source,
+    preference: Preference,
+    timeout: Duration,
+) -> Report {
+    let prober = Prober::Tcp(tcp::Settings { open: tcp::Open::Half { raw: false }, preference });
+    let mut request = request(prober, format!("{host}:9"), timeout);
+    request.isp = Some(Arc::new(Isp { name: "a".into(), site: "x".into(), source, resolvers: servers.to_vec() }));
+    probe(&request).await
+}
+
+async fn ask(servers: &[SocketAddr]) -> Report {
+    look_up("www.example", servers, Source::default(), Preference::default(), PATIENCE).await
+}
+
+fn address(report: &Report) -> Option<IpAddr> {
+    report.resolution.as_ref().and_then(|resolution| resolution.address)
+}
+
+/// A name server; `answer` changes the empty answer to a question, or says that there is none.
+fn serve_dns(answer: impl Fn(RecordType, &mut Message) -> bool + Send + Sync + 'static) -> SocketAddr {
+    let answer = Arc::new(answer);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = TcpListener::bind(address).unwrap();
+    let respond = move |question: &[u8], by_tcp: bool| {
+        let mut message = Message::from_vec(question).unwrap().into_response();
+        let ty = message.queries[0].query_type;
+        let answers = answer(ty, &mut message);
+        if by_tcp {
+            message.metadata.truncation = false;
+        }
+        answers.then(|| message.to_vec().unwrap())
+    };
+    let by_tcp = respond.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).unwrap();
+            let mut question = vec![0; u16::from_be_bytes(length).into()];
+            stream.read_exact(&mut question).unwrap();
+            let message = by_tcp(&question, true).unwrap();
+            stream.write_all(&(message.len() as u16).to_be_bytes()).unwrap();
+            stream.write_all(&message).unwrap();
+        }
+    });
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        loop {
+            let (length, peer) = socket.recv_from(&mut buffer).unwrap();
+            let (socket, respond, question) = (socket.try_clone().unwrap(), respond.clone(), buffer[..length].to_vec());
+            thread::spawn(move || {
+                // Somebody guesses, and guesses wrong.
+                let mut forged = question.clone();
+                (forged[0], forged[2]) = (forged[0].wrapping_add(1), 0x80);
+                socket.send_to(&forged, peer).unwrap();
+                if let Some(message) = respond(&question, false) {
+                    socket.send_to(&message, peer).unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+fn v4(message: &mut Message, last: u8) {
+    let name = message.queries[0].name.clone();
+    message.add_answer(Record::from_rdata(name, 1, RData::A(A::new(127, 0, 0, last))));
+}
+
+fn v6(message: &mut Message) {
+    let name = message.queries[0].name.clone();
+    message.add_answer(Record::from_rdata(name, 1, RData::AAAA(AAAA(V6))));
+}
+
+fn both(ty: RecordType, message: &mut Message) -> bool {
+    match ty {
+        RecordType::A => v4(message, 7),
+        _ => v6(message),
+    }
+    true
+}
+
+#[tokio::test]
+async fn the_preferred_family_is_taken_where_the_isp_has_it() {
+    let server = serve_dns(both);
+    let (four, six) = (IpAddr::from(Ipv4Addr::new(127, 0, 0, 7)), IpAddr::V6(V6));
+    let only_v4 = || Source { v4: Some(Ipv4Addr::LOCALHOST), ..Source::default() };
+    let prefer = |family, fallback| Preference { family, fallback };
+    let cases = [
+        (Source::default(), prefer(Family::V6, true), Some(six)),
+        (Source::default(), prefer(Family::V4, true), Some(four)),
+        (only_v4(), prefer(Family::V6, true), Some(four)),
+        (only_v4(), prefer(Family::V6, false), None),
+    ];
+    for (source, preference, expected) in cases {
+        let report = look_up("www.example", &[server], source, preference, PATIENCE).await;
+        assert_eq!(address(&report), expected, "{preference:?}");
+        if expected.is_none() {
+            check_failure(&report, Phase::Resolve, Reason::SourceAddressUnavailable);
+        }
+    }
+    let report = look_up("[::1]", &[], only_v4(), Preference::default(), PATIENCE).await;
+    check_failure(&report, Phase::Resolve, Reason::SourceAddressUnavailable);
+}
+
+#[tokio::test]
+async fn the_other_family_does_where_the_preferred_one_has_none() {
+    let server = serve_dns(|ty, message| {
+        if ty == RecordType::A {
+            sleep(50);
+            v4(message, 8);
+            v4(message, 9);
+        }
+        true
+    });
+    let report = ask(&[server]).await;
+    assert_eq!(address(&report), Some(Ipv4Addr::new(127, 0, 0, 8).into()));
+    check_phase(&report, Phase::Resolve, 49..150);
+}
+
+#[tokio::test]
+async fn an_answer_for_the_preferred_family_needs_no_other() {
+    let server = serve_dns(|ty, message| {
+        sleep(if ty == RecordType::A { 500 } else { 30 });
+        both(ty, message)
+    });
+    let report = ask(&[server]).await;
+    assert_eq!(address(&report), Some(IpAddr::V6(V6)));
+    check_phase(&report, Phase::Resolve, 29..150);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_comes_by_tcp() {
+    let server = serve_dns(|ty, message| {
+        message.metadata.truncation = true;
+        both(ty, message)
+    });
+    assert_eq!(address(&ask(&[server]).await), Some(IpAddr::V6(V6)));
+}
+
+#[tokio::test]
+async fn the_next_server_helps_where_one_is_silent_or_fails() {
+    let good = serve_dns(both);
+    let silent = serve_dns(|_, _| false);
+    let failing = serve_dns(|_, message| {
+        message.metadata.response_code = ResponseCode::ServFail;
+        true
+    });
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert_eq!(address(&ask(&[failing, closed, good]).await), Some(IpAddr::V6(V6)));
+    let report = ask(&[silent, good]).await;
+    assert_eq!(address(&report), Some(IpAddr::V6(V6)));
+    check_phase(&report, Phase::Resolve, 999..1200);
+}
+
+#[tokio::test]
+async fn a_look_up_that_fails_says_how() {
+    let code = |code| {
+        serve_dns(move |_, message| {
+            message.metadata.response_code = code;
+            true
+        })
+    };
+    let cases = [
+        (code(ResponseCode::NXDomain), Reason::DnsNxdomain),
+        (code(ResponseCode::NoError), Reason::DnsNodata),
+        (code(ResponseCode::ServFail), Reason::DnsServfail),
+        (code(ResponseCode::Refused), Reason::DnsRefused),
+        (UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap(), Reason::PortUnreachable),
+    ];
+    for (server, reason) in cases {
+        let report = ask(&[server]).await;
+        check_failure(&report, Phase::Resolve, reason);
+        assert_eq!(address(&report), None);
+        assert!(report.resolution.is_some());
+    }
+    let silent = serve_dns(|_, _| false);
+    let short = Duration::from_millis(300);
+    let report = look_up("www.example", &[silent], Source::default(), Preference::default(), short).await;
+    check_failure(&report, Phase::Resolve, Reason::DnsTimeout);
+    check_phase(&report, Phase::Resolve, 290..400);
+}
+
+#[tokio::test]
+async fn without_name_servers_of_the_isp_the_system_resolves() {
+    let report = look_up("localhost", &[], Source::default(), Preference::default(), PATIENCE).await;
+    assert!(address(&report).is_some_and(|address| address.is_loopback()), "{report:#?}");
+    let only = Preference { family: Family::V6, fallback: false };
+    let report = look_up("127.0.0.1", &[], Source::default(), only, PATIENCE).await;
+    check_failure(&report, Phase::Resolve, Reason::DnsNodata);
+}
