@@ -295,11 +295,11 @@ pub fn faults() -> Vec<Case> {
     }
     let case = |(number, (kind, injected, expect)): (usize, (Kind, Injected, Expect))| Case {
         kind,
-        isp: Isp::ALL[number % 2],
+        isp: Isp::ALL[number / 2 % 2],
         family: match injected {
             Fault(Action::Unreachable { says: Evidence::Icmp { .. }, .. }) => Family::V4,
             Fault(Action::Unreachable { says: Evidence::Icmp6 { .. }, .. }) => Family::V6,
-            _ if number / 2 % 2 == 0 => Family::V4,
+            _ if number / 4 % 2 == 0 => Family::V4,
             _ => Family::V6,
         },
         binding: match injected {

@@ -33,12 +33,14 @@ pub(super) fn check(case: &Case, reports: &[Report], truth: &Truth<'_>) -> Resul
     for report in reports {
         check_sum(report)?;
     }
-    check_egress(case, truth)?;
+    if let Some(stray) = truth.left.iter().find(|packet| packet.isp != case.isp) {
+        return Err(format!("a packet left through {}: {stray:?}", stray.isp.name()));
+    }
     if truth.accepted > 0 {
         return Err(format!("accept() returned {} times for half-open checks", truth.accepted));
     }
     let report = reports.first().ok_or("nothing was measured")?;
-    match case.expect {
+    let measured = match case.expect {
         Expect::Fails(reason, hop) => check_failure(case, report, reason, hop, truth),
         Expect::Path => {
             succeeded(reports)?;
@@ -63,7 +65,13 @@ pub(super) fn check(case: &Case, reports: &[Report], truth: &Truth<'_>) -> Resul
             succeeded(reports)?;
             check_routers(case, reports, hop, truth.path)
         }
+    }?;
+    // A fault of this host lets nothing out.
+    let local = matches!(case.injected, Injected::LinkDown | Injected::StrangeSource);
+    if truth.left.is_empty() != local {
+        return Err(format!("{measured}, and {} packets left through {}", truth.left.len(), case.isp.name()));
     }
+    Ok(measured)
 }
 
 fn succeeded(reports: &[Report]) -> Result<(), String> {
@@ -75,18 +83,6 @@ fn check_sum(report: &Report) -> Result<(), String> {
     let sum = report.phases.iter().map(|(_, time)| *time).sum::<Duration>() + report.overhead;
     if sum.abs_diff(report.duration) > TOLERANCE {
         return Err(format!("phases and overhead are {}, the duration is {}", ms(sum), ms(report.duration)));
-    }
-    Ok(())
-}
-
-/// No packet left through the other ISP, and, unless that could not be, at least one through this.
-fn check_egress(case: &Case, truth: &Truth<'_>) -> Result<(), String> {
-    if let Some(stray) = truth.left.iter().find(|packet| packet.isp != case.isp) {
-        return Err(format!("a packet left through {}: {stray:?}", stray.isp.name()));
-    }
-    let silent = matches!(case.injected, Injected::LinkDown | Injected::StrangeSource);
-    if truth.left.is_empty() != silent {
-        return Err(format!("{} packets left through {}", truth.left.len(), case.isp.name()));
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ async fn run_all(bench: &Bench, out: &mut impl Write) -> io::Result<bool> {
     writeln!(out, "The default route always goes through the other ISP.\n")?;
     let head = ["probe", "isp", "family", "bound by", "injected", "", "measured"];
     let [kind, isp, family, binding, injected, verdict, measured] = head;
-    writeln!(out, "{kind:<14} {isp:<3} {family:<6} {binding:<9} {injected:<26} {verdict:<4} {measured}")?;
+    writeln!(out, "{kind:<14} {isp:<3} {family:<6} {binding:<9} {injected:<27} {verdict:<4} {measured}")?;
     let cases: Vec<_> = matrix().into_iter().chain(faults()).collect();
     let mut failed = 0;
     for (number, case) in cases.iter().enumerate() {
@@ -49,7 +49,7 @@ async fn run_all(bench: &Bench, out: &mut impl Write) -> io::Result<bool> {
             Family::V4 => "IPv4",
             Family::V6 => "IPv6",
         };
-        writeln!(out, "{kind:<14} {isp:<3} {family:<6} {binding:<9} {injected:<26} {verdict:<4} {measured}")?;
+        writeln!(out, "{kind:<14} {isp:<3} {family:<6} {binding:<9} {injected:<27} {verdict:<4} {measured}")?;
     }
     writeln!(out, "\n{} of {} passed", cases.len() - failed, cases.len())?;
     Ok(failed == 0)
