@@ -22,6 +22,7 @@
 //!
 //! Chance (loss, jitter) comes from one seed, so the same traffic has the same fate twice.
 
+pub mod demo;
 mod emulator;
 mod internet;
 mod ledger;
@@ -29,6 +30,7 @@ mod namespace;
 mod netlink;
 mod packet;
 mod random;
+pub mod selftest;
 mod servers;
 mod topology;
 

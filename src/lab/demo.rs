@@ -1,0 +1,212 @@
+//! The demonstration: an exporter in the emulated internet, reachable from the host.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::topology::{Isp, TARGETS, Topology, target};
+use super::{Lab, Servers};
+use crate::net::Family;
+
+/// Where the demonstration listens, if nobody says otherwise.
+pub const LISTEN_ADDRESS: &str = "127.0.0.1:9115";
+
+/// Makes an internet with two ISPs, serves an exporter in it on addresses of the host, says what to try, and ends with Ctrl-C or
+/// SIGTERM.
+///
+/// # Errors
+/// An address that cannot be listened on; why there is no lab here; why the exporter does not run.
+pub fn run(listen_addresses: &[String], out: &mut (impl Write + Send)) -> io::Result<()> {
+    // Sockets stay in the namespace that they were made in: these in the host's, while the exporter runs in the lab's.
+    let listeners = listen_addresses.iter().map(|address| listen(address)).collect::<io::Result<Vec<_>>>()?;
+    Lab::available().map_err(io::Error::other)?;
+    let lab = Lab::start(Topology::demo())?;
+    let servers = Servers::start(lab.far())?;
+    let files = Files::write(&servers.ca_pem)?;
+    if let Some(first) = listeners.first() {
+        introduce(out, &lab.topology(), reachable(first.local_addr()?), &files.configuration)?;
+    }
+    lab.prober().block_on(async move {
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let shutdown = async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        serve(listeners, &files.configuration, shutdown).await
+    })?
+}
+
+/// THE CONNECTION TO THE EXPORTER: runs it on the listeners (not yet known to a runtime) until the shutdown.
+async fn serve(
+    listeners: Vec<TcpListener>,
+    configuration: &Path,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    tracing::warn!(file = %configuration.display(), "the exporter is not connected");
+    shutdown.await;
+    drop(listeners);
+    Ok(())
+}
+
+fn listen(address: &str) -> io::Result<TcpListener> {
+    // Without a host: on all interfaces.
+    let whole = if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
+    let listener = TcpListener::bind(&whole)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// An address that a person can open, for one that is listened on.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::from([127, 0, 0, 1]));
+    }
+    address
+}
+
+/// The configuration and the CA's certificate, in a directory of their own, which goes with this.
+#[derive(Debug)]
+struct Files {
+    directory: PathBuf,
+    configuration: PathBuf,
+}
+
+impl Files {
+    fn write(ca_pem: &str) -> io::Result<Self> {
+        let directory = std::env::temp_dir().join(format!("uplink_exporter-demo-{}", std::process::id()));
+        let explain =
+            |error: io::Error| io::Error::new(error.kind(), format!("writing {}: {error}", directory.display()));
+        // Not there before: what somebody else put there is not ours to use.
+        std::fs::create_dir(&directory).map_err(explain)?;
+        let files = Self { configuration: directory.join("probes.yml"), directory: directory.clone() };
+        let ca = files.directory.join("ca.pem");
+        std::fs::write(&ca, ca_pem)
+            .and_then(|()| std::fs::write(&files.configuration, configuration(&ca)))
+            .map_err(explain)?;
+        Ok(files)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.directory) {
+            tracing::warn!(%error, directory = %self.directory.display(), "could not be removed");
+        }
+    }
+}
+
+/// The configuration of the exporter in the lab.
+#[must_use]
+pub fn configuration(ca_file: &Path) -> String {
+    let mut text = String::from("dc: lab\nisps:\n");
+    for isp in Isp::ALL {
+        let (v4, v6) = (isp.source(Family::V4), isp.source(Family::V6));
+        text += &format!(
+            "  {}: {{source_ip: {v4}, source_ip6: \"{v6}\", interface: {}, fwmark: {}}}\n",
+            isp.name(),
+            isp.device(),
+            isp.mark(),
+        );
+    }
+    // JSON's strings are YAML's.
+    let ca_file = serde_json::Value::from(ca_file.to_string_lossy()).to_string();
+    text + &MODULES.replace("CA_FILE", &ca_file)
+}
+
+const MODULES: &str = "modules:
+  http_2xx: {prober: http, timeout: 5s, http: {}}
+  https: {prober: http, timeout: 5s, http: {fail_if_not_ssl: true, tls_config: {ca_file: CA_FILE}}}
+  tcp_connect: {prober: tcp, timeout: 5s, tcp: {}}
+  tcp_half_open: {prober: tcp, timeout: 5s, tcp: {half_open: true}}
+  icmp: {prober: icmp, timeout: 5s, icmp: {count: 5, interval: 100ms}}
+  traceroute: {prober: traceroute, timeout: 5s, traceroute: {count: 3}}
+  traceroute_udp: {prober: traceroute, timeout: 5s, traceroute: {protocol: udp, count: 3}}
+  traceroute_tcp: {prober: traceroute, timeout: 5s, traceroute: {protocol: tcp, port: 443, count: 3}}
+";
+
+/// Says what there is and what to try.
+fn introduce(out: &mut impl Write, topology: &Topology, at: SocketAddr, configuration: &Path) -> io::Result<()> {
+    let (v4, v6) = (target(Family::V4, *TARGETS.start()), target(Family::V6, *TARGETS.start()));
+    let rtt = |isp| topology.path(isp).target_rtt().as_millis();
+    writeln!(out, "An exporter is running in a private internet with two ISPs: http://{at}/")?;
+    writeln!(out)?;
+    for isp in Isp::ALL {
+        let (source, source6) = (isp.source(Family::V4), isp.source(Family::V6));
+        let (hops, rtt) = (topology.path(isp).hops.len(), rtt(isp));
+        writeln!(out, "  isp={}  from {source} and {source6}: {hops} hops, {rtt} ms to every target", isp.name())?;
+    }
+    writeln!(
+        out,
+        "  B's 40 ms more begin at hop 4. Hop 3 is silent, hop 5 loses 10 % of its answers, hop 6 is two routers."
+    )?;
+    writeln!(out, "  Targets: {v4} to .{}, {v6} to ::{}, ports 80, 443, 25 and 7", TARGETS.end(), TARGETS.end())?;
+    writeln!(out)?;
+    writeln!(out, "Open:")?;
+    let probe = |module: &str, target: &str, isp: Isp| {
+        format!("http://{at}/probe?module={module}&target={target}&isp={}", isp.name())
+    };
+    writeln!(out, "  http://{at}/config")?;
+    for isp in Isp::ALL {
+        writeln!(out, "  {}&debug=true", probe("http_2xx", &format!("http://{v4}/"), isp))?;
+    }
+    writeln!(out)?;
+    writeln!(out, "Try:")?;
+    for (module, target) in [
+        ("https", format!("https://{v4}/redirect/2")),
+        ("tcp_half_open", format!("{v4}:25")),
+        ("icmp", v6.to_string()),
+        ("traceroute", v4.to_string()),
+    ] {
+        for isp in Isp::ALL {
+            writeln!(out, "  curl -s '{}'", probe(module, &target, isp))?;
+        }
+    }
+    writeln!(out, "  curl -s '{}&format=json'", probe("traceroute_tcp", &v6.to_string(), Isp::B))?;
+    writeln!(out)?;
+    writeln!(
+        out,
+        "The configuration is {}. Change it, then: curl -X POST http://{at}/-/reload",
+        configuration.display()
+    )?;
+    writeln!(out, "Ctrl-C ends it all.")?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_names_both_isps_and_quotes_what_needs_it() {
+        let text = configuration(Path::new("/tmp/a \"b\"/ca.pem"));
+        assert!(text.contains("  b: {source_ip: 10.2.0.2, source_ip6: \"fd00:b::2\", interface: ispb, fwmark: 102}\n"));
+        assert!(text.contains("tls_config: {ca_file: \"/tmp/a \\\"b\\\"/ca.pem\"}"), "{text}");
+    }
+
+    #[test]
+    fn an_address_to_open_is_never_unspecified() {
+        let open = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(open("[::]:9115"), "127.0.0.1:9115");
+        assert_eq!(open("192.0.2.1:80"), "192.0.2.1:80");
+    }
+
+    #[test]
+    fn the_introduction_has_lines_to_try_for_both_isps() {
+        let mut text = Vec::new();
+        introduce(&mut text, &Topology::demo(), "127.0.0.1:9115".parse().unwrap(), Path::new("/tmp/probes.yml"))
+            .unwrap();
+        let text = String::from_utf8(text).unwrap();
+        for line in [
+            "  isp=b  from 10.2.0.2 and fd00:b::2: 8 hops, 60 ms to every target\n",
+            "  curl -s 'http://127.0.0.1:9115/probe?module=tcp_half_open&target=198.51.100.10:25&isp=a'\n",
+            "  curl -s 'http://127.0.0.1:9115/probe?module=icmp&target=2001:db8:100::10&isp=b'\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+}

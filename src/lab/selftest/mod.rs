@@ -1,0 +1,172 @@
+//! The self-test: every prober through every ISP by every means of binding, against an internet whose truth is known.
+
+mod cases;
+mod check;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use cases::{Case, Expect, Injected, Kind, faults, matrix, topology};
+
+use super::topology::{Action, Fault, Isp, Matches, target};
+use super::{Lab, Servers, TARGETS};
+use crate::config;
+use crate::net::tls::Tls;
+use crate::net::{Family, Network};
+use crate::probe::{self, Report, Request};
+use check::{Truth, check};
+
+/// Runs all cases, and prints a line for each: the probe, what was injected, what was measured, whether that is right. Says whether
+/// all are.
+///
+/// # Errors
+/// Why there is no lab here, or why the output could not be written.
+pub fn run(out: &mut (impl Write + Send)) -> io::Result<bool> {
+    Lab::available().map_err(io::Error::other)?;
+    let bench = Bench::start()?;
+    let prober = bench.lab.prober().clone();
+    prober.block_on(async move { run_all(&bench, out).await })?
+}
+
+async fn run_all(bench: &Bench, out: &mut impl Write) -> io::Result<bool> {
+    writeln!(out, "The default route always goes through the other ISP.\n")?;
+    let head = ["probe", "isp", "family", "bound by", "injected", "", "measured"];
+    let [kind, isp, family, binding, injected, verdict, measured] = head;
+    writeln!(out, "{kind:<14} {isp:<3} {family:<6} {binding:<9} {injected:<27} {verdict:<4} {measured}")?;
+    let cases: Vec<_> = matrix().into_iter().chain(faults()).collect();
+    let mut failed = 0;
+    for (number, case) in cases.iter().enumerate() {
+        let outcome = bench.run(case, number).await?;
+        failed += usize::from(outcome.is_err());
+        let (verdict, measured) = match &outcome {
+            Ok(measured) => ("pass", measured),
+            Err(measured) => ("FAIL", measured),
+        };
+        let Case { kind, isp, family, binding, injected, expect: _ } = case;
+        let (kind, isp, binding, injected) = (kind.name(), isp.name(), binding.name(), injected.to_string());
+        let family = match family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        };
+        writeln!(out, "{kind:<14} {isp:<3} {family:<6} {binding:<9} {injected:<27} {verdict:<4} {measured}")?;
+    }
+    writeln!(out, "\n{} of {} passed", cases.len() - failed, cases.len())?;
+    Ok(failed == 0)
+}
+
+/// A lab with its servers, and what probes in it need.
+#[derive(Debug)]
+pub struct Bench {
+    /// The internet.
+    pub lab: Lab,
+    /// The far end.
+    pub servers: Servers,
+    network: Arc<Network>,
+    tls: Arc<Tls>,
+}
+
+impl Bench {
+    /// Builds one.
+    ///
+    /// # Errors
+    /// As [`Lab::start`] and [`Servers::start`].
+    pub fn start() -> io::Result<Self> {
+        let lab = Lab::start(topology())?;
+        let servers = Servers::start(lab.far())?;
+        let tls = Arc::new(trusting(&servers.ca_pem)?);
+        Ok(Self { lab, servers, network: Arc::default(), tls })
+    }
+
+    /// Runs a case; says what was measured. Cases of neighbouring numbers have different targets, so that late packets of one are not
+    /// taken for the next one's. Must run in the prober's namespace: see [`super::Namespace::block_on`].
+    ///
+    /// # Errors
+    /// The outer one where the lab fails; the inner one says what is wrong with the measurement.
+    pub async fn run(&self, case: &Case, number: usize) -> io::Result<Result<String, String>> {
+        let targets = usize::from(TARGETS.end() - TARGETS.start()) + 1;
+        let address = target(case.family, TARGETS.start() + (number % targets) as u8);
+        self.lab.default_route(case.isp.other())?;
+        self.lab.change(|now| {
+            *now = topology();
+            match case.injected {
+                Injected::Fault(action) => now.faults = vec![only(case.isp, address, action)],
+                Injected::Loss(hop, loss) => {
+                    for router in
+                        now.path_mut(case.isp).hops.get_mut(hop - 1).into_iter().flat_map(|hop| &mut hop.routers)
+                    {
+                        router.link.loss = loss;
+                    }
+                }
+                Injected::Nothing | Injected::ClosedPort | Injected::LinkDown | Injected::StrangeSource => {}
+            }
+        });
+        let accepted = self.servers.accepts(HALF_OPEN);
+        self.lab.clear_observed();
+        self.lab.clear_counts();
+        if case.injected == Injected::LinkDown {
+            self.lab.link(case.isp, false)?;
+        }
+        let mut reports = Vec::new();
+        for _ in 0..case.repeats() {
+            reports.push(self.probe(case, address).await);
+        }
+        if case.injected == Injected::LinkDown {
+            self.lab.link(case.isp, true)?;
+        }
+        // What left last is still being counted.
+        tokio::time::sleep(SETTLING).await;
+        let left: Vec<_> = self.lab.observed().into_iter().filter(|packet| packet.destination == address).collect();
+        let (topology, counts) = (self.lab.topology(), self.lab.counts(case.isp));
+        let accepted = self.servers.accepts(HALF_OPEN) - accepted;
+        Ok(check(case, &reports, &Truth { path: topology.path(case.isp), counts: &counts, left: &left, accepted }))
+    }
+
+    async fn probe(&self, case: &Case, address: std::net::IpAddr) -> Report {
+        let mut source = case.isp.bound_by(case.binding);
+        let mut port = case.kind.port();
+        match case.injected {
+            Injected::StrangeSource => (source.v4, source.v6) = (STRANGE.0.parse().ok(), STRANGE.1.parse().ok()),
+            Injected::ClosedPort => port = Some(CLOSED),
+            Injected::Nothing | Injected::Fault(_) | Injected::LinkDown | Injected::Loss(..) => {}
+        }
+        let isp = config::Isp { name: case.isp.name().to_owned(), site: String::new(), source, resolvers: Vec::new() };
+        let request = Request {
+            target: case.kind.target(address, port),
+            module: Arc::new(case.kind.module(case.family, case.count(), &self.tls)),
+            isp: Some(Arc::new(isp)),
+            timeout: case.timeout(),
+            debug: false,
+            network: Arc::clone(&self.network),
+        };
+        probe::run(&request).await
+    }
+}
+
+/// The port of half-open checks, where `accept()` must never return.
+const HALF_OPEN: u16 = 25;
+/// A port where nobody listens.
+const CLOSED: u16 = 81;
+/// Addresses that are on no device.
+const STRANGE: (&str, &str) = ("10.1.0.99", "fd00:a::99");
+/// Longer than the emulator takes to read what has left.
+const SETTLING: Duration = Duration::from_millis(5);
+
+fn only(isp: Isp, destination: std::net::IpAddr, action: Action) -> Fault {
+    Fault { of: Matches { isp: Some(isp), destination: Some(destination), ..Matches::default() }, action }
+}
+
+/// TLS settings that trust a CA.
+fn trusting(ca_pem: &str) -> io::Result<Tls> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+    let mut roots = rustls::RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(io::Error::other)?;
+    roots.add(ca).map_err(io::Error::other)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Tls { server_name: None, config: Arc::new(config) })
+}
