@@ -14,8 +14,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use uplink_exporter::config::{self, Store, parse_duration};
-use uplink_exporter::net;
 use uplink_exporter::server::{self, State};
+use uplink_exporter::{lab, net};
 
 /// Prometheus exporter that probes the outside world through each ISP uplink.
 #[derive(Debug, Parser)]
@@ -58,16 +58,27 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.log_level, arguments.log_format);
     match &arguments.command {
-        Some(command) => laboratory(command),
+        Some(command) => laboratory(command, &arguments),
         None if arguments.config_check => check(&arguments.config_file),
         None => serve(&arguments),
     }
 }
 
 /// What runs in the emulated internet.
-fn laboratory(command: &Command) -> ExitCode {
-    error!("{command:?} is not part of this build");
-    ExitCode::FAILURE
+fn laboratory(command: &Command, arguments: &Arguments) -> ExitCode {
+    // While this thread is the only one: a user namespace is made by a process of one thread.
+    let done = lab::enter_user_namespace().map_err(io::Error::other).and_then(|()| match command {
+        Command::Demo => lab::demo::run(&arguments.listen_addresses, &mut io::stdout()).map(|()| true),
+        Command::Selftest => lab::selftest::run(&mut io::stdout()),
+    });
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 #[expect(clippy::print_stderr, clippy::print_stdout, reason = "for the person who asked")]
@@ -120,9 +131,7 @@ async fn listen_and_serve(arguments: &Arguments, store: Store) -> io::Result<()>
     let hang_up = signal(SignalKind::hangup())?;
     let mut listeners = Vec::new();
     for address in &arguments.listen_addresses {
-        let listener = listen(address).await.map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address:?} (--web.listen-address): {error}"))
-        })?;
+        let listener = TcpListener::from_std(server::listen(address)?)?;
         info!(address = %listener.local_addr()?, "listening");
         listeners.push(listener);
     }
@@ -137,17 +146,6 @@ async fn listen_and_serve(arguments: &Arguments, store: Store) -> io::Result<()>
     server::run(listeners, state, shutdown, arguments.shutdown_grace).await;
     info!("ended");
     Ok(())
-}
-
-/// Listens on `host:port`; without a host on all interfaces, by one socket for both families where there are both.
-async fn listen(address: &str) -> io::Result<TcpListener> {
-    let Some(port) = address.strip_prefix(':') else { return TcpListener::bind(address).await };
-    match TcpListener::bind(format!("[::]:{port}")).await {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {
-            TcpListener::bind(format!("0.0.0.0:{port}")).await
-        }
-        listener => listener,
-    }
 }
 
 async fn reload_on(mut hang_up: Signal, state: Arc<State>) {

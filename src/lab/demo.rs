@@ -3,15 +3,16 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::topology::{Isp, TARGETS, Topology, target};
 use super::{Lab, Servers};
+use crate::config::Store;
 use crate::net::Family;
-
-/// Where the demonstration listens, if nobody says otherwise.
-pub const LISTEN_ADDRESS: &str = "127.0.0.1:9115";
+use crate::server::{self, State};
 
 /// Makes an internet with two ISPs, serves an exporter in it on addresses of the host, says what to try, and ends with Ctrl-C or
 /// SIGTERM.
@@ -20,7 +21,7 @@ pub const LISTEN_ADDRESS: &str = "127.0.0.1:9115";
 /// An address that cannot be listened on; why there is no lab here; why the exporter does not run.
 pub fn run(listen_addresses: &[String], out: &mut (impl Write + Send)) -> io::Result<()> {
     // Sockets stay in the namespace that they were made in: these in the host's, while the exporter runs in the lab's.
-    let listeners = listen_addresses.iter().map(|address| listen(address)).collect::<io::Result<Vec<_>>>()?;
+    let listeners = listen_addresses.iter().map(|address| server::listen(address)).collect::<io::Result<Vec<_>>>()?;
     Lab::available().map_err(io::Error::other)?;
     let lab = Lab::start(Topology::demo())?;
     let servers = Servers::start(lab.far())?;
@@ -40,25 +41,22 @@ pub fn run(listen_addresses: &[String], out: &mut (impl Write + Send)) -> io::Re
     })?
 }
 
-/// THE CONNECTION TO THE EXPORTER: runs it on the listeners (not yet known to a runtime) until the shutdown.
+/// How long running probes may take to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What a probe leaves of the scrape's timeout, as the program does.
+const TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
+
+/// Runs the exporter on the listeners until the shutdown.
 async fn serve(
     listeners: Vec<TcpListener>,
     configuration: &Path,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    tracing::warn!(file = %configuration.display(), "the exporter is not connected");
-    shutdown.await;
-    drop(listeners);
+    let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+    let store = Store::open(configuration).map_err(|errors| io::Error::other(errors.to_string()))?;
+    server::run(listeners, State::new(store, Arc::default(), TIMEOUT_OFFSET), shutdown, GRACE).await;
     Ok(())
-}
-
-fn listen(address: &str) -> io::Result<TcpListener> {
-    // Without a host: on all interfaces.
-    let whole = if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
-    let listener = TcpListener::bind(&whole)
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 /// An address that a person can open, for one that is listened on.

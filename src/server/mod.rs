@@ -69,6 +69,28 @@ impl State {
     }
 }
 
+/// Listens on `host:port`; without a host on all interfaces, by one socket for both families where there are both.
+///
+/// # Errors
+/// As `bind(2)`, with the address.
+pub fn listen(address: &str) -> io::Result<std::net::TcpListener> {
+    let bound = match address.strip_prefix(':') {
+        None => std::net::TcpListener::bind(address),
+        Some(port) => match std::net::TcpListener::bind(format!("[::]:{port}")) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {
+                std::net::TcpListener::bind(format!("0.0.0.0:{port}"))
+            }
+            bound => bound,
+        },
+    };
+    let explain = |error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address:?} (--web.listen-address): {error}"))
+    };
+    let listener = bound.map_err(explain)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
 /// Serves until `shutdown`; then takes no more connections and lets the running requests end, for at most `grace`.
 pub async fn run(listeners: Vec<TcpListener>, state: Arc<State>, shutdown: impl Future<Output = ()>, grace: Duration) {
     let service = TowerToHyperService::new(router(state));

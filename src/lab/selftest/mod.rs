@@ -12,7 +12,7 @@ pub use cases::{Case, Expect, Injected, Kind, faults, matrix, topology};
 use super::topology::{Action, Fault, Isp, Matches, target};
 use super::{Lab, Servers, TARGETS};
 use crate::config;
-use crate::net::tls::Tls;
+use crate::net::tls::{Tls, TlsOptions};
 use crate::net::{Family, Network};
 use crate::probe::{self, Report, Request};
 use check::{Truth, check};
@@ -158,15 +158,7 @@ fn only(isp: Isp, destination: std::net::IpAddr, action: Action) -> Fault {
 
 /// TLS settings that trust a CA.
 fn trusting(ca_pem: &str) -> io::Result<Tls> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-    let mut roots = rustls::RootCertStore::empty();
-    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(io::Error::other)?;
-    roots.add(ca).map_err(io::Error::other)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Tls { server_name: None, config: Arc::new(config) })
+    let alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let options = TlsOptions { ca: Some(ca_pem.as_bytes().to_vec()), alpn, ..TlsOptions::default() };
+    Tls::new(options).map_err(io::Error::other)
 }

@@ -46,8 +46,12 @@ pub(super) async fn hold(
         if let Some(expected) = &step.expect_bytes {
             peer.expect_bytes(expected, measured).await?;
         }
-        if let Some(send) = send.filter(|send| !send.is_empty()) {
-            peer.say(send).await?;
+        if let Some(mut line) = send.filter(|send| !send.is_empty()) {
+            line.push(b'\n');
+            peer.say(&line).await?;
+        }
+        if let Some(bytes) = &step.send_bytes {
+            peer.say(bytes).await?;
         }
         if step.starttls {
             peer = peer.start_tls(secure, &mut measured.tls).await?;
@@ -136,10 +140,9 @@ impl Peer<'_> {
         Ok(count > 0)
     }
 
-    /// Sends a line.
-    async fn say(&mut self, mut line: Vec<u8>) -> Result<(), Failure> {
-        line.push(b'\n');
-        let written = match self.connection.write_all(&line).await {
+    /// Sends.
+    async fn say(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let written = match self.connection.write_all(bytes).await {
             Ok(()) => self.connection.flush().await,
             error => error,
         };
