@@ -170,7 +170,7 @@ impl Lab {
 
 /// The device of the far end.
 const INET: &str = "inet";
-/// The metrics of the two default routes of the main table.
+/// The metrics of the two default routes of a table: the second serves when the first does not.
 const METRICS: [u32; 2] = [10, 20];
 
 fn configure_prober() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -197,8 +197,12 @@ fn configure_uplink(netlink: &mut Netlink, isp: Isp) -> io::Result<()> {
     for (family, prefix) in [(Family::V4, 24), (Family::V6, 64)] {
         let source = isp.source(family);
         netlink.add_address(device, source, prefix)?;
-        let route = Route { family, table: isp.mark(), device, source: Some(source), metric: METRICS[0] };
-        netlink.set_default_route(route)?;
+        let table = isp.mark();
+        let metric = METRICS[0];
+        netlink.set_default_route(Route { family, table, device: Some(device), source: Some(source), metric })?;
+        // When the device is down its route is gone. Without this one the lookup would go on to the main table, and the packet
+        // through the other ISP.
+        netlink.set_default_route(Route { family, table, device: None, source: None, metric: METRICS[1] })?;
     }
     Ok(())
 }
@@ -206,7 +210,7 @@ fn configure_uplink(netlink: &mut Netlink, isp: Isp) -> io::Result<()> {
 /// The main table has a default route through each uplink: the second serves only sockets that are bound to its device.
 fn set_default_routes(netlink: &mut Netlink, first: Isp) -> io::Result<()> {
     for (isp, metric) in [first, first.other()].into_iter().zip(METRICS) {
-        let device = netlink.index(isp.device())?;
+        let device = Some(netlink.index(isp.device())?);
         for family in FAMILIES {
             let route = Route { family, table: netlink::MAIN, device, source: Some(isp.source(family)), metric };
             netlink.set_default_route(route)?;
@@ -227,7 +231,7 @@ fn configure_far() -> io::Result<OwnedFd> {
             // A host's prefix: no target answers for its neighbours.
             netlink.add_address(device, target(family, number), if family == Family::V4 { 32 } else { 128 })?;
         }
-        let route = Route { family, table: netlink::MAIN, device, source: None, metric: METRICS[0] };
+        let route = Route { family, table: netlink::MAIN, device: Some(device), source: None, metric: METRICS[0] };
         netlink.set_default_route(route)?;
     }
     Ok(wire)

@@ -14,14 +14,14 @@ pub(super) struct Netlink {
     sequence: u32,
 }
 
-/// A route over a device.
+/// A default route.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Route {
     pub(super) family: Family,
     /// The routing table.
     pub(super) table: u32,
-    /// The index of the device.
-    pub(super) device: u32,
+    /// The index of the device; without one nothing can be reached by this route.
+    pub(super) device: Option<u32>,
     /// The address that the kernel sends from where the socket does not say.
     pub(super) source: Option<IpAddr>,
     /// The smaller is taken first.
@@ -130,13 +130,18 @@ fn address_message(device: u32, address: IpAddr, prefix: u8) -> Message {
 }
 
 fn route_message(route: Route) -> Message {
-    // IPv4 wants to hear that nobody stands between the device and the destination; IPv6 ignores it.
-    let scope = libc::RT_SCOPE_LINK;
+    let (scope, kind) = match route.device {
+        // IPv4 wants to hear that nobody stands between the device and the destination; IPv6 ignores it.
+        Some(_) => (libc::RT_SCOPE_LINK, libc::RTN_UNICAST),
+        None => (libc::RT_SCOPE_UNIVERSE, libc::RTN_UNREACHABLE),
+    };
     // struct rtmsg; the table stands in an attribute, where it has 32 bits.
-    let header = [family(route.family), 0, 0, 0, 0, libc::RTPROT_STATIC, scope, libc::RTN_UNICAST, 0, 0, 0, 0];
+    let header = [family(route.family), 0, 0, 0, 0, libc::RTPROT_STATIC, scope, kind, 0, 0, 0, 0];
     let mut message = Message::new(libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_REPLACE, &header);
     message.attribute(libc::RTA_TABLE, &route.table.to_ne_bytes());
-    message.attribute(libc::RTA_OIF, &route.device.to_ne_bytes());
+    if let Some(device) = route.device {
+        message.attribute(libc::RTA_OIF, &device.to_ne_bytes());
+    }
     message.attribute(libc::RTA_PRIORITY, &route.metric.to_ne_bytes());
     if let Some(source) = route.source {
         message.attribute(libc::RTA_PREFSRC, &octets(source));
@@ -265,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_default_route_has_no_destination() {
-        let route = Route { family: Family::V4, table: 102, device: 3, source: None, metric: 7 };
+        let route = Route { family: Family::V4, table: 102, device: Some(3), source: None, metric: 7 };
         let bytes = route_message(route).finish(1);
         assert_eq!(bytes[HEADER + 1], 0);
         let kinds: Vec<_> = attributes(&bytes, 12).into_iter().map(|(kind, _)| kind).collect();
