@@ -129,13 +129,7 @@ fn connect_failure(probe: &Probe<'_>, destination: SocketAddr, error: &ConnectEr
     let what = format!("connecting to {destination}");
     match error {
         ConnectError::Source(error) => probe.source_failure(error),
-        // Without a SYN on the wire this is a route of this host, or the lack of one (`ip route add unreachable`, `blackhole`).
-        ConnectError::Local(error) => match error.raw_os_error() {
-            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EINVAL) if !probe.source().link_is_down() => {
-                probe.failure(Reason::UnroutableLocal, format!("{what}: {error}"))
-            }
-            _ => probe.io_failure(&what, error, None),
-        },
+        ConnectError::Local(error) => probe.local_failure(&what, error),
         // Our own neighbour discovery speaks of a host that cannot be reached; anything else from ourselves is our own firewall.
         ConnectError::Network { error, evidence: Some(evidence) }
             if evidence.origin == Origin::Local

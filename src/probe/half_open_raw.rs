@@ -29,8 +29,7 @@ pub(super) async fn measure(
 ) -> Result<(), Failure> {
     probe.timeline.enter(Phase::Connect);
     let refused = |refusal| packets::refused(probe, destination.ip(), &refusal);
-    let mut conversation =
-        probe.request.network.syns(packets::source(probe), destination, Syns::Clock).map_err(refused)?;
+    let mut conversation = probe.request.network.syns(probe.source(), destination, Syns::Clock).map_err(refused)?;
     let end = packets::end(probe);
     let mut departures = Vec::new();
     loop {

@@ -127,7 +127,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
 
 /// A conversation by a raw socket or a datagram one, and whether it is raw.
 fn open(settings: &Settings, probe: &Probe<'_>, destination: IpAddr) -> Result<(Conversation, bool), Failure> {
-    let (network, source) = (&probe.request.network, packets::source(probe));
+    let (network, source) = (&probe.request.network, probe.source());
     let raw = || network.echo(source, destination, settings.payload_size).map(|conversation| (conversation, true));
     let datagram =
         || network.ping(source, destination, settings.payload_size).map(|conversation| (conversation, false));

@@ -238,9 +238,20 @@ impl<'a> Probe<'a> {
             SourceError::NoAddress(_) | SourceError::NotOnThisHost(..) => Reason::SourceAddressUnavailable,
             SourceError::NoInterface(..) => Reason::LocalLinkDown,
             SourceError::NotPermitted(..) => Reason::ProberConfigError,
-            SourceError::Other(_, error) => Reason::of_io_error(Phase::Setup, error.raw_os_error(), None),
+            SourceError::Other(what, error) => return self.local_failure(what, error),
         };
         self.failure(reason, error.to_string())
+    }
+
+    /// A failure that a system call told at once, with nothing on the wire: where it speaks of the destination it is the word of a
+    /// route of this host, or of the lack of one (`ip route add unreachable`, `blackhole`).
+    pub fn local_failure(&self, what: &str, error: &io::Error) -> Failure {
+        match error.raw_os_error() {
+            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EINVAL) if !self.source().link_is_down() => {
+                self.failure(Reason::UnroutableLocal, format!("{what}: {error}"))
+            }
+            _ => self.io_failure(what, error, None),
+        }
     }
 
     /// A failure of a socket operation in the running phase; what the socket's error queue held decides first.

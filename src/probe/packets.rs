@@ -1,11 +1,10 @@
 //! What probers that send packets of their own share: whose source it is, and what went wrong.
 
 use std::net::IpAddr;
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use super::Probe;
-use crate::net::{Refusal, Source};
+use crate::net::Refusal;
 use crate::verdict::{Evidence, Failure, Reason};
 
 /// How long before its deadline a probe stops waiting, so that it ends with what it knows rather than by being cut.
@@ -16,18 +15,12 @@ pub(super) fn end(probe: &Probe<'_>) -> Instant {
     probe.deadline.checked_sub(MARGIN).unwrap_or(probe.deadline)
 }
 
-/// What binds the probe's packets to its ISP.
-pub(super) fn source<'a>(probe: &'a Probe<'_>) -> &'a Source {
-    static UNBOUND: LazyLock<Source> = LazyLock::new(Source::default);
-    probe.request.isp.as_ref().map_or(&UNBOUND, |isp| &isp.source)
-}
-
 /// A packet could not be sent: never the network's fault.
 pub(super) fn refused(probe: &Probe<'_>, destination: IpAddr, refusal: &Refusal) -> Failure {
     match refusal {
         Refusal::Source(error) => probe.source_failure(error),
         Refusal::Exhausted(_) => probe.failure(Reason::ProberOverload, refusal.to_string()),
-        Refusal::Send(error) => probe.io_failure(&format!("sending to {destination}"), error, None),
+        Refusal::Send(error) => probe.local_failure(&format!("sending to {destination}"), error),
     }
 }
 

@@ -169,7 +169,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
 }
 
 fn open(protocol: Protocol, probe: &Probe<'_>, destination: IpAddr, port: u16) -> Result<Conversation, Refusal> {
-    let (network, source) = (&probe.request.network, packets::source(probe));
+    let (network, source) = (&probe.request.network, probe.source());
     match protocol {
         Protocol::Icmp => network.echo(source, destination, ECHO_PAYLOAD),
         Protocol::Udp => network.datagrams(source, SocketAddr::new(destination, port)),
