@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "the name servers of the tests, which probe nothing")]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
