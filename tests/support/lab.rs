@@ -1,0 +1,149 @@
+//! The lab with a real server at its far end, and probes in it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uplink_exporter::config::{self, Config};
+use uplink_exporter::lab::{Lab, TARGETS, Topology, target};
+use uplink_exporter::net::{Family, Network};
+use uplink_exporter::probe::{self, Report, Request};
+
+use super::{Running, program, skip, until};
+
+/// The lab, nginx at the far end of its paths, and a configuration.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) lab: Lab,
+    pub(crate) config: Config,
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) network: Arc<Network>,
+    pub(crate) folder: tempfile::TempDir,
+    _nginx: Running,
+}
+
+/// The lab's ISPs, each by one means of binding: `a_address`, `a_interface`, `a_mark`, `b_…`; and by all means: `a`, `b`.
+const ISPS: &str = "
+isps:
+  a: {source_ip: 10.1.0.2, source_ip6: 'fd00:a::2', interface: ispa, fwmark: 101}
+  b: {source_ip: 10.2.0.2, source_ip6: 'fd00:b::2', interface: ispb, fwmark: 102}
+  a_address: {source_ip: 10.1.0.2, source_ip6: 'fd00:a::2'}
+  b_address: {source_ip: 10.2.0.2, source_ip6: 'fd00:b::2'}
+  a_interface: {interface: ispa}
+  b_interface: {interface: ispb}
+  a_mark: {fwmark: 101}
+  b_mark: {fwmark: 102}
+";
+
+impl Site {
+    /// Builds it; `None`, and a word why, where it cannot be. `modules` is YAML in which `CA` stands for the file of the
+    /// certificate authority of nginx.
+    pub(crate) fn start(topology: Topology, modules: &str) -> Option<Self> {
+        if let Err(why) = Lab::available() {
+            skip(&why);
+            return None;
+        }
+        let nginx = program("nginx")?;
+        program("tcpdump")?;
+        let lab = Lab::start(topology).expect("the lab starts");
+        let folder = tempfile::tempdir().unwrap();
+        write_certificates(folder.path());
+        let nginx = start_nginx(&lab, &nginx, folder.path());
+        let ca = folder.path().join("ca.pem").display().to_string();
+        let text = format!("{ISPS}modules:\n{}", modules.replace("CA", &ca));
+        let config = config::load_str(&text, "test.yml").unwrap_or_else(|errors| panic!("{errors}"));
+        let runtime = lab.prober().runtime().unwrap();
+        let network = Arc::new(Network::new());
+        Some(Self { lab, config, runtime, network, folder, _nginx: nginx })
+    }
+
+    /// A request for a module, through an ISP (or as the kernel routes, for ``), to a target.
+    pub(crate) fn request(&self, module: &str, isp: &str, target: &str, timeout: Duration) -> Request {
+        Request {
+            target: target.to_owned(),
+            module: Arc::clone(self.config.modules.get(module).unwrap_or_else(|| panic!("no module {module}"))),
+            isp: (!isp.is_empty()).then(|| Arc::clone(&self.config.isps[isp])),
+            timeout,
+            debug: true,
+            network: Arc::clone(&self.network),
+        }
+    }
+
+    /// Runs requests at the same time, in the prober's namespace.
+    pub(crate) fn run_all(&self, requests: Vec<Request>) -> Vec<Report> {
+        let run = self.lab.prober().run(|| {
+            self.runtime.block_on(async {
+                let tasks: Vec<_> = requests
+                    .into_iter()
+                    .map(|request| tokio::spawn(async move { probe::run(&request).await }))
+                    .collect();
+                let mut reports = Vec::new();
+                for task in tasks {
+                    reports.push(task.await.unwrap());
+                }
+                reports
+            })
+        });
+        run.unwrap()
+    }
+
+    /// Runs one request.
+    pub(crate) fn run(&self, module: &str, isp: &str, target: &str, timeout: Duration) -> Report {
+        self.run_all(vec![self.request(module, isp, target, timeout)]).remove(0)
+    }
+}
+
+/// An address of the far end as it stands in a URL or before a port.
+pub(crate) fn host(family: Family, number: u8) -> String {
+    match family {
+        Family::V4 => target(family, number).to_string(),
+        Family::V6 => format!("[{}]", target(family, number)),
+    }
+}
+
+fn write_certificates(folder: &Path) {
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(rcgen::DnType::CommonName, "lab CA");
+    std::fs::write(folder.join("ca.pem"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
+    let addresses =
+        TARGETS.flat_map(|number| [Family::V4, Family::V6].map(|family| target(family, number).to_string()));
+    let leaf = rcgen::CertificateParams::new(addresses.collect::<Vec<_>>()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(ca, ca_key)).unwrap();
+    std::fs::write(folder.join("cert.pem"), leaf.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+}
+
+fn start_nginx(lab: &Lab, nginx: &Path, folder: &Path) -> Running {
+    let path = folder.display();
+    let text = format!(
+        "daemon off; pid {path}/nginx.pid; error_log {path}/error.log; worker_processes 1; user root;
+events {{ worker_connections 2048; }}
+http {{
+  access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f;
+  uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;
+  server {{
+    listen 80; listen [::]:80 ipv6only=on;
+    listen 443 ssl http2; listen [::]:443 ssl http2 ipv6only=on;
+    ssl_certificate {path}/cert.pem; ssl_certificate_key {path}/key.pem; ssl_protocols TLSv1.2 TLSv1.3;
+    location / {{ return 200 'well\\n'; }}
+    location /missing {{ return 404; }}
+    location /broken {{ return 503; }}
+    location /busy {{ return 429; }}
+    location /moved {{ return 302 /there; }}
+    location /circle {{ return 302 /circle; }}
+  }}
+}}
+"
+    );
+    std::fs::write(folder.join("nginx.conf"), text).unwrap();
+    let mut command = Command::new(nginx);
+    command.args(["-c", &format!("{path}/nginx.conf"), "-e", &format!("{path}/error.log")]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let nginx = Running(lab.far().spawn(&mut command).expect("nginx starts"));
+    until("nginx serves", || folder.join("nginx.pid").metadata().is_ok_and(|file| file.len() > 0));
+    nginx
+}

@@ -1,0 +1,120 @@
+//! What the tests share: programs that run while a test does, HTTP by hand, and honest skipping.
+#![expect(clippy::disallowed_methods, reason = "the tests talk to the exporter, they are no probes")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on fails")]
+#![expect(dead_code, reason = "each test uses its part")]
+
+pub(crate) mod lab;
+pub(crate) mod pcap;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Says why a test does not run here; where no test may be skipped (`UPLINK_REQUIRE_LAB=1`), fails.
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("UPLINK_REQUIRE_LAB").is_none_or(|value| value != "1"), "may not be skipped: {why}");
+    eprintln!("skipped: {why}");
+}
+
+/// Where a program is; `None`, and a word why, where it is not.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        skip(&format!("{name} is not installed"));
+    }
+    found
+}
+
+/// A running program, killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::null()).spawn();
+        Self(child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// The exporter, serving a configuration on a free port of loopback.
+#[derive(Debug)]
+pub(crate) struct Exporter {
+    pub(crate) process: Running,
+    pub(crate) address: SocketAddr,
+    folder: tempfile::TempDir,
+}
+
+impl Exporter {
+    pub(crate) fn start(configuration: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("probes.yml");
+        std::fs::write(&file, configuration).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uplink_exporter"));
+        command.arg(format!("--config.file={}", file.display())).arg(format!("--web.listen-address={address}"));
+        let process = Running::start(&mut command);
+        until("the exporter serves", || TcpStream::connect(address).is_ok());
+        Self { process, address, folder }
+    }
+
+    /// The body of an answer; panics with the body when the status is not 200.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let (status, body) = get(self.address, path);
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+}
+
+/// Gets a path; returns the status and the body.
+pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
+    let body =
+        if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+    (status, body)
+}
+
+fn unchunk(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        whole.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    whole
+}
+
+/// The value of a series (`name` or `name{labels}`, as it is printed) in an exposition.
+pub(crate) fn value(exposition: &str, series: &str) -> Option<f64> {
+    exposition.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Waits until something holds; panics after ten seconds.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "waited ten seconds until {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A port of loopback that nothing uses.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
