@@ -1,0 +1,461 @@
+//! What is wrong in the lab is what the probes report: reasons, who said it, hops, loss.
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+
+mod support;
+
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use support::lab::{Site, host};
+use support::{Running, program};
+use uplink_exporter::flight::Phase;
+use uplink_exporter::lab::{Action, Fault, Hop, Isp, Matches, Mtu, Path, RateLimit, Topology, target};
+use uplink_exporter::net::Family;
+use uplink_exporter::probe::{Measurement, Report, traceroute};
+use uplink_exporter::verdict::Evidence;
+
+const MODULES: &str = "
+  http: {prober: http}
+  https: {prober: http, http: {tls_config: {ca_file: CA}}}
+  https_strangers: {prober: http}
+  tcp: {prober: tcp}
+  tcp_tls: {prober: tcp, tcp: {tls: true, tls_config: {ca_file: CA}}}
+  half_open: {prober: tcp, tcp: {half_open: true}}
+  half_open_raw: {prober: tcp, tcp: {half_open: true, raw: true}}
+  banner: {prober: tcp, tcp: {query_response: [{expect: never}]}}
+  icmp_raw: {prober: icmp, icmp: {raw: true}}
+  icmp_datagram: {prober: icmp, icmp: {raw: false}}
+  icmp_many: {prober: icmp, icmp: {count: 200, interval: 2ms}}
+  icmp_big: {prober: icmp, icmp: {payload_size: 1400, dont_fragment: true}}
+  trace_icmp: {prober: traceroute, traceroute: {protocol: icmp}}
+  trace_udp: {prober: traceroute, traceroute: {protocol: udp}}
+  trace_tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
+  trace_many: {prober: traceroute, traceroute: {count: 100, interval: 10ms}}
+";
+
+const TRACES: [&str; 3] = ["trace_icmp", "trace_udp", "trace_tcp"];
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+fn topology() -> Topology {
+    let path = |isp| Path::straight(isp, &[1_000, 1_000, 2_000, 2_000], 2_000);
+    Topology { seed: 7, a: path(Isp::A), b: path(Isp::B), faults: Vec::new() }
+}
+
+fn start(topology: Topology) -> Option<Site> {
+    Site::start(topology, MODULES)
+}
+
+fn set_fault(site: &Site, of: Matches, action: Action) {
+    site.lab.change(|topology| topology.faults = vec![Fault { of, action }]);
+}
+
+fn reason(report: &Report) -> String {
+    report.failure.as_ref().map_or_else(|| "ok".to_owned(), |failure| failure.reason.name().into_owned())
+}
+
+fn assert_failure(report: &Report, phase: Phase, expected: &str, offender: Option<IpAddr>) {
+    let what = format!("{} of {}: {:?} {:#?}", report.module, report.target, report.failure, report.log);
+    assert_eq!(reason(report), expected, "{what}");
+    let failure = report.failure.as_ref().unwrap();
+    assert_eq!((failure.phase, failure.offender), (phase, offender), "{what}");
+}
+
+fn trace(report: &Report) -> &traceroute::Measurement {
+    match &report.measurement {
+        Measurement::Traceroute(measured) => measured,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn second() -> Duration {
+    Duration::from_secs(1)
+}
+
+#[test]
+fn every_unreachable_code_is_told_at_once_with_its_sender() {
+    let Some(site) = start(topology()) else { return };
+    let names = [
+        "net_unreachable",
+        "host_unreachable",
+        "protocol_unreachable",
+        "port_unreachable",
+        "pmtu_exceeded",
+        "host_unreachable",
+        "net_unreachable",
+        "host_unreachable",
+        "host_unreachable",
+        "admin_prohibited",
+        "admin_prohibited",
+        "net_unreachable",
+        "host_unreachable",
+        "admin_prohibited",
+    ];
+    let v4 = (0..).zip(names).map(|(code, name)| (Family::V4, Evidence::Icmp { ty: 3, code }, name));
+    let names = [
+        "net_unreachable",
+        "admin_prohibited",
+        "host_unreachable",
+        "host_unreachable",
+        "port_unreachable",
+        "admin_prohibited",
+        "admin_prohibited",
+    ];
+    let v6 = (0..).zip(names).map(|(code, name)| (Family::V6, Evidence::Icmp6 { ty: 1, code }, name));
+    for (family, says, name) in v4.chain(v6) {
+        set_fault(&site, Matches::default(), Action::Unreachable { hop: 3, says });
+        let router = Some(Isp::A.router(3).address(family));
+        for module in ["icmp_raw", "icmp_datagram"] {
+            // To a datagram socket the kernel tells "fragmentation needed" only of packets that may not be fragmented.
+            if name == "pmtu_exceeded" && module == "icmp_datagram" {
+                continue;
+            }
+            let report = site.run(module, "a", &target(family, 10).to_string(), second());
+            assert_failure(&report, Phase::Rtt, name, router);
+            assert!(report.duration < Duration::from_millis(300), "{name} took {:?}", report.duration);
+        }
+        for module in ["tcp", "half_open", "half_open_raw"] {
+            // A TCP that is told "fragmentation needed" makes its segments smaller and tries again (RFC 1191).
+            if name == "pmtu_exceeded" && module != "half_open_raw" {
+                continue;
+            }
+            let report = site.run(module, "a", &format!("{}:80", host(family, 10)), second());
+            assert_failure(&report, Phase::Connect, name, router);
+            assert!(report.duration < Duration::from_millis(300), "{name} took {:?}", report.duration);
+        }
+        let report = site.run("http", "a", &format!("http://{}/", host(family, 10)), second());
+        if name != "pmtu_exceeded" {
+            assert_failure(&report, Phase::Connect, name, router);
+        }
+        for module in TRACES {
+            let report = site.run(module, "a", &target(family, 10).to_string(), Duration::from_secs(3));
+            assert_failure(&report, Phase::Trace, name, router);
+            // The third router's answer to a packet that ends at it, and what it says of one that should go on.
+            let hops = &trace(&report).hops;
+            assert_eq!(
+                hops.last().and_then(|hop| hop.addresses.first()).map(|(address, _)| Some(*address)),
+                Some(router),
+                "{hops:#?}"
+            );
+            assert!(hops.len() <= 4, "{module}: the path ends where it is said to: {hops:#?}");
+        }
+    }
+}
+
+#[test]
+fn what_ends_a_connection_has_its_own_reason() {
+    let Some(site) = start(topology()) else { return };
+    for family in FAMILIES {
+        let at = |port: &str| format!("{}:{port}", host(family, 10));
+        let url = |scheme: &str, path: &str| format!("{scheme}://{}{path}", host(family, 10));
+        let refused = |module: &str, target: &str, phase, expected: &str, timeout| {
+            assert_failure(&site.run(module, "b", target, timeout), phase, expected, None);
+        };
+        for module in ["tcp", "half_open", "half_open_raw"] {
+            refused(module, &at("81"), Phase::Connect, "connection_refused", second());
+        }
+        refused("http", &url("http", ":81/"), Phase::Connect, "connection_refused", second());
+        refused("https", &url("https", ":80/"), Phase::Tls, "tls_protocol_error", second());
+        refused("https_strangers", &url("https", "/"), Phase::Tls, "tls_certificate_error:unknown_ca", second());
+        refused("banner", &at("80"), Phase::Query, "connection_read_timeout", second());
+        refused("http", &url("http", "/missing"), Phase::Transfer, "http_status_unexpected:4xx", second());
+        refused("https", &url("https", "/broken"), Phase::Transfer, "http_status_unexpected:5xx", second());
+        refused("http", &url("http", "/busy"), Phase::Transfer, "http_rate_limited", second());
+        refused("http", &url("http", "/circle"), Phase::Transfer, "too_many_redirects", second());
+
+        let of = Matches { protocol: Some(6), ..Matches::default() };
+        set_fault(&site, of, Action::Reset);
+        for module in ["tcp", "half_open", "half_open_raw"] {
+            refused(module, &at("80"), Phase::Connect, "connection_refused", second());
+        }
+        set_fault(&site, of, Action::ResetAfterHandshake);
+        refused("http", &url("http", "/"), Phase::Processing, "connection_terminated", second());
+        refused("https", &url("https", "/"), Phase::Tls, "connection_reset_handshake", second());
+        set_fault(&site, of, Action::Stall);
+        refused("http", &url("http", "/"), Phase::Processing, "http_response_timeout", second());
+        refused("https", &url("https", "/"), Phase::Tls, "tls_timeout", second());
+        set_fault(&site, Matches::default(), Action::Drop);
+        for module in ["tcp", "half_open", "half_open_raw"] {
+            refused(module, &at("80"), Phase::Connect, "connection_timeout", second() / 2);
+        }
+        for module in ["icmp_raw", "icmp_datagram"] {
+            refused(module, &target(family, 10).to_string(), Phase::Rtt, "icmp_timeout", second() / 2);
+        }
+        site.lab.change(|topology| topology.faults.clear());
+    }
+}
+
+#[test]
+fn a_fault_of_this_host_is_never_the_networks() {
+    let Some(site) = start(topology()) else { return };
+    let with_source = |source: uplink_exporter::net::Source, module: &str, target: &str| {
+        let mut request = site.request(module, "a", target, second());
+        let isp = uplink_exporter::config::Isp { source, ..(*site.config.isps["a"]).clone() };
+        request.isp = Some(std::sync::Arc::new(isp));
+        site.run_all(vec![request]).remove(0)
+    };
+    let elsewhere = uplink_exporter::net::Source { v4: Some([203, 0, 113, 9].into()), ..Default::default() };
+    let missing = uplink_exporter::net::Source { interface: Some("isp9".to_owned()), ..Default::default() };
+    let modules = [
+        "http",
+        "tcp",
+        "half_open",
+        "half_open_raw",
+        "icmp_raw",
+        "icmp_datagram",
+        "trace_icmp",
+        "trace_udp",
+        "trace_tcp",
+    ];
+    let target = |module: &str| match module {
+        "http" => format!("http://{}/", host(Family::V4, 10)),
+        "tcp" | "half_open" | "half_open_raw" => format!("{}:80", host(Family::V4, 10)),
+        _ => host(Family::V4, 10),
+    };
+    for module in modules {
+        assert_eq!(
+            reason(&with_source(elsewhere.clone(), module, &target(module))),
+            "source_address_unavailable",
+            "{module}"
+        );
+        assert_eq!(reason(&with_source(missing.clone(), module, &target(module))), "local_link_down", "{module}");
+    }
+    site.lab.link(Isp::A, false).unwrap();
+    for module in modules {
+        for isp in ["a_interface", "a_mark", "a_address"] {
+            let report = site.run(module, isp, &target(module), second());
+            let found = reason(&report);
+            assert!(
+                ["local_link_down", "destination_ip_unroutable:local"].contains(&found.as_str()),
+                "{module} through {isp} while its interface is down: {found} {:?}",
+                report.failure
+            );
+        }
+    }
+    site.lab.link(Isp::A, true).unwrap();
+    for module in modules {
+        assert_eq!(
+            reason(&site.run(module, "a", &target(module), second())),
+            "ok",
+            "{module} after the interface is up again"
+        );
+    }
+}
+
+#[test]
+fn the_hops_of_the_demonstration_are_reported_as_they_are() {
+    let Some(site) = start(Topology::demo()) else { return };
+    for family in FAMILIES {
+        for isp in Isp::ALL {
+            for module in TRACES {
+                let report = site.run(module, isp.name(), &target(family, 10).to_string(), Duration::from_secs(3));
+                assert_eq!(report.failure, None, "{module} {:#?}", report.log);
+                let measured = trace(&report);
+                assert!(measured.reached);
+                assert_eq!(measured.hops.len(), 9, "{module}: {measured:#?}");
+                let path = Topology::demo().path(isp).clone();
+                for hop in &measured.hops {
+                    let what = format!("{module} {family:?} {isp:?} {hop:?}");
+                    let addresses: Vec<IpAddr> = hop.addresses.iter().map(|(address, _)| *address).collect();
+                    let wanted: Vec<IpAddr> = match path.hops.get(usize::from(hop.number) - 1) {
+                        Some(hop) => hop.routers.iter().map(|router| router.address(family)).collect(),
+                        None => vec![target(family, 10)],
+                    };
+                    if hop.number == 3 {
+                        assert_eq!((hop.sent, hop.received, hop.rtt.last(), addresses), (3, 0, None, vec![]), "{what}");
+                        continue;
+                    }
+                    assert_eq!(hop.sent, 3, "{what}");
+                    assert!(hop.received == 3 || hop.number == 5, "{what}");
+                    // One flow takes one path, so of two routers one answers.
+                    assert!(addresses.len() <= 1 && addresses.iter().all(|address| wanted.contains(address)), "{what}");
+                    if let Some(best) = hop.rtt.best() {
+                        let expected = path.rtt(hop.number.into()).as_secs_f64();
+                        assert!((best - expected).abs() < 0.001, "{what}: {expected}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_flows_of_many_traces_find_both_routers_of_a_hop() {
+    let Some(site) = start(Topology::demo()) else { return };
+    for module in TRACES {
+        let request = || site.request(module, "a", &target(Family::V4, 10).to_string(), Duration::from_secs(3));
+        let reports = site.run_all((0..16).map(|_| request()).collect());
+        let mut seen: Vec<IpAddr> = Vec::new();
+        for report in &reports {
+            let hop = &trace(report).hops[5];
+            assert_eq!(hop.addresses.len(), 1, "{module}: {hop:?}");
+            seen.push(hop.addresses[0].0);
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 2, "{module}: 16 flows over two routers");
+    }
+}
+
+/// Whether `lost` of `sent` is believable for a probability: within 4.5 standard deviations of the binomial distribution.
+fn believable(lost: u32, sent: u32, probability: f64) -> bool {
+    let (lost, sent) = (f64::from(lost), f64::from(sent));
+    (lost - sent * probability).abs() <= 4.5 * (sent * probability * (1.0 - probability)).sqrt() + 0.5
+}
+
+#[test]
+fn loss_is_reported_as_it_is_injected() {
+    let mut lossy = topology();
+    lossy.a.hops[1].routers[0].answers.loss = 0.3;
+    lossy.b.target.loss = 0.2;
+    let Some(site) = start(lossy) else { return };
+    for family in FAMILIES {
+        let destination = target(family, 10).to_string();
+        let report = site.run("trace_many", "a", &destination, Duration::from_secs(8));
+        let hops = &trace(&report).hops;
+        assert_eq!(hops.len(), 5);
+        for hop in hops {
+            let probability = if hop.number == 2 { 0.3 } else { 0.0 };
+            assert_eq!(hop.sent, 100);
+            assert!(believable(hop.sent - hop.received, hop.sent, probability), "{hop:?}");
+        }
+        let report = site.run("icmp_many", "b", &destination, Duration::from_secs(4));
+        let Measurement::Icmp(measured) = &report.measurement else { panic!() };
+        assert_eq!((report.success(), measured.sent), (true, 200));
+        assert!(believable(measured.sent - measured.received, 200, 0.2), "{} of 200 received", measured.received);
+    }
+}
+
+#[test]
+fn a_router_that_limits_its_answers_delays_nothing_behind_it() {
+    let mut limited = topology();
+    limited.a.hops[1].routers[0].answers.limit = Some(RateLimit { per_second: 1.0, burst: 1.0 });
+    let Some(site) = start(limited) else { return };
+    let report = site.run("trace_icmp", "a", &host(Family::V4, 10), Duration::from_secs(3));
+    let hops = &trace(&report).hops;
+    assert_eq!(hops.iter().map(|hop| hop.received).collect::<Vec<_>>(), [3, 1, 3, 3, 3]);
+}
+
+#[test]
+fn a_full_trace_of_twenty_hops_ends_within_a_second() {
+    let mut path = Path::straight(Isp::A, &[2_500; 19], 2_500);
+    path.hops[6].routers[0].answers.silent = true;
+    path.hops[12].routers[0].answers.silent = true;
+    let Some(site) = start(Topology { a: path, ..topology() }) else { return };
+    for family in FAMILIES {
+        for module in TRACES {
+            let report = site.run(module, "a", &target(family, 10).to_string(), Duration::from_secs(5));
+            let measured = trace(&report);
+            assert_eq!((report.failure.as_ref(), measured.reached, measured.hops.len()), (None, true, 20), "{module}");
+            let answered = measured.hops.iter().filter(|hop| hop.received == 3).count();
+            assert_eq!(answered, 18, "{module}: {measured:#?}");
+            assert!(report.duration < second(), "{module} {family:?} took {:?}", report.duration);
+        }
+    }
+}
+
+#[test]
+fn packets_that_do_not_fit_and_packets_that_circle_say_so() {
+    let mut narrow = topology();
+    narrow.a.hops[2].routers[0].mtu = Some(Mtu { bytes: 1300, told: true });
+    narrow.b.hops[2].routers[0].mtu = Some(Mtu { bytes: 1300, told: false });
+    let Some(site) = start(narrow) else { return };
+    for family in FAMILIES {
+        let destination = target(family, 10).to_string();
+        let router = Some(Isp::A.router(3).address(family));
+        assert_failure(&site.run("icmp_big", "a", &destination, second()), Phase::Rtt, "pmtu_exceeded", router);
+        assert_failure(&site.run("icmp_big", "b", &destination, second()), Phase::Rtt, "icmp_timeout", None);
+        set_fault(&site, Matches::default(), Action::Loop { hop: 2 });
+        for module in ["icmp_raw", "icmp_datagram"] {
+            let report = site.run(module, "a", &target(family, 11).to_string(), second());
+            assert_eq!(reason(&report), "ttl_exceeded", "{module} {:?}", report.failure);
+            assert!(report.failure.unwrap().offender.is_some());
+        }
+        site.lab.change(|topology| topology.faults.clear());
+    }
+}
+
+#[test]
+fn both_routers_of_a_hop_are_reported_when_the_path_changes_during_a_trace() {
+    let Some(site) = start(topology()) else { return };
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(500));
+            site.lab.change(|topology| topology.a.hops[2] = Hop { routers: vec![Isp::A.router(33)] });
+        });
+        site.run("trace_many", "a", &host(Family::V4, 10), Duration::from_secs(8))
+    });
+    let hop = &trace(&report).hops[2];
+    let mut addresses: Vec<IpAddr> = hop.addresses.iter().map(|(address, _)| *address).collect();
+    addresses.sort_unstable();
+    assert_eq!(addresses, [3, 33].map(|number| Isp::A.router(number).address(Family::V4)));
+    assert_eq!(hop.addresses.iter().map(|(_, count)| *count).sum::<u32>(), hop.received);
+}
+
+#[test]
+fn certificates_are_described_also_when_they_are_not_good() {
+    let Some(openssl) = program("openssl") else { return };
+    let Some(site) = start(topology()) else { return };
+    let folder = site.folder.path();
+    let make = |name: &str, first_year: i32, last_year: i32| {
+        let mut certificate = rcgen::CertificateParams::new(vec![target(Family::V4, 10).to_string()]).unwrap();
+        certificate.not_before = rcgen::date_time_ymd(first_year, 1, 1);
+        certificate.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        certificate.distinguished_name = rcgen::DistinguishedName::new();
+        certificate.distinguished_name.push(rcgen::DnType::CommonName, "odd");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let files = (folder.join(format!("{name}.key")), folder.join(format!("{name}.crt")));
+        std::fs::write(&files.0, key.serialize_pem()).unwrap();
+        std::fs::write(&files.1, certificate.self_signed(&key).unwrap().pem()).unwrap();
+        files
+    };
+    let serve = |port: u16, (key, certificate): &(std::path::PathBuf, std::path::PathBuf), arguments: &[&str]| {
+        let mut command = Command::new(&openssl);
+        command
+            .args(["s_server", "-www", "-accept", &port.to_string(), "-key"])
+            .arg(key)
+            .arg("-cert")
+            .arg(certificate)
+            .args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Running(site.lab.far().spawn(&mut command).unwrap())
+    };
+    let own = make("own", 2020, 2099);
+    let old = make("old", 2010, 2011);
+    let _servers = [
+        serve(4001, &own, &["-tls1_3"]),
+        serve(4002, &old, &["-tls1_2"]),
+        serve(4003, &own, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]),
+        serve(4004, &own, &["-Verify", "1", "-verify_return_error", "-tls1_3"]),
+    ];
+    std::thread::sleep(Duration::from_millis(300));
+    let run = |port: u16| {
+        site.run("https_strangers", "a", &format!("https://{}:{port}/", host(Family::V4, 10)), 3 * second())
+    };
+    let facts = |report: &Report| match &report.measurement {
+        Measurement::Http(measured) => measured.tls.clone(),
+        other => panic!("{other:?}"),
+    };
+
+    let report = run(4001);
+    assert_failure(&report, Phase::Tls, "tls_certificate_error:self_signed", None);
+    let told = facts(&report).expect("the certificate is described");
+    assert_eq!((told.version, told.chain.len(), told.chain_expiry), ("TLS 1.3", 1, None));
+    assert_eq!(told.chain[0].subject, "CN=odd");
+
+    let report = run(4002);
+    let told = facts(&report).expect("the certificate is described");
+    assert_eq!(told.version, "TLS 1.2");
+    assert!(told.chain[0].not_after < std::time::SystemTime::now());
+    assert!(
+        ["tls_certificate_error:expired", "tls_certificate_error:self_signed"].contains(&reason(&report).as_str()),
+        "{report:?}"
+    );
+
+    assert!(reason(&run(4003)).starts_with("tls_"), "{:?}", run(4003).failure);
+    let report = run(4004);
+    assert!(
+        ["tls_certificate_error:self_signed", "tls_client_cert_rejected"].contains(&reason(&report).as_str()),
+        "{report:?}"
+    );
+}
