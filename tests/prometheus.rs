@@ -1,0 +1,95 @@
+//! The real Prometheus scrapes the exporter through the relabelling of the README, and has the series.
+
+#![expect(clippy::disallowed_methods, reason = "the test asks Prometheus, it is no probe")]
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use support::{Exporter, Running, free_port, get, program, until};
+
+const PROBES: &str = "
+isps:
+  a: {source_ip: 127.0.0.2}
+  b: {source_ip: 127.0.0.3}
+modules:
+  tcp_connect: {prober: tcp}
+  icmp: {prober: icmp}
+";
+
+/// The scrape configuration of the README: its fenced block that has a `scrape_configs:`.
+fn scrape_configuration() -> String {
+    let readme = include_str!("../README.md");
+    let blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks
+        .into_iter()
+        .find(|block| block.contains("scrape_configs:"))
+        .expect("the README has a scrape configuration")
+        .to_owned()
+}
+
+#[test]
+fn prometheus_has_the_series_of_every_target_through_every_isp() {
+    let (Some(prometheus), Some(promtool)) = (program("prometheus"), program("promtool")) else { return };
+    let exporter = Exporter::start(PROBES);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prometheus.yml");
+    let text = scrape_configuration()
+        .replace("https://api.example.com/", &target)
+        .replace("https://www.example.org/", "127.0.0.1:1")
+        .replace("http_2xx", "tcp_connect")
+        .replace("192.0.2.10", "127.0.0.1")
+        .replace("127.0.0.1:9115", &exporter.address.to_string())
+        .replace("scrape_interval: 30s", "scrape_interval: 1s")
+        .replace("scrape_timeout: 10s", "scrape_timeout: 1s");
+    std::fs::write(&file, &text).unwrap();
+    let checked = Command::new(promtool).args(["check", "config"]).arg(&file).output().unwrap();
+    assert!(checked.status.success(), "{}\n{text}", String::from_utf8_lossy(&checked.stderr));
+
+    let port = free_port();
+    let _prometheus = Running::start(
+        Command::new(prometheus)
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stderr(Stdio::null()),
+    );
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    until("Prometheus serves", || std::net::TcpStream::connect(address).is_ok());
+
+    for isp in ["a", "b"] {
+        let series = |query: &str| {
+            let (_, body) = get(address, &format!("/api/v1/query?query={}", percent_encoded(query)));
+            let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+            answer["data"]["result"].as_array().cloned().unwrap_or_default()
+        };
+        let one = |query: &str, expected: &str| {
+            until(&format!("{query} is {expected}"), || {
+                let found = series(query);
+                found.len() == 1 && found[0]["value"][1] == expected
+            });
+        };
+        one(&format!("probe_success{{isp=\"{isp}\",module=\"tcp_connect\",target=\"{target}\"}}"), "1");
+        one(&format!("probe_success{{isp=\"{isp}\",module=\"tcp_connect\",target=\"127.0.0.1:1\"}}"), "0");
+        one(&format!("probe_success{{isp=\"{isp}\",module=\"icmp\",target=\"127.0.0.1\"}}"), "1");
+        one(&format!("probe_tcp_syn_retransmits{{isp=\"{isp}\",target=\"{target}\"}}"), "0");
+        one(&format!("probe_failure_info{{isp=\"{isp}\",reason=\"connection_refused\",phase=\"connect\"}}"), "1");
+        one(&format!("count(probe_phase_duration_seconds{{isp=\"{isp}\",target=\"{target}\"}})"), "2");
+        one(&format!("up{{isp=\"{isp}\",module=\"icmp\",target=\"127.0.0.1\"}}"), "1");
+        // The exporter exposes none of the labels that belong to the scrape, so nothing had to be renamed.
+        assert_eq!(series("{__name__=~\".+\",exported_isp!=\"\"}"), Vec::<Value>::new());
+        assert_eq!(series("{__name__=~\".+\",exported_instance!=\"\"}"), Vec::<Value>::new());
+    }
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
