@@ -306,12 +306,12 @@ fn losses_are_counted_as_they_happen() {
     };
     assert_eq!(ask(2, 5), 0, "a silent hop");
     let answered = ask(3, 100);
-    let count = lab.counts(Isp::A)[2];
+    let count = lab.counts(Isp::A, target(Family::V4, 19))[2];
     assert_eq!((answered as u64, 100 - answered as u64), (count.answered, count.unanswered));
     assert!((15..=45).contains(&count.unanswered), "{count:?}");
     lab.clear_counts();
     let answered = ask(64, 100);
-    let counts = lab.counts(Isp::A);
+    let counts = lab.counts(Isp::A, target(Family::V4, 19));
     assert_eq!(100 - answered as u64, counts[3].lost);
     assert!((8..=35).contains(&counts[3].lost), "{counts:?}");
     lab.change(|topology| topology.a.hops[3].routers[0].link.loss = 0.0);

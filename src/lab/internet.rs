@@ -125,7 +125,9 @@ impl Internet {
     /// A packet that is due, and where it goes.
     pub(super) fn deliver(&mut self, now: Instant) -> Option<(Device, Vec<u8>)> {
         self.due.peek().filter(|due| due.at <= now)?;
-        self.due.pop().map(|due| (due.device, due.packet))
+        let due = self.due.pop()?;
+        self.ledger.lateness = self.ledger.lateness.max(now.saturating_duration_since(due.at));
+        Some((due.device, due.packet))
     }
 
     /// A packet came out of a device.
@@ -176,7 +178,7 @@ impl Internet {
                 return self.answer(traveller, index, router, says);
             }
             if let Some(mtu) = router.mtu.filter(|mtu| traveller.packet.len() > mtu.bytes.into()) {
-                self.ledger.count(isp, index).too_big += 1;
+                self.ledger.count(isp, traveller.header.destination, index).too_big += 1;
                 return match split(&mut traveller, mtu) {
                     Some(pieces) => {
                         for packet in pieces {
@@ -206,7 +208,7 @@ impl Internet {
     fn cross(&mut self, traveller: &mut Traveller, link: Link, index: usize) -> bool {
         traveller.at += self.one_way(link);
         let lost = self.random.chance(link.loss);
-        let count = self.ledger.count(traveller.isp, index);
+        let count = self.ledger.count(traveller.isp, traveller.header.destination, index);
         if lost {
             count.lost += 1;
         } else {
@@ -299,7 +301,7 @@ impl Internet {
             || self.random.chance(answers.loss)
             || answers.limit.is_some_and(|limit| !self.token(key, limit, at));
         if muted {
-            self.ledger.count(traveller.isp, index).unanswered += 1;
+            self.ledger.count(traveller.isp, traveller.header.destination, index).unanswered += 1;
             return self.recycle(traveller.packet);
         }
         self.say(Traveller { at: at + answers.delay, ..traveller }, index, Some(router), says);
@@ -312,7 +314,7 @@ impl Internet {
             let mut answer = self.spare.pop().unwrap_or_default();
             let source = router.map_or(header.destination, |router| router.address(header.family()));
             packet::icmp_error(&mut answer, source, &about, &header, (says.ty, says.code), says.rest);
-            self.ledger.count(isp, index).answered += 1;
+            self.ledger.count(isp, header.destination, index).answered += 1;
             self.back(isp, flow, answer, at, index);
         }
         self.recycle(about);
@@ -382,7 +384,7 @@ impl Internet {
     /// The way back leads over a narrow link in front of the node of that index.
     fn too_big_back(&mut self, mut traveller: Traveller, index: usize, mtu: Mtu) {
         let (isp, flow, at) = (traveller.isp, traveller.flow, traveller.at);
-        self.ledger.count(isp, index - 1).too_big += 1;
+        self.ledger.count(isp, traveller.header.source, index - 1).too_big += 1;
         if let Some(pieces) = split(&mut traveller, mtu) {
             for packet in pieces {
                 self.back(isp, flow, packet, at, index);

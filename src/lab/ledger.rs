@@ -1,8 +1,8 @@
 //! What really happened in the lab, to compare measurements with.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::packet::Header;
 use super::topology::{Isp, Topology};
@@ -32,7 +32,7 @@ pub struct Observation {
     pub length: usize,
 }
 
-/// What really happened at a hop, summed over its routers.
+/// What really happened at a hop to the packets for one target, summed over its routers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HopCount {
     /// Packets towards the target that came over the link to it.
@@ -51,7 +51,9 @@ pub struct HopCount {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     observations: VecDeque<Observation>,
-    counts: [Vec<HopCount>; 2],
+    counts: HashMap<(Isp, IpAddr), Vec<HopCount>>,
+    /// By how much the most belated packet came late out of the internet.
+    pub(super) lateness: Duration,
 }
 
 /// How many observations are kept, the latest.
@@ -85,8 +87,8 @@ impl Ledger {
     }
 
     /// The count of a hop, or of the target behind the last.
-    pub(super) fn count(&mut self, isp: Isp, index: usize) -> &mut HopCount {
-        let counts = &mut self.counts[isp as usize];
+    pub(super) fn count(&mut self, isp: Isp, target: IpAddr, index: usize) -> &mut HopCount {
+        let counts = self.counts.entry((isp, target)).or_default();
         if counts.len() <= index {
             counts.resize(index + 1, HopCount::default());
         }
@@ -94,13 +96,14 @@ impl Ledger {
     }
 
     /// One entry per hop, and one for the target.
-    pub(super) fn counts(&self, topology: &Topology, isp: Isp) -> Vec<HopCount> {
-        let mut counts = self.counts[isp as usize].clone();
+    pub(super) fn counts(&self, topology: &Topology, isp: Isp, target: IpAddr) -> Vec<HopCount> {
+        let mut counts = self.counts.get(&(isp, target)).cloned().unwrap_or_default();
         counts.resize(topology.path(isp).hops.len() + 1, HopCount::default());
         counts
     }
 
     pub(super) fn clear_counts(&mut self) {
-        self.counts = <[Vec<HopCount>; 2]>::default();
+        self.counts.clear();
+        self.lateness = Duration::ZERO;
     }
 }

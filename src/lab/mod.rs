@@ -35,7 +35,9 @@ mod servers;
 mod topology;
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 pub use ledger::{HopCount, Observation};
 pub use namespace::{Namespace, enter_user_namespace};
@@ -155,14 +157,20 @@ impl Lab {
         self.emulator.internet().ledger.clear_observations();
     }
 
-    /// What really happened at each hop of an ISP, and, last, at the target.
+    /// What really happened to the packets for a target at each hop of an ISP, and, last, at the target.
     #[must_use]
-    pub fn counts(&self, isp: Isp) -> Vec<HopCount> {
+    pub fn counts(&self, isp: Isp, target: IpAddr) -> Vec<HopCount> {
         let internet = self.emulator.internet();
-        internet.ledger.counts(internet.topology(), isp)
+        internet.ledger.counts(internet.topology(), isp, target)
     }
 
-    /// Begins all counts anew.
+    /// By how much the most belated packet came late out of the internet, because this machine was busy.
+    #[must_use]
+    pub fn lateness(&self) -> Duration {
+        self.emulator.internet().ledger.lateness
+    }
+
+    /// Begins all counts, and the lateness, anew.
     pub fn clear_counts(&self) {
         self.emulator.internet().ledger.clear_counts();
     }

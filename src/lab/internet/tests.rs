@@ -1,7 +1,7 @@
 //! The fate of packets, in virtual time.
 
 use super::*;
-use crate::lab::topology::{Answers, Path};
+use crate::lab::topology::{Answers, Path, target};
 
 fn topology() -> Topology {
     let a = Path::straight(Isp::A, &[1_000, 2_000, 3_000], 4_000);
@@ -78,7 +78,7 @@ fn a_router_that_limits_its_answers_gets_new_tokens_with_time() {
     let mut answered = |ms| !fate(&mut internet, start + Duration::from_millis(ms), echo(1, ms as u16)).is_empty();
     let asked = [0, 0, 0, 99, 100, 101, 1_000, 1_000, 1_000].map(&mut answered);
     assert_eq!(asked, [true, true, false, false, true, false, true, true, false]);
-    let count = internet.ledger.counts(internet.topology(), Isp::A)[0];
+    let count = internet.ledger.counts(internet.topology(), Isp::A, target(Family::V4, 10))[0];
     assert_eq!((count.answered, count.unanswered, count.arrived), (5, 4, 9));
 }
 
@@ -98,5 +98,16 @@ fn a_hop_of_no_routers_is_no_hop() {
     topology.a.hops[1].routers.clear();
     let mut internet = Internet::new(topology);
     assert_eq!(fate(&mut internet, Instant::now(), echo(3, 0))[0].0, Device::Inet);
-    assert_eq!(internet.ledger.counts(internet.topology(), Isp::A).len(), 3);
+    assert_eq!(internet.ledger.counts(internet.topology(), Isp::A, target(Family::V4, 10)).len(), 3);
+}
+
+#[test]
+fn a_packet_that_comes_out_late_is_owned_up_to() {
+    let mut internet = Internet::new(topology());
+    let now = Instant::now();
+    internet.take(now, Device::Uplink(Isp::A), echo(4, 0));
+    assert!(internet.deliver(now + Duration::from_micros(5_300)).is_some());
+    assert_eq!(internet.ledger.lateness, Duration::from_micros(300));
+    internet.ledger.clear_counts();
+    assert_eq!(internet.ledger.lateness, Duration::ZERO);
 }
