@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use uplink_exporter::lab::{Action, Fault, Lab, Matches, Topology, target};
+use uplink_exporter::net::Family;
+
 /// What Prometheus 2.42 sends.
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
@@ -40,10 +43,7 @@ fn main() {
     let modules = folder.join("modules.yml");
     fs::write(&modules, configuration(&folder)).unwrap();
 
-    let exporters = [
-        Exporter::start("uplink_exporter", env!("CARGO_BIN_EXE_uplink_exporter"), &modules),
-        Exporter::start("blackbox_exporter", "prometheus-blackbox-exporter", &modules),
-    ];
+    let exporters = start_exporters(&modules);
     println!(
         "{PROBES} probes a cell; CPU time of the exporter's process per probe, the scrape's HTTP included; peak memory (VmHWM)."
     );
@@ -70,7 +70,46 @@ fn main() {
     }
     drop(exporters);
     drop(nginx);
+    pending(&modules);
     fs::remove_dir_all(&folder).unwrap();
+}
+
+/// What an echo probe costs, alone and while others wait for an answer that never comes: in the lab, to which both exporters move.
+fn pending(modules: &Path) {
+    let mut topology = Topology::demo();
+    let silent = target(Family::V4, 11);
+    let of = Matches { destination: Some(silent), ..Matches::default() };
+    topology.faults = vec![Fault { of, action: Action::Drop }];
+    let lab = Lab::start(topology).unwrap();
+    println!("\nicmp, 16 at a time over the lab's ISP A, while others wait for an answer in vain.\n");
+    println!("| waiting | CPU, µs | ratio | failed |");
+    println!("|--:|--:|--:|--:|");
+    let measure = || {
+        let exporters = start_exporters(modules);
+        for waiting in [0, 1000] {
+            let [ours, peers] = exporters.each_ref().map(|exporter| {
+                let connections: Vec<_> = (0..waiting).map(|_| exporter.ask(&silent.to_string())).collect();
+                thread::sleep(Duration::from_millis(500));
+                let cell = exporter.measure("icmp", &target(Family::V4, 10).to_string(), 16);
+                drop(connections);
+                thread::sleep(Duration::from_millis(500));
+                cell
+            });
+            let ratio = ours.cpu / peers.cpu;
+            println!(
+                "| {waiting} | {:.0} / {:.0} | {ratio:.2} | {} / {} |",
+                ours.cpu, peers.cpu, ours.failed, peers.failed
+            );
+        }
+    };
+    lab.prober().run(measure).unwrap();
+}
+
+fn start_exporters(modules: &Path) -> [Exporter; 2] {
+    [
+        Exporter::start("uplink_exporter", env!("CARGO_BIN_EXE_uplink_exporter"), modules),
+        Exporter::start("blackbox_exporter", "prometheus-blackbox-exporter", modules),
+    ]
 }
 
 /// A running program that is stopped when it is dropped.
@@ -111,6 +150,16 @@ impl Exporter {
         let process = Running(child);
         wait_for(port);
         Self { process, port }
+    }
+
+    /// Asks for a probe that may take half a minute; its answer is not waited for.
+    fn ask(&self, target: &str) -> TcpStream {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let request = format!(
+            "GET /probe?module=icmp&target={target} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Prometheus-Scrape-Timeout-Seconds: 60\r\n\r\n"
+        );
+        connection.write_all(request.as_bytes()).unwrap();
+        connection
     }
 
     fn measure(&self, module: &str, target: &str, at_a_time: u32) -> Cell {

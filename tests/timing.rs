@@ -156,6 +156,34 @@ fn round_trip_times_are_the_captures_when_the_machine_is_busy() {
 }
 
 #[test]
+fn a_thousand_unanswered_echo_requests_do_not_slow_the_next() {
+    let rtt = Duration::from_millis(12);
+    let Some(site) = start(topology(12_000)) else { return };
+    let of = Matches { destination: Some(target(Family::V4, 11)), ..Matches::default() };
+    site.lab.change(|topology| topology.faults = vec![Fault { of, action: Action::Drop }]);
+    std::thread::scope(|scope| {
+        let unanswered = scope.spawn(|| {
+            let destination = target(Family::V4, 11).to_string();
+            let request = || site.request("icmp_raw", "a", &destination, Duration::from_secs(6));
+            let reports = site.run_all((0..1000).map(|_| request()).collect());
+            (reports, std::time::Instant::now())
+        });
+        // All of them are under way.
+        support::until("1,000 are in flight", || {
+            site.lab.observed().iter().filter(|packet| packet.destination == target(Family::V4, 11)).count() == 1000
+        });
+        compare_with_capture(&site, "icmp_raw", Family::V4, "", Some(rtt));
+        let answered = std::time::Instant::now();
+        let (reports, given_up) = unanswered.join().unwrap();
+        assert!(answered < given_up, "the 1,000 were in flight all the while");
+        for report in reports {
+            let reason = report.failure.map(|failure| failure.reason.name().into_owned());
+            assert_eq!(reason.as_deref(), Some("icmp_timeout"));
+        }
+    });
+}
+
+#[test]
 fn a_lost_syn_is_told_from_a_long_path() {
     let linear = std::path::Path::new("/proc/sys/net/ipv4/tcp_syn_linear_timeouts").exists();
     let Some(site) = start(topology(50_000)) else { return };
