@@ -28,7 +28,7 @@ struct Arguments {
     #[arg(long = "config.check")]
     config_check: bool,
     /// Where to listen; may be given several times. Without a host: on all interfaces, IPv4 and IPv6.
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9115")]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9115", global = true)]
     listen_addresses: Vec<String>,
     /// How long running probes may take to end after SIGTERM.
     #[arg(long = "web.shutdown-grace", value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
@@ -37,10 +37,10 @@ struct Arguments {
     #[arg(long = "timeout-offset", value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds)]
     timeout_offset: Duration,
     /// The least important messages that are logged: error, warn, info, debug or trace.
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
     log_level: tracing::Level,
     /// How messages are logged.
-    #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value = "logfmt")]
+    #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value = "logfmt", global = true)]
     log_format: logging::Format,
     #[command(subcommand)]
     command: Option<Command>,
