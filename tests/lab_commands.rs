@@ -1,6 +1,6 @@
 //! What the program does in a lab of its own, `demo` and `selftest`, as a person runs it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its helpers find what cannot be")]
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
 
 mod support;
 

@@ -1,7 +1,5 @@
 //! The README's tables say what the program has: metrics, fields, flags, reasons; and its alerts are rules.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
-
 mod support;
 
 use std::collections::BTreeSet;
