@@ -19,6 +19,7 @@ const MODULES: &str = "
   http: {prober: http}
   https: {prober: http, http: {tls_config: {ca_file: CA}}}
   https_strangers: {prober: http}
+  https_any: {prober: http, http: {tls_config: {insecure_skip_verify: true}}}
   tcp: {prober: tcp}
   tcp_tls: {prober: tcp, tcp: {tls: true, tls_config: {ca_file: CA}}}
   half_open: {prober: tcp, tcp: {half_open: true}}
@@ -31,6 +32,7 @@ const MODULES: &str = "
   trace_icmp: {prober: traceroute, traceroute: {protocol: icmp}}
   trace_udp: {prober: traceroute, traceroute: {protocol: udp}}
   trace_tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
+  trace_patient: {prober: traceroute, traceroute: {protocol: udp, wait: 4s}}
   trace_many: {prober: traceroute, traceroute: {count: 100, interval: 10ms}}
 ";
 
@@ -243,6 +245,54 @@ fn a_fault_of_this_host_is_never_the_networks() {
 }
 
 #[test]
+fn a_neighbour_that_does_not_answer_to_its_address_is_not_the_networks_fault() {
+    let Some(ip) = program("ip") else { return };
+    let Some(site) = start(topology()) else { return };
+    let commands = [
+        "link add here0 type veth peer name there0",
+        "address add 192.0.2.1/24 dev here0",
+        "address add 2001:db8:2::1/64 dev here0 nodad",
+        "link set here0 up",
+        "link set there0 up",
+        // As after the answers that a patient kernel waits for.
+        "neighbour add 192.0.2.77 dev here0 nud none",
+    ];
+    for command in commands {
+        let done = site.lab.prober().spawn(Command::new(&ip).args(command.split(' '))).unwrap().wait().unwrap();
+        assert!(done.success(), "ip {command}");
+    }
+    let patience = Duration::from_secs(6);
+    for address in ["192.0.2.77", "[2001:db8:2::77]"] {
+        let requests =
+            ["tcp", "half_open", "half_open_raw", "http", "icmp_raw", "icmp_datagram", "trace_patient"].map(|module| {
+                let target = match module {
+                    "http" => format!("http://{address}/"),
+                    "icmp_raw" | "icmp_datagram" | "trace_patient" => address.trim_matches(['[', ']']).to_owned(),
+                    _ => format!("{address}:80"),
+                };
+                site.request(module, "", &target, patience)
+            });
+        for report in site.run_all(requests.into()) {
+            assert_eq!(reason(&report), "arp_unresolved", "{} {:?} {:#?}", report.module, report.failure, report.log);
+        }
+    }
+}
+
+#[test]
+fn a_host_without_free_ports_says_so() {
+    let Some(site) = start(topology()) else { return };
+    let range = "/proc/sys/net/ipv4/ip_local_port_range";
+    site.lab.prober().run(|| std::fs::write(range, "40000 40001")).unwrap().unwrap();
+    let destination = format!("{}:80", host(Family::V4, 10));
+    // Held in TIME_WAIT, or by the others.
+    let requests = (0..8).map(|_| site.request("banner", "a", &destination, second())).collect();
+    let reports = site.run_all(requests);
+    let reasons: Vec<_> = reports.iter().map(reason).collect();
+    assert_eq!(reasons.iter().filter(|reason| *reason == "source_port_exhausted").count(), 6, "{reasons:?}");
+    assert_eq!(reasons.iter().filter(|reason| *reason == "connection_read_timeout").count(), 2, "{reasons:?}");
+}
+
+#[test]
 fn the_hops_of_the_demonstration_are_reported_as_they_are() {
     let Some(site) = start(Topology::demo()) else { return };
     for family in FAMILIES {
@@ -427,6 +477,7 @@ fn certificates_are_described_also_when_they_are_not_good() {
         serve(4002, &old, &["-tls1_2"]),
         serve(4003, &own, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]),
         serve(4004, &own, &["-Verify", "1", "-verify_return_error", "-tls1_3"]),
+        serve(4005, &own, &["-Verify", "1", "-verify_return_error", "-tls1_2"]),
     ];
     std::thread::sleep(Duration::from_millis(300));
     let run = |port: u16| {
@@ -453,9 +504,10 @@ fn certificates_are_described_also_when_they_are_not_good() {
     );
 
     assert!(reason(&run(4003)).starts_with("tls_"), "{:?}", run(4003).failure);
-    let report = run(4004);
-    assert!(
-        ["tls_certificate_error:self_signed", "tls_client_cert_rejected"].contains(&reason(&report).as_str()),
-        "{report:?}"
-    );
+    for port in [4004, 4005] {
+        let target = format!("https://{}:{port}/", host(Family::V4, 10));
+        let report = site.run("https_any", "a", &target, 3 * second());
+        assert_eq!(reason(&report), "tls_client_cert_rejected", "{report:?}");
+        assert!(facts(&report).is_some());
+    }
 }

@@ -3,10 +3,9 @@
 mod support;
 
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use support::{Running, free_port, get, program, until, value};
+use support::{Exporter, get, program, value};
 
 const PROBES: &str = "
 isps:
@@ -26,29 +25,20 @@ modules:
 #[test]
 fn without_capabilities_only_raw_packets_and_marks_fail_and_say_why() {
     let Some(setpriv) = program("setpriv") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let file = folder.path().join("probes.yml");
-    std::fs::write(&file, PROBES).unwrap();
-    // The program may stand where only its owner can reach it.
-    let binary = folder.path().join("uplink_exporter");
-    std::fs::copy(env!("CARGO_BIN_EXE_uplink_exporter"), &binary).unwrap();
-
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let mut command = Command::new(setpriv);
-    command
-        .args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--reuid=65534", "--clear-groups"])
-        .arg(&binary)
-        .arg(format!("--config.file={}", file.display()))
-        .arg(format!("--web.listen-address={address}"));
-    let _exporter = Running::start(&mut command);
-    until("the exporter serves", || get_any(address).is_some());
+    let exporter = Exporter::start_by(PROBES, |command| {
+        let mut unprivileged = Command::new(setpriv);
+        unprivileged.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]);
+        unprivileged.arg(command.get_program()).args(command.get_args()).spawn().unwrap()
+    });
+    exporter.wait();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", exporter.process.0.id())).unwrap();
+    assert!(status.contains("CapEff:\t0000000000000000\n"), "{status}");
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = listener.local_addr().unwrap().to_string();
     let probe = |module: &str, isp: &str, target: &str| {
         let isp = if isp.is_empty() { String::new() } else { format!("&isp={isp}") };
-        let (status, body) = get(address, &format!("/probe?module={module}&target={target}{isp}"));
+        let (status, body) = get(exporter.address, &format!("/probe?module={module}&target={target}{isp}"));
         assert_eq!(status, 200, "{body}");
         body
     };
@@ -71,9 +61,4 @@ fn without_capabilities_only_raw_packets_and_marks_fail_and_say_why() {
         assert_eq!(value(&body, "probe_success"), Some(0.0), "{module}: {body}");
         assert!(body.contains("reason=\"prober_config_error\""), "{module}: {body}");
     }
-}
-
-fn get_any(address: std::net::SocketAddr) -> Option<u16> {
-    #[expect(clippy::disallowed_methods, reason = "not a probe")]
-    std::net::TcpStream::connect(address).ok().map(|_| get(address, "/-/ready").0)
 }

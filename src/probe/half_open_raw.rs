@@ -58,8 +58,7 @@ pub(super) async fn measure(
                     return Err(probe.failure(Reason::ConnectionRefused, detail));
                 }
                 Reply::Error { ty, code } => {
-                    let (local, said) = (conversation.local(), (ty, code));
-                    match packets::reported(probe, local, destination.ip(), answer.from, said) {
+                    match packets::reported(probe, destination.ip(), answer.from, (ty, code)) {
                         Some(failure) => return Err(failure),
                         None => probe.timeline.waiting(Instant::now()),
                     }

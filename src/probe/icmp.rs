@@ -99,8 +99,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 match answer.reply {
                     Reply::Error { ty, code } => {
                         series.failed(answer.number);
-                        let failure =
-                            packets::reported(probe, conversation.local(), destination, answer.from, (ty, code));
+                        let failure = packets::reported(probe, destination, answer.from, (ty, code));
                         let Some(failure) = failure else { continue };
                         probe.note(format_args!("packet {}: {}", answer.number, failure.detail));
                         if measured.received == 0 && packets::is_unreachable(answer.from, ty) {

@@ -26,21 +26,16 @@ pub(super) fn refused(probe: &Probe<'_>, destination: IpAddr, refusal: &Refusal)
 
 /// What a node said about a packet, as a failure; nothing where it means none.
 ///
-/// `local` is where the packet left from. A message from there that no host answers is this host's own: its neighbour, the gateway or
-/// the target, does not answer to its address, and the kernel says so by ICMP to raw sockets.
-pub(super) fn reported(
-    probe: &Probe<'_>,
-    local: IpAddr,
-    destination: IpAddr,
-    from: IpAddr,
-    (ty, code): (u8, u8),
-) -> Option<Failure> {
+/// A message from the address that the packet left from is this host's own: its neighbour, the gateway or the target, does not answer to
+/// its address, and the kernel says so by ICMP.
+pub(super) fn reported(probe: &Probe<'_>, destination: IpAddr, from: IpAddr, (ty, code): (u8, u8)) -> Option<Failure> {
     let evidence = match from {
         IpAddr::V4(_) => Evidence::Icmp { ty, code },
         IpAddr::V6(_) => Evidence::Icmp6 { ty, code },
     };
     let reason = Reason::of_evidence(evidence)?;
-    if reason == Reason::HostUnreachable && from == local && from != destination {
+    let is_here = || probe.source().address_towards(destination).is_ok_and(|local| local == from);
+    if reason == Reason::HostUnreachable && from != destination && is_here() {
         let detail = format!("the next hop towards {destination} does not answer to its address");
         return Some(probe.failure(Reason::ArpUnresolved, detail));
     }

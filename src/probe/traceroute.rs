@@ -130,7 +130,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
             Step::Wait(until) => {
                 last_arrival = None;
                 let Ok(answer) = timeout_at(until.into(), conversation.answer()).await else { continue };
-                let meaning = meaning(probe, &conversation, destination, &answer);
+                let meaning = meaning(probe, destination, &answer);
                 if let Meaning::Refused(failure) = &meaning
                     && failure.reason == Reason::ArpUnresolved
                 {
@@ -190,14 +190,14 @@ enum Meaning {
     Refused(Failure),
 }
 
-fn meaning(probe: &Probe<'_>, conversation: &Conversation, destination: IpAddr, answer: &Answer) -> Meaning {
+fn meaning(probe: &Probe<'_>, destination: IpAddr, answer: &Answer) -> Meaning {
     match answer.reply {
         Reply::Echo | Reply::SynAck { .. } | Reply::Reset => Meaning::Destination,
         Reply::Error { ty, code } => {
             if !packets::is_unreachable(answer.from, ty) {
                 return Meaning::Hop;
             }
-            match packets::reported(probe, conversation.local(), destination, answer.from, (ty, code)) {
+            match packets::reported(probe, destination, answer.from, (ty, code)) {
                 Some(failure)
                     if answer.from == destination
                         && matches!(failure.reason, Reason::PortUnreachable | Reason::ProtocolUnreachable) =>

@@ -58,14 +58,25 @@ pub(crate) struct Exporter {
 
 impl Exporter {
     pub(crate) fn start(configuration: &str) -> Self {
+        let exporter = Self::start_by(configuration, |command| command.spawn().unwrap());
+        exporter.wait();
+        exporter
+    }
+
+    /// Waits until it serves.
+    pub(crate) fn wait(&self) {
+        until("the exporter serves", || TcpStream::connect(self.address).is_ok());
+    }
+
+    /// Starts it in a way of its own: `spawn` gets the command. It is not yet waited for.
+    pub(crate) fn start_by(configuration: &str, spawn: impl FnOnce(&mut Command) -> Child) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("probes.yml");
         std::fs::write(&file, configuration).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_uplink_exporter"));
         command.arg(format!("--config.file={}", file.display())).arg(format!("--web.listen-address={address}"));
-        let process = Running::start(&mut command);
-        until("the exporter serves", || TcpStream::connect(address).is_ok());
+        let process = Running(spawn(command.stdin(Stdio::null())));
         Self { process, address, folder }
     }
 
