@@ -139,8 +139,12 @@ impl Families {
             } = leaf;
             self.info(catalogue::CHAIN, &[fingerprint_sha256, subject, issuer, subject_alternative, serial_number]);
         }
-        self.info(catalogue::TLS_VERSION, &[version]);
-        self.info(catalogue::TLS_CIPHER, &[cipher]);
+        if let Some(version) = version {
+            self.info(catalogue::TLS_VERSION, &[version]);
+        }
+        if let Some(cipher) = cipher {
+            self.info(catalogue::TLS_CIPHER, &[cipher]);
+        }
     }
 
     fn tcp(&mut self, measured: &tcp::Measurement, phases: &[(Phase, Duration)]) {

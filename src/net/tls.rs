@@ -75,10 +75,10 @@ pub struct Tls {
 /// What a TLS handshake told, also when its certificate is not good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// As Go prints it: `TLS 1.2`, `TLS 1.3`.
-    pub version: &'static str,
-    /// The IANA name of the cipher suite.
-    pub cipher: String,
+    /// As Go prints it: `TLS 1.2`, `TLS 1.3`; nothing where the handshake broke off before it was settled.
+    pub version: Option<&'static str>,
+    /// The IANA name of the cipher suite; nothing where the handshake broke off.
+    pub cipher: Option<String>,
     /// The application protocol agreed on.
     pub alpn: Option<String>,
     /// The certificates as the server sent them, its own first.
@@ -90,8 +90,9 @@ pub struct TlsFacts {
 /// How a handshake ended.
 #[derive(Debug)]
 pub struct Handshake<S> {
-    /// The connection, whose certificate is still to be verified, or why there is none.
-    pub result: io::Result<TlsStream<S>>,
+    /// The connection, whose certificate is still to be verified, or why there is none; and what the handshake told, which may be nothing
+    /// where it broke off.
+    pub result: Result<(TlsStream<S>, TlsFacts), (io::Error, Option<TlsFacts>)>,
     /// Whether the server asked for our certificate.
     pub certificate_asked: bool,
     /// Why the server's signature of the handshake is not its certificate's.
@@ -134,11 +135,17 @@ impl Tls {
         let connect = TlsConnector::from(self.config.clone()).connect(name, stream);
         let mut connect = pin!(WITNESS.scope(Witness::default(), connect));
         let result = connect.as_mut().await;
-        let witness = connect.take_value().unwrap_or_default();
+        let Witness { certificate_asked, signature_fault, chain, version } = connect.take_value().unwrap_or_default();
         Handshake {
-            result,
-            certificate_asked: witness.certificate_asked.get(),
-            signature_fault: witness.signature_fault.into_inner(),
+            result: match result {
+                Ok(stream) => {
+                    let facts = TlsFacts::of(stream.get_ref().1);
+                    Ok((stream, facts))
+                }
+                Err(error) => Err((error, TlsFacts::of_broken_off(version.get(), &chain.into_inner()))),
+            },
+            certificate_asked: certificate_asked.get(),
+            signature_fault: signature_fault.into_inner(),
         }
     }
 
@@ -162,29 +169,37 @@ impl Tls {
 
 impl TlsFacts {
     /// What a finished handshake tells, before its certificate is verified.
-    #[must_use]
-    pub fn of(connection: &ClientConnection) -> Self {
+    fn of(connection: &ClientConnection) -> Self {
         Self {
             version: match connection.protocol_version() {
-                Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
-                Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
-                _ => "unknown",
+                Some(ProtocolVersion::TLSv1_2) => Some(TLS12),
+                Some(ProtocolVersion::TLSv1_3) => Some(TLS13),
+                _ => None,
             },
-            cipher: connection.negotiated_cipher_suite().map_or_else(String::new, |suite| {
+            cipher: connection.negotiated_cipher_suite().map(|suite| {
                 let name = format!("{:?}", suite.suite());
                 // rustls' names of TLS 1.3 suites (RFC 8446, appendix B.4) are its own.
                 name.strip_prefix("TLS13_").map(|rest| format!("TLS_{rest}")).unwrap_or(name)
             }),
             alpn: connection.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned()),
-            chain: connection
-                .peer_certificates()
-                .unwrap_or_default()
-                .iter()
-                .filter_map(|der| Certificate::of_der(der))
-                .collect(),
+            chain: certificates(connection.peer_certificates().unwrap_or_default()),
             chain_expiry: None,
         }
     }
+
+    /// What a handshake tells that broke off; nothing where the server sent no certificate.
+    fn of_broken_off(version: Option<&'static str>, chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let chain = certificates(chain);
+        (!chain.is_empty()).then_some(Self { version, cipher: None, alpn: None, chain, chain_expiry: None })
+    }
+}
+
+/// The versions as Go prints them.
+const TLS12: &str = "TLS 1.2";
+const TLS13: &str = "TLS 1.3";
+
+fn certificates(chain: &[CertificateDer<'_>]) -> Vec<Certificate> {
+    chain.iter().filter_map(|der| Certificate::of_der(der)).collect()
 }
 
 fn versions(
@@ -231,6 +246,8 @@ fn identity(cert: Option<Vec<u8>>, key: Option<Vec<u8>>) -> Result<Option<Arc<Ce
 struct Witness {
     certificate_asked: Cell<bool>,
     signature_fault: RefCell<Option<rustls::Error>>,
+    chain: RefCell<Vec<CertificateDer<'static>>>,
+    version: Cell<Option<&'static str>>,
 }
 
 tokio::task_local! {
@@ -261,11 +278,13 @@ struct Verifier {
 }
 
 impl Verifier {
-    /// Verifies the signature of a handshake; takes a fault down, and goes on.
+    /// Verifies the signature of a handshake of a version; takes a fault down, and goes on.
     fn witness(
         &self,
+        version: &'static str,
         verify: impl FnOnce() -> Result<HandshakeSignatureValid, rustls::Error>,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let _ = WITNESS.try_with(|witness| witness.version.set(Some(version)));
         if self.insecure {
             return Ok(HandshakeSignatureValid::assertion());
         }
@@ -279,12 +298,14 @@ impl Verifier {
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        let chain = std::iter::once(end_entity).chain(intermediates).map(|der| der.clone().into_owned());
+        let _ = WITNESS.try_with(|witness| *witness.chain.borrow_mut() = chain.collect());
         Ok(ServerCertVerified::assertion())
     }
 
@@ -295,7 +316,7 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &PROVIDER.signature_verification_algorithms;
-        self.witness(|| verify_tls12_signature(message, certificate, signed, algorithms))
+        self.witness(TLS12, || verify_tls12_signature(message, certificate, signed, algorithms))
     }
 
     fn verify_tls13_signature(
@@ -305,7 +326,7 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &PROVIDER.signature_verification_algorithms;
-        self.witness(|| verify_tls13_signature(message, certificate, signed, algorithms))
+        self.witness(TLS13, || verify_tls13_signature(message, certificate, signed, algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

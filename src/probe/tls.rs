@@ -29,10 +29,14 @@ pub(super) async fn handshake(
     let name = ServerName::try_from(bare.to_owned())
         .map_err(|_| probe.failure(Reason::ProberConfigError, format!("{bare} is not a name for TLS")))?;
     let ended = tls.handshake(name.clone(), plain).await;
-    let stream = ended.result.map_err(|error| failure(probe, "the TLS handshake", &error, ended.certificate_asked))?;
+    let (stream, told) = ended.result.map_err(|(error, told)| {
+        *facts = told;
+        failure(probe, "the TLS handshake", &error, ended.certificate_asked)
+    })?;
     let connection = stream.get_ref().1;
-    let told = facts.insert(TlsFacts::of(connection));
-    probe.note(format_args!("{} with {}, {} certificates", told.version, told.cipher, told.chain.len()));
+    let told = facts.insert(told);
+    let [version, cipher] = [told.version, told.cipher.as_deref()].map(|told| told.unwrap_or("something unknown"));
+    probe.note(format_args!("{version} with {cipher}, {} certificates", told.chain.len()));
     if !tls.insecure_skip_verify {
         if let Some(fault) = ended.signature_fault {
             let detail = format!("the server's signature of the handshake: {}", short(&fault));

@@ -172,8 +172,10 @@ struct RoundTrips {
 
 #[derive(Serialize)]
 struct Tls<'a> {
-    version: &'static str,
-    cipher: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cipher: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     alpn: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -395,8 +397,8 @@ impl<'a> Tls<'a> {
     fn of(facts: &'a TlsFacts) -> Self {
         let TlsFacts { version, cipher, alpn, chain, chain_expiry } = facts;
         Self {
-            version,
-            cipher,
+            version: *version,
+            cipher: cipher.as_deref(),
             alpn: alpn.as_deref(),
             chain_expiry_timestamp_seconds: chain_expiry.map(unix_seconds),
             certificates: chain.iter().map(Certificate::of).collect(),

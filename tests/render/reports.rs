@@ -198,8 +198,8 @@ fn tls(chain_expiry: Option<u64>) -> TlsFacts {
         not_after: time(not_after),
     };
     TlsFacts {
-        version: "TLS 1.3",
-        cipher: "TLS_AES_128_GCM_SHA256".to_owned(),
+        version: Some("TLS 1.3"),
+        cipher: Some("TLS_AES_128_GCM_SHA256".to_owned()),
         alpn: Some("http/1.1".to_owned()),
         chain: vec![
             certificate("CN=api.example", "0a1b", 1_810_000_000),
