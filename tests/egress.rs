@@ -3,12 +3,14 @@
 
 mod support;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use support::lab::{Site, host};
 use support::pcap::{Capture, Packet};
 use uplink_exporter::lab::{Isp, Path, Topology, target};
 use uplink_exporter::net::Family;
+use uplink_exporter::probe::{Measurement, Report};
 
 const MODULES: &str = "
   http: {prober: http}
@@ -54,6 +56,16 @@ fn number(isp: Isp, binding: u8) -> u8 {
     first + binding
 }
 
+/// The address that a report says its packets left from.
+fn told_source(report: &Report) -> Option<IpAddr> {
+    match &report.measurement {
+        Measurement::Http(measured) => measured.requests[0].handshake.local.map(|local| local.ip()),
+        Measurement::Tcp(measured) => measured.handshake.local.map(|local| local.ip()),
+        Measurement::Icmp(measured) => measured.source,
+        Measurement::Traceroute(measured) => measured.source,
+    }
+}
+
 #[test]
 fn no_packet_of_any_probe_leaves_through_the_wrong_isp() {
     let hops = [300, 300, 400, 1_000];
@@ -87,6 +99,12 @@ fn no_packet_of_any_probe_leaves_through_the_wrong_isp() {
         }
         for report in site.run_all(requests) {
             assert_eq!(report.failure, None, "{} {} {:?}: {:#?}", report.module, report.target, report.isp, report.log);
+            let bound = report.isp.as_ref().unwrap().name.ends_with("address");
+            // With a datagram socket the kernel does not say which address it takes.
+            if bound || report.module != "icmp_datagram" {
+                let family = Family::of(report.resolution.as_ref().unwrap().address.unwrap());
+                assert_eq!(told_source(&report), Some(isp.source(family)), "{} {}", report.module, report.target);
+            }
         }
     }
 

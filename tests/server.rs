@@ -206,6 +206,9 @@ async fn a_report_is_there_as_metrics_as_json_and_for_people() {
     let json: serde_json::Value = serde_json::from_str(&json.text()).unwrap();
     assert_eq!((&json["target"], &json["isp"]["name"]), (&"http://127.0.0.1:1/".into(), &"a".into()));
     assert_eq!(json.get("log"), None);
+    let request = &json["http"]["requests"][0];
+    assert_eq!((&request["url"], &request["remote"]), (&"http://127.0.0.1:1/".into(), &"127.0.0.1:1".into()));
+    assert_eq!((request.get("status_code"), &request["phases_seconds"]), (None, &json["phases_seconds"]));
     let debug = server.fetch("GET", &format!("{probe}&debug=true"), &[]).await;
     assert_eq!(debug.header("content-type"), Some("text/plain; charset=utf-8"));
     let debug = debug.text();

@@ -72,7 +72,7 @@ fn percentile(values: &mut [Duration], percent: usize) -> Duration {
 fn told(report: &Report) -> Duration {
     match &report.measurement {
         Measurement::Icmp(measured) => Duration::from_secs_f64(measured.rtt.last().expect("a round-trip time")),
-        Measurement::Tcp(measured) => measured.handshake_rtt.expect("a handshake"),
+        Measurement::Tcp(measured) => measured.handshake.rtt.expect("a handshake"),
         other => panic!("{other:?}"),
     }
 }
@@ -198,7 +198,7 @@ fn a_lost_syn_is_told_from_a_long_path() {
                 assert_eq!(report.failure, None, "{module} {:#?}", report.log);
                 assert_adds_up(&report);
                 let Measurement::Tcp(measured) = &report.measurement else { panic!("{report:?}") };
-                assert_eq!(measured.syn_retransmits, Some(lost), "{module} {family:?}");
+                assert_eq!(measured.handshake.syn_retransmits, Some(lost), "{module} {family:?}");
                 let connect = phase(&report, Phase::Connect).expect("connected");
                 let expected = Duration::from_millis(waited + 50);
                 // The kernel's timers are up to a few ticks late (RFC 6298 knows no upper bound, HZ is 100 at the least).
@@ -206,7 +206,7 @@ fn a_lost_syn_is_told_from_a_long_path() {
                     connect >= expected - Duration::from_millis(1) && connect < expected + Duration::from_millis(80),
                     "{module} {family:?}: connect took {connect:?}, {lost} SYNs lost"
                 );
-                match (lost, measured.handshake_rtt) {
+                match (lost, measured.handshake.rtt) {
                     (0, Some(rtt)) => {
                         assert!(rtt.abs_diff(Duration::from_millis(50)) < Duration::from_millis(2), "{rtt:?}")
                     }

@@ -20,7 +20,7 @@ const COUNT_LIMIT: i128 = 1_000;
 
 /// The settings, with a default in the place of what is wrong.
 pub(super) fn settings(fields: Fields<'_>) -> Settings {
-    let protocols = [("icmp", Protocol::Icmp), ("udp", Protocol::Udp), ("tcp", Protocol::Tcp)];
+    let protocols = [Protocol::Icmp, Protocol::Udp, Protocol::Tcp].map(|protocol| (protocol.name(), protocol));
     let protocol = fields.get("protocol").and_then(|value| value.choice(&protocols)).unwrap_or(Protocol::Icmp);
     let default_port = match protocol {
         Protocol::Icmp => 0,

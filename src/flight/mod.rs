@@ -5,4 +5,4 @@ pub mod trace;
 
 mod timeline;
 
-pub use timeline::{Phase, Timeline};
+pub use timeline::{Leg, Phase, Timeline, Traffic};

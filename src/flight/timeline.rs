@@ -72,14 +72,41 @@ enum Turn {
     },
 }
 
+/// A part of a probe that is told by itself: one request of several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Leg {
+    spans: [Option<Duration>; Phase::ALL.len()],
+    /// What its connection carried; nothing before there was one.
+    pub traffic: Option<Traffic>,
+}
+
+impl Leg {
+    /// The phases that were reached, in their order, and the time spent in each.
+    #[must_use]
+    pub fn phases(&self) -> Vec<(Phase, Duration)> {
+        Phase::ALL.into_iter().filter_map(|phase| self.spans[phase as usize].map(|span| (phase, span))).collect()
+    }
+}
+
+/// What a connection carried, above TCP and beneath TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes that were written to it.
+    pub sent: u64,
+    /// Bytes that were read from it.
+    pub received: u64,
+}
+
 /// Splits the wall time of a probe into its phases, as the wire saw them, and our own part, the overhead.
 ///
 /// Every stretch of time goes to exactly one of them, so their sum is the time from `start` to `finish`. What is on the wire (from
 /// a departure to an arrival, or between two arrivals) belongs to the phase; the time from an arrival, by the kernel's stamp, to our
-/// next departure is ours, however long the scheduler let us wait.
+/// next departure is ours, however long the scheduler let us wait. The phases are kept by leg; those of all legs make the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
-    spans: [Option<Duration>; Phase::ALL.len()],
+    leg: Leg,
+    /// The legs before the running one.
+    earlier: Vec<Leg>,
     overhead: Duration,
     current: Option<Phase>,
     turn: Turn,
@@ -91,7 +118,8 @@ impl Timeline {
     #[must_use]
     pub fn start(now: Instant) -> Self {
         Self {
-            spans: [None; Phase::ALL.len()],
+            leg: Leg::default(),
+            earlier: Vec::new(),
             overhead: Duration::ZERO,
             current: None,
             turn: Turn::Ours { waiting: None },
@@ -101,13 +129,29 @@ impl Timeline {
 
     /// A phase begins (again, after a redirect: its time adds up).
     pub fn enter(&mut self, phase: Phase, now: Instant) {
-        if self.turn == Turn::Network {
-            let now = now.max(self.since);
-            self.book(now);
-            self.turn = Turn::Ours { waiting: None };
-        }
+        self.take_turn(now);
         self.current = Some(phase);
-        self.spans[phase as usize].get_or_insert(Duration::ZERO);
+        self.leg.spans[phase as usize].get_or_insert(Duration::ZERO);
+    }
+
+    /// Another leg begins, in no phase yet.
+    pub fn begin_leg(&mut self, now: Instant) {
+        self.take_turn(now);
+        self.current = None;
+        self.earlier.push(std::mem::take(&mut self.leg));
+    }
+
+    /// This leg has its connection: what is carried from now on is its own.
+    pub fn connected(&mut self) {
+        self.leg.traffic = Some(Traffic::default());
+    }
+
+    /// A connection carried so many bytes more. They do not count before this leg has its own.
+    pub fn carried(&mut self, bytes: Traffic) {
+        if let Some(traffic) = &mut self.leg.traffic {
+            traffic.sent += bytes.sent;
+            traffic.received += bytes.received;
+        }
     }
 
     /// Something left at `at`: the network's turn begins, or goes on.
@@ -142,16 +186,29 @@ impl Timeline {
         self.current
     }
 
-    /// The time spent in a phase so far; nothing where it was not reached.
+    /// The time spent in a phase so far, in all legs; nothing where it was not reached.
     #[must_use]
     pub fn span(&self, phase: Phase) -> Option<Duration> {
-        self.spans[phase as usize]
+        self.legs().filter_map(|leg| leg.spans[phase as usize]).reduce(|sum, span| sum + span)
+    }
+
+    /// The legs, the running one last.
+    pub fn legs(&self) -> impl Iterator<Item = &Leg> {
+        self.earlier.iter().chain([&self.leg])
     }
 
     /// The time that was ours.
     #[must_use]
     pub fn overhead(&self) -> Duration {
         self.overhead
+    }
+
+    /// The network's turn, if it is its, ends.
+    fn take_turn(&mut self, now: Instant) {
+        if self.turn == Turn::Network {
+            self.book(now.max(self.since));
+            self.turn = Turn::Ours { waiting: None };
+        }
     }
 
     /// Books all time up to `now`.
@@ -172,7 +229,7 @@ impl Timeline {
     fn book(&mut self, until: Instant) {
         let time = until - self.since;
         match self.current {
-            Some(phase) => *self.spans[phase as usize].get_or_insert(Duration::ZERO) += time,
+            Some(phase) => *self.leg.spans[phase as usize].get_or_insert(Duration::ZERO) += time,
             None => self.overhead += time,
         }
         self.since = until;
@@ -256,6 +313,37 @@ mod tests {
     fn the_running_phase_holds_the_time_spent_in_it_when_the_probe_is_cut() {
         let steps = [(1, Step::Enter(Phase::Connect)), (1, Step::Sent), (1000, Step::Finish)];
         assert_eq!(play(&steps), (1, vec![(Phase::Connect, 999)]));
+    }
+
+    #[test]
+    fn legs_have_their_own_phases_which_make_the_whole() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut timeline = Timeline::start(start);
+        timeline.carried(Traffic { sent: 9, received: 9 });
+        timeline.enter(Phase::Connect, at(1));
+        timeline.sent(at(1));
+        timeline.received(at(11));
+        timeline.connected();
+        timeline.enter(Phase::Processing, at(12));
+        timeline.sent(at(12));
+        timeline.carried(Traffic { sent: 100, received: 0 });
+        timeline.received(at(15));
+        timeline.carried(Traffic { sent: 0, received: 7 });
+        timeline.sent(at(16));
+        timeline.begin_leg(at(18));
+        timeline.carried(Traffic { sent: 9, received: 9 });
+        timeline.enter(Phase::Connect, at(20));
+        timeline.sent(at(20));
+        timeline.finish(at(60));
+
+        let ms = Duration::from_millis;
+        let legs: Vec<_> = timeline.legs().map(|leg| (leg.phases(), leg.traffic)).collect();
+        let first =
+            (vec![(Phase::Connect, ms(10)), (Phase::Processing, ms(5))], Some(Traffic { sent: 100, received: 7 }));
+        assert_eq!(legs, [first, (vec![(Phase::Connect, ms(40))], None)]);
+        assert_eq!(timeline.span(Phase::Connect), Some(ms(50)));
+        assert_eq!((timeline.span(Phase::Processing), timeline.overhead()), (Some(ms(5)), ms(5)));
     }
 
     #[test]

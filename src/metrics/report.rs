@@ -10,7 +10,7 @@ use crate::config::Isp;
 use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
 use crate::probe::resolve::Resolution;
-use crate::probe::{Measurement, Report, http, icmp, tcp, traceroute};
+use crate::probe::{Handshake, Measurement, Report, http, icmp, tcp, traceroute};
 use crate::verdict::Failure;
 
 /// The longest label value in bytes: what the network says does not decide over Prometheus' memory.
@@ -108,8 +108,17 @@ impl Families {
     }
 
     fn http(&mut self, measured: &http::Measurement, phases: &[(Phase, Duration)]) {
-        let http::Measurement { status, version, content_length, body_length, redirects, ssl, last_modified, tls } =
-            measured;
+        let http::Measurement {
+            requests: _,
+            status,
+            version,
+            content_length,
+            body_length,
+            redirects,
+            ssl,
+            last_modified,
+            tls,
+        } = measured;
         let wanted = [Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Processing, Phase::Transfer];
         self.phases(catalogue::HTTP_DURATION, phases, &wanted);
         self.number(catalogue::HTTP_STATUS_CODE, status.map(f64::from));
@@ -149,15 +158,15 @@ impl Families {
 
     fn tcp(&mut self, measured: &tcp::Measurement, phases: &[(Phase, Duration)]) {
         let tcp::Measurement {
-            handshake_rtt,
-            syn_retransmits,
+            handshake: Handshake { local: _, remote: _, rtt, syn_retransmits },
+            traffic: _,
             failed_due_to_regex,
             failed_due_to_bytes,
             expect_info,
             tls,
         } = measured;
         self.phases(catalogue::TCP_DURATION, phases, &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Query]);
-        self.number(catalogue::TCP_HANDSHAKE_RTT, handshake_rtt.map(|rtt| rtt.as_secs_f64()));
+        self.number(catalogue::TCP_HANDSHAKE_RTT, rtt.map(|rtt| rtt.as_secs_f64()));
         self.number(catalogue::TCP_SYN_RETRANSMITS, syn_retransmits.map(f64::from));
         self.truth(catalogue::FAILED_REGEX, *failed_due_to_regex);
         self.truth(catalogue::FAILED_BYTES, *failed_due_to_bytes);
@@ -169,7 +178,18 @@ impl Families {
     }
 
     fn icmp(&mut self, measured: &icmp::Measurement, phases: &[(Phase, Duration)]) {
-        let icmp::Measurement { sent, received, rtt, reply_hop_limit, raw: _ } = measured;
+        let icmp::Measurement {
+            count: _,
+            payload_size: _,
+            ttl: _,
+            dont_fragment: _,
+            source: _,
+            sent,
+            received,
+            rtt,
+            reply_hop_limit,
+            raw: _,
+        } = measured;
         let wanted = [Phase::Resolve, Phase::Setup, Phase::Interval, Phase::Rtt];
         self.phases(catalogue::ICMP_DURATION, phases, &wanted);
         self.number(catalogue::ICMP_SENT, f64::from(*sent));
@@ -184,7 +204,18 @@ impl Families {
     }
 
     fn traceroute(&mut self, measured: &traceroute::Measurement) {
-        let traceroute::Measurement { reached, hops } = measured;
+        let traceroute::Measurement {
+            protocol: _,
+            port: _,
+            source: _,
+            destination: _,
+            packet_size: _,
+            rounds: _,
+            first_hop: _,
+            max_hops: _,
+            reached,
+            hops,
+        } = measured;
         self.truth(catalogue::TRACE_REACHED, *reached);
         self.number(catalogue::TRACE_HOPS, hops.last().map(|hop| f64::from(hop.number)));
         let addresses = hops.iter().flat_map(|hop| {

@@ -14,6 +14,7 @@ use super::sys::Stamp;
 use super::table::{Key, Name, Table};
 use super::{Family, Source, SourceError};
 use crate::wire::icmp::{self, Echo};
+use crate::wire::ip;
 use crate::wire::tcp::{Kind, Outgoing};
 use crate::wire::udp::Numbered;
 
@@ -158,6 +159,30 @@ impl Conversation {
     #[must_use]
     pub fn local(&self) -> IpAddr {
         self.local
+    }
+
+    /// The port that packets leave from; nothing for echo.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match &self.speech {
+            Speech::Echo { .. } | Speech::Ping { .. } => None,
+            Speech::Udp { port, .. } | Speech::Tcp { port, .. } => Some(port.number),
+        }
+    }
+
+    /// Bytes of each packet, its IP header included.
+    #[must_use]
+    pub fn packet_size(&self) -> usize {
+        let header = match Family::of(self.remote) {
+            Family::V4 => ip::V4_HEADER,
+            Family::V6 => ip::V6_HEADER,
+        };
+        header
+            + match &self.speech {
+                Speech::Echo { payload, .. } | Speech::Ping { payload } => icmp::HEADER + payload.len(),
+                Speech::Udp { .. } => Numbered::LEN,
+                Speech::Tcp { .. } => Outgoing::SYN,
+            }
     }
 
     /// Sends the packet of a number; returns when it left.

@@ -13,10 +13,10 @@ use super::{clock, sys};
 
 /// Who is told what happens on a connection, and when.
 pub trait Observer {
-    /// Something left at `at`.
-    fn sent(&self, at: Instant);
-    /// Something, or the end, arrived at `at`: by the kernel's stamp, which may lie well before now.
-    fn received(&self, at: Instant);
+    /// Something left at `at`, with so many bytes of data.
+    fn sent(&self, at: Instant, bytes: usize);
+    /// Something, or the end, arrived at `at`, with so many bytes of data: by the kernel's stamp, which may lie well before now.
+    fn received(&self, at: Instant, bytes: usize);
     /// There is nothing to read at `now`.
     fn waiting(&self, now: Instant);
 }
@@ -63,13 +63,14 @@ impl<O: Observer + Unpin> AsyncRead for Stream<O> {
             let unfilled = buffer.initialize_unfilled();
             match self.tcp.try_io(Interest::READABLE, || sys::receive(&self.tcp, unfilled, 0)) {
                 Ok(received) => {
-                    self.observer.received(received.stamp.map_or_else(Instant::now, clock::instant_of));
+                    let at = received.stamp.map_or_else(Instant::now, clock::instant_of);
+                    self.observer.received(at, received.len);
                     buffer.advance(received.len);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    self.observer.received(Instant::now());
+                    self.observer.received(Instant::now(), 0);
                     return Poll::Ready(Err(error));
                 }
             }
@@ -81,8 +82,8 @@ impl<O: Observer + Unpin> AsyncWrite for Stream<O> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let before = Instant::now();
         let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, bytes));
-        if written.is_ok() {
-            self.observer.sent(before);
+        if let Ok(bytes) = written {
+            self.observer.sent(before, bytes);
         }
         Poll::Ready(written)
     }
@@ -94,8 +95,8 @@ impl<O: Observer + Unpin> AsyncWrite for Stream<O> {
     ) -> Poll<io::Result<usize>> {
         let before = Instant::now();
         let written = ready!(Pin::new(&mut self.tcp).poll_write_vectored(cx, parts));
-        if written.is_ok() {
-            self.observer.sent(before);
+        if let Ok(bytes) = written {
+            self.observer.sent(before, bytes);
         }
         Poll::Ready(written)
     }

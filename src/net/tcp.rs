@@ -58,6 +58,7 @@ impl std::error::Error for ConnectError {}
 pub struct Connecting {
     stream: TcpStream,
     destination: SocketAddr,
+    local: Option<SocketAddr>,
     started: Instant,
 }
 
@@ -75,19 +76,26 @@ pub fn connect(
     let socket = source.tcp(family, 0).map_err(ConnectError::Source)?;
     prepare(&socket, family, opening).map_err(ConnectError::Source)?;
     let started = Instant::now();
-    observer.sent(started);
+    observer.sent(started, 0);
     match socket.connect(&destination.into()) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
         Err(error) => return Err(refused(source, destination, error)),
     }
+    let local = socket.local_addr().ok().and_then(|local| local.as_socket());
     // Registered only now: before connect(2) the reactor would see a hang-up.
     let stream = TcpStream::from_std(socket.into())
         .map_err(|error| ConnectError::Source(SourceError::Other("watching the socket", error)))?;
-    Ok(Connecting { stream, destination, started })
+    Ok(Connecting { stream, destination, local, started })
 }
 
 impl Connecting {
+    /// The address and port that the SYN left from, as the kernel tells them.
+    #[must_use]
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
     /// Waits for the answer to the SYN; tells the observer when it came, by the kernel's measure where it has one.
     ///
     /// # Errors
@@ -98,15 +106,13 @@ impl Connecting {
         let now = Instant::now();
         let error = ready.err().or_else(|| self.stream.take_error().unwrap_or_else(Some));
         if let Some(error) = error {
-            observer.received(now);
+            observer.received(now, 0);
             return Err(fail(error));
         }
         let info = sys::tcp_info(&self.stream).map_err(fail)?;
         // With a SYN sent again the kernel knows the last round trip only, and the wait is the sum.
-        observer.received(match info.handshake_rtt() {
-            Some(rtt) => now.min(self.started + rtt),
-            None => now,
-        });
+        let arrived = info.handshake_rtt().map_or(now, |rtt| now.min(self.started + rtt));
+        observer.received(arrived, 0);
         Ok(info)
     }
 
@@ -125,7 +131,7 @@ impl Connecting {
     /// # Errors
     /// As `setsockopt(2)`.
     pub fn into_stream(self) -> io::Result<TcpStream> {
-        let family = Family::of(self.stream.local_addr()?.ip());
+        let family = Family::of(self.destination.ip());
         options::report_icmp(&self.stream, family, false)?;
         Ok(self.stream)
     }
@@ -134,7 +140,7 @@ impl Connecting {
     fn evidence(&self) -> Option<ExtendedError> {
         let evidence = options::evidence(&self.stream)?;
         // A message from ourselves about a packet to another host: our own neighbour discovery, or our own firewall.
-        let local = self.stream.local_addr().ok().map(|local| local.ip()).filter(|ip| *ip != self.destination.ip());
+        let local = self.local.map(|local| local.ip()).filter(|ip| *ip != self.destination.ip());
         match evidence.offender {
             Some(_) if evidence.offender == local => Some(ExtendedError { origin: Origin::Local, ..evidence }),
             _ => Some(evidence),

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -12,9 +13,22 @@ use tokio_rustls::client::TlsStream;
 use super::{Probe, SharedTimeline};
 use crate::flight::Phase;
 use crate::net::stream::Stream;
-use crate::net::sys::{Origin, TcpInfo};
+use crate::net::sys::Origin;
 use crate::net::tcp::{self, ConnectError, Connecting, Opening};
 use crate::verdict::{Failure, Reason};
+
+/// What is known of a TCP handshake, however far it got.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Handshake {
+    /// Our address and port; nothing before a SYN left.
+    pub local: Option<SocketAddr>,
+    /// The address and port that were connected to; nothing before they were known.
+    pub remote: Option<SocketAddr>,
+    /// Its round-trip time, by the kernel's clock; nothing where a SYN was sent again.
+    pub rtt: Option<Duration>,
+    /// SYNs that were sent again.
+    pub syn_retransmits: Option<u32>,
+}
 
 /// A plain connection that feeds the probe's timeline.
 pub(super) type Plain = Stream<SharedTimeline>;
@@ -74,8 +88,8 @@ impl io::Write for TryWrite<'_> {
     }
 }
 
-/// Opens a connection as far as `opening` says. However that ends, also when the probe is cut, `syn_retransmits` then holds how
-/// many SYNs were sent again.
+/// Opens a connection as far as `opening` says. However that ends, also when the probe is cut, `handshake` then holds what is known
+/// of it.
 ///
 /// # Errors
 /// Why there is none.
@@ -83,19 +97,22 @@ pub(super) async fn open(
     probe: &Probe<'_>,
     destination: SocketAddr,
     opening: Opening,
-    syn_retransmits: &mut Option<u32>,
-) -> Result<(Connecting, TcpInfo), Failure> {
+    handshake: &mut Handshake,
+) -> Result<Connecting, Failure> {
+    handshake.remote = Some(destination);
     let fail = |error| connect_failure(probe, destination, &error);
     let connecting = tcp::connect(probe.source(), destination, opening, &probe.timeline).map_err(fail)?;
-    let counted = SynCount { connecting: &connecting, into: syn_retransmits };
+    handshake.local = connecting.local();
+    let counted = SynCount { connecting: &connecting, into: &mut handshake.syn_retransmits };
     let info = counted.connecting.established(&probe.timeline).await.map_err(fail)?;
     drop(counted);
+    handshake.rtt = info.handshake_rtt();
     probe.note(format_args!(
         "connected to {destination}: the kernel's round trip {} µs, {} SYNs sent again",
         info.rtt.as_micros(),
         info.total_retransmits
     ));
-    Ok((connecting, info))
+    Ok(connecting)
 }
 
 /// Opens a whole connection, ready for use, in [`Phase::Connect`]; otherwise as [`open`].
@@ -105,12 +122,13 @@ pub(super) async fn open(
 pub(super) async fn connect(
     probe: &Probe<'_>,
     destination: SocketAddr,
-    syn_retransmits: &mut Option<u32>,
-) -> Result<(Plain, TcpInfo), Failure> {
+    handshake: &mut Handshake,
+) -> Result<Plain, Failure> {
     probe.timeline.enter(Phase::Connect);
-    let (connecting, info) = open(probe, destination, Opening::Full, syn_retransmits).await?;
+    let connecting = open(probe, destination, Opening::Full, handshake).await?;
     let stream = connecting.into_stream().map_err(|error| probe.io_failure("the new connection", &error, None))?;
-    Ok((Stream::new(stream, probe.timeline.clone()), info))
+    probe.timeline.connected();
+    Ok(Stream::new(stream, probe.timeline.clone()))
 }
 
 /// Reads the count of SYNs sent again when the wait for an answer ends, whatever ends it.

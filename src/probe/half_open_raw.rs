@@ -28,15 +28,17 @@ pub(super) async fn measure(
     measured: &mut tcp::Measurement,
 ) -> Result<(), Failure> {
     probe.timeline.enter(Phase::Connect);
+    measured.handshake.remote = Some(destination);
     let refused = |refusal| packets::refused(probe, destination.ip(), &refusal);
     let mut conversation = probe.request.network.syns(probe.source(), destination, Syns::Clock).map_err(refused)?;
+    measured.handshake.local = conversation.port().map(|port| SocketAddr::new(conversation.local(), port));
     let end = packets::end(probe);
     let mut departures = Vec::new();
     loop {
         let number = departures.len() as u32;
         let departed = conversation.send(number, Shape::default()).map_err(refused)?;
         departures.push(departed);
-        measured.syn_retransmits = Some(number);
+        measured.handshake.syn_retransmits = Some(number);
         probe.timeline.sent(instant_of(departed));
         probe.note(format_args!("SYN {number} left for {destination}"));
 
@@ -50,7 +52,7 @@ pub(super) async fn measure(
                         Some(clock) => departures.get(clock.wrapping_sub(1) as usize).copied(),
                         None => (departures.len() == 1).then_some(answer.departed),
                     };
-                    measured.handshake_rtt = answered.map(|departed| answer.arrived.saturating_sub(departed));
+                    measured.handshake.rtt = answered.map(|departed| answer.arrived.saturating_sub(departed));
                     return Ok(());
                 }
                 Reply::Reset => {
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
     use crate::config::Module;
     use crate::net::Network;
-    use crate::probe::{Measurement, Prober, Report, Request, until_deadline};
+    use crate::probe::{Handshake, Measurement, Prober, Report, Request, until_deadline};
 
     async fn check(destination: SocketAddr) -> (Report, tcp::Measurement) {
         let settings = tcp::Settings { open: tcp::Open::Half { raw: true }, preference: Default::default() };
@@ -95,8 +97,10 @@ mod tests {
             network: Arc::new(Network::new()),
         };
         let probe = Probe::start(&request);
-        let (measurement, failure) =
-            until_deadline(&probe, Measurement::Tcp, async |m| measure(&probe, destination, m).await).await;
+        let (measurement, failure) = until_deadline(&probe, tcp::Measurement::default(), Measurement::Tcp, async |m| {
+            measure(&probe, destination, m).await
+        })
+        .await;
         let Measurement::Tcp(measured) = measurement.clone() else { panic!("a tcp probe measures TCP") };
         (probe.report(measurement, failure), measured)
     }
@@ -111,8 +115,10 @@ mod tests {
                 return;
             }
             assert_eq!(report.failure, None);
-            assert_eq!(measured.syn_retransmits, Some(0));
-            assert!(measured.handshake_rtt.unwrap() < Duration::from_millis(5));
+            let Handshake { local, remote, rtt, syn_retransmits } = measured.handshake;
+            assert_eq!((local.unwrap().ip(), remote), (address, listener.local_addr().ok()));
+            assert_eq!((syn_retransmits, measured.traffic), (Some(0), None));
+            assert!(rtt.unwrap() < Duration::from_millis(5));
             assert!(listener.accept().is_err());
             let sum = report.phases.iter().map(|(_, span)| *span).sum::<Duration>() + report.overhead;
             assert!(sum.abs_diff(report.duration) < Duration::from_millis(1));
@@ -130,6 +136,8 @@ mod tests {
         }
         let failure = report.failure.unwrap();
         assert_eq!((failure.reason, failure.phase), (Reason::ConnectionRefused, Phase::Connect));
-        assert_eq!((measured.handshake_rtt, measured.syn_retransmits), (None, Some(0)));
+        let Handshake { local, remote, rtt, syn_retransmits } = measured.handshake;
+        assert_eq!((local.unwrap().ip(), remote), (closed.ip(), Some(closed)));
+        assert_eq!((rtt, syn_retransmits), (None, Some(0)));
     }
 }

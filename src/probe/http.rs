@@ -5,16 +5,17 @@ mod hop;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Version, header, response};
 use hyper::body::Body;
 use url::Url;
 
-use super::connection::{self, Connection};
+use super::connection::{self, Connection, Handshake};
 use super::resolve::{Preference, resolve};
 use super::{Probe, tls};
+use crate::flight::{Phase, Timeline, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
 use crate::verdict::{Failure, Reason, StatusClass};
 use exchange::Exchange;
@@ -52,6 +53,8 @@ pub struct Settings {
 /// What an http probe measured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Measurement {
+    /// The requests of the chain of redirects in their order, the one that failed included.
+    pub requests: Vec<Request>,
     /// Status code of the last response.
     pub status: Option<u16>,
     /// Its HTTP version: 1.0, 1.1, 2.
@@ -68,6 +71,58 @@ pub struct Measurement {
     pub last_modified: Option<SystemTime>,
     /// The last TLS handshake.
     pub tls: Option<TlsFacts>,
+}
+
+/// One request of a chain of redirects, however far it got.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Request {
+    /// What was asked for, without user and password.
+    pub url: String,
+    /// How.
+    pub method: Method,
+    /// The handshake of its connection.
+    pub handshake: Handshake,
+    /// Its own part of each phase that it reached.
+    pub phases: Vec<(Phase, Duration)>,
+    /// What its connection carried, under TLS as it was encrypted; nothing before there was a connection.
+    pub traffic: Option<Traffic>,
+    /// Bytes of its body; nothing before it was sent.
+    pub body_length: Option<u64>,
+    /// Status code of its response.
+    pub status: Option<u16>,
+    /// HTTP version of its response: 1.0, 1.1, 2.
+    pub version: Option<f64>,
+    /// Fields in the head of its response.
+    pub response_headers: Option<usize>,
+    /// `Content-Type` of its response.
+    pub content_type: Option<String>,
+    /// Where its response redirects to, followed or not, without user and password.
+    pub redirect_url: Option<String>,
+}
+
+impl Measurement {
+    /// Gives each request its own part of what the timeline holds.
+    pub(super) fn share(&mut self, timeline: &Timeline) {
+        for (request, leg) in self.requests.iter_mut().zip(timeline.legs()) {
+            (request.phases, request.traffic) = (leg.phases(), leg.traffic);
+        }
+    }
+}
+
+impl Request {
+    /// A request that is about to be made.
+    fn of(hop: &Hop) -> Self {
+        Self { url: without_user(&hop.url).into(), method: hop.method.clone(), ..Self::default() }
+    }
+
+    /// Keeps what the head of its response says.
+    fn note_head(&mut self, head: &response::Parts) {
+        self.status = Some(head.status.as_u16());
+        self.version = number(head.version);
+        self.response_headers = Some(head.headers.len());
+        let content_type = head.headers.get(header::CONTENT_TYPE);
+        self.content_type = content_type.map(|ty| String::from_utf8_lossy(ty.as_bytes()).into_owned());
+    }
 }
 
 /// Says why `target` is not a URL that can be probed.
@@ -89,7 +144,8 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     let url = parse(&probe.request.target).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
     let mut hop = Hop::first(settings, url);
     loop {
-        let connection = connect(settings, probe, &hop, measured).await?;
+        let asked = measured.requests.push_mut(Request::of(&hop));
+        let connection = connect(settings, probe, &hop, &mut asked.handshake, &mut measured.tls).await?;
         let version = match &measured.tls {
             Some(facts) if facts.alpn.as_deref() == Some("h2") => Version::HTTP_2,
             _ => Version::HTTP_11,
@@ -97,11 +153,15 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         let request = hop.request(version).map_err(|error| {
             probe.failure(Reason::ProberConfigError, format!("the request cannot be sent as it is configured: {error}"))
         })?;
+        asked.body_length = Some(hop.body.len() as u64);
         let (mut exchange, response) = Exchange::send(probe, connection, request).await?;
         let (head, body) = response.into_parts();
         probe.note(format_args!("{:?} {}", head.version, head.status));
-        note_head(measured, &hop, &head, &body);
+        asked.note_head(&head);
         let location = Hop::location(head.status, &head.headers);
+        let redirected = location.as_ref().and_then(|location| hop.url.join(location).ok());
+        asked.redirect_url = redirected.map(|url| without_user(&url).into());
+        note_head(measured, &hop, &head, &body);
         if location.is_some() {
             measured.redirects += 1;
         }
@@ -114,6 +174,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 hop = hop.follow(head.status, &location).map_err(|what| {
                     probe.failure(Reason::HttpProtocolError, format!("the redirect cannot be followed: {what}"))
                 })?;
+                probe.timeline.begin_leg();
                 probe.note(format_args!("redirected to {}", without_user(&hop.url)));
             }
             None => {
@@ -129,14 +190,15 @@ async fn connect(
     settings: &Settings,
     probe: &Probe<'_>,
     hop: &Hop,
-    measured: &mut Measurement,
+    handshake: &mut Handshake,
+    facts: &mut Option<TlsFacts>,
 ) -> Result<Connection, Failure> {
     let address = resolve(probe, hop.host(), settings.preference).await?;
-    let (plain, _) = connection::connect(probe, SocketAddr::new(address, hop.port()), &mut None).await?;
-    measured.tls = None;
+    let plain = connection::connect(probe, SocketAddr::new(address, hop.port()), handshake).await?;
+    *facts = None;
     if hop.over_tls() {
         let name = hop.server_name(settings.tls.server_name.as_deref());
-        tls::handshake(probe, &settings.tls, &name, plain, &mut measured.tls).await
+        tls::handshake(probe, &settings.tls, &name, plain, facts).await
     } else {
         Ok(Connection::Plain(plain))
     }
@@ -145,14 +207,7 @@ async fn connect(
 /// Keeps what the head of a response says.
 fn note_head(measured: &mut Measurement, hop: &Hop, head: &response::Parts, body: &impl Body) {
     measured.status = Some(head.status.as_u16());
-    measured.version = match head.version {
-        Version::HTTP_09 => Some(0.9),
-        Version::HTTP_10 => Some(1.0),
-        Version::HTTP_11 => Some(1.1),
-        Version::HTTP_2 => Some(2.0),
-        Version::HTTP_3 => Some(3.0),
-        _ => None,
-    };
+    measured.version = number(head.version);
     let header = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let stated = header(header::CONTENT_LENGTH).and_then(|length| length.trim().parse().ok());
     // Without the header the length is known only where there can be no body.
@@ -160,6 +215,18 @@ fn note_head(measured: &mut Measurement, hop: &Hop, head: &response::Parts, body
     measured.content_length = Some(stated.or(nothing).unwrap_or(-1));
     measured.ssl = Some(hop.over_tls());
     measured.last_modified = header(header::LAST_MODIFIED).and_then(|date| httpdate::parse_http_date(date).ok());
+}
+
+/// A version as a number.
+fn number(version: Version) -> Option<f64> {
+    match version {
+        Version::HTTP_09 => Some(0.9),
+        Version::HTTP_10 => Some(1.0),
+        Version::HTTP_11 => Some(1.1),
+        Version::HTTP_2 => Some(2.0),
+        Version::HTTP_3 => Some(3.0),
+        _ => None,
+    }
 }
 
 /// Whether the final response is what the module wants: its status, its version, its transport.
@@ -207,7 +274,7 @@ fn parse(target: &str) -> Result<Url, String> {
     }
 }
 
-/// A URL for a log.
+/// A URL for people.
 fn without_user(url: &Url) -> Url {
     let mut url = url.clone();
     // Both can only fail for URLs that have no host.

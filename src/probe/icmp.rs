@@ -10,7 +10,7 @@ use super::{Probe, host, packets};
 use crate::flight::Phase;
 use crate::flight::series::{Series, Step};
 use crate::net::clock::instant_of;
-use crate::net::{Answer, Conversation, Refusal, Reply, Shape, SourceError};
+use crate::net::{Answer, Conversation, Family, Refusal, Reply, Shape, SourceError};
 use crate::path::Statistics;
 use crate::verdict::{Failure, Reason};
 
@@ -36,6 +36,16 @@ pub struct Settings {
 /// What an icmp probe measured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Measurement {
+    /// Requests that were asked for.
+    pub count: u32,
+    /// Bytes after the ICMP header of each.
+    pub payload_size: usize,
+    /// Their hop limit; nothing where the kernel chose.
+    pub ttl: Option<u8>,
+    /// Whether they might not be split on the way.
+    pub dont_fragment: bool,
+    /// The address that they left from; nothing where the kernel chose it for a datagram socket, and before there was a socket.
+    pub source: Option<IpAddr>,
     /// Requests that left.
     pub sent: u32,
     /// Requests that were answered.
@@ -46,6 +56,19 @@ pub struct Measurement {
     pub reply_hop_limit: Option<u8>,
     /// Whether the socket was a raw one.
     pub raw: Option<bool>,
+}
+
+impl Measurement {
+    /// What is known before anything is measured.
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            count: settings.count,
+            payload_size: settings.payload_size,
+            ttl: settings.ttl,
+            dont_fragment: settings.dont_fragment,
+            ..Self::default()
+        }
+    }
 }
 
 /// Says why `target` is not a host.
@@ -69,6 +92,9 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     probe.timeline.sent(Instant::now());
     let (mut conversation, raw) = open(settings, probe, destination)?;
     measured.raw = Some(raw);
+    measured.source = Some(conversation.local())
+        .filter(|local| !local.is_unspecified())
+        .or_else(|| probe.source().address(Family::of(destination)));
     let shape = Shape { hop_limit: settings.ttl, dont_fragment: settings.dont_fragment };
 
     let mut series = Series::new(settings.count, settings.interval, packets::end(probe));
@@ -226,6 +252,8 @@ mod tests {
             assert_eq!(report.failure, None, "{target}");
             let measured = measured(&report);
             assert_eq!((measured.sent, measured.received, measured.raw), (1, 1, Some(true)));
+            assert_eq!(measured.source, target.parse().ok());
+            assert_eq!((measured.count, measured.payload_size, measured.ttl), (1, 56, None));
             assert!(measured.rtt.avg().unwrap() < 0.001, "{measured:?}");
             assert_eq!(measured.reply_hop_limit, Some(64));
             assert_eq!(phases(&report), [Phase::Resolve, Phase::Setup, Phase::Rtt]);
@@ -241,7 +269,9 @@ mod tests {
             return;
         }
         assert_eq!(report.failure, None);
-        assert_eq!((measured(&report).sent, measured(&report).received), (5, 5));
+        let Measurement { count, payload_size, ttl, dont_fragment, sent, received, .. } = *measured(&report);
+        assert_eq!((count, sent, received), (5, 5, 5));
+        assert_eq!((payload_size, ttl, dont_fragment), (1, Some(9), true));
         assert_eq!(phases(&report), [Phase::Resolve, Phase::Setup, Phase::Interval, Phase::Rtt]);
         let interval = report.phases[2].1;
         assert!(interval >= 40 * MS && interval < 500 * MS, "{interval:?}");

@@ -23,11 +23,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{Isp, Module};
-use crate::flight::{Phase, Timeline};
+use crate::flight::{Phase, Timeline, Traffic};
 use crate::net::stream::Observer;
 use crate::net::sys::{ExtendedError, Origin};
 use crate::net::{Network, Source, SourceError};
 use crate::verdict::{Evidence, Failure, Reason};
+pub use connection::Handshake;
 
 /// What a module measures. A new prober is one file and one line in each list.
 #[derive(Debug)]
@@ -149,17 +150,23 @@ pub async fn run(request: &Request) -> Report {
     let probe = Probe::start(request);
     let (measurement, failure) = match &request.module.prober {
         Prober::Http(settings) => {
-            until_deadline(&probe, Measurement::Http, async |m| http::measure(settings, &probe, m).await).await
+            let measured = http::Measurement::default();
+            until_deadline(&probe, measured, Measurement::Http, async |m| http::measure(settings, &probe, m).await)
+                .await
         }
         Prober::Tcp(settings) => {
-            until_deadline(&probe, Measurement::Tcp, async |m| tcp::measure(settings, &probe, m).await).await
+            let measured = tcp::Measurement::default();
+            until_deadline(&probe, measured, Measurement::Tcp, async |m| tcp::measure(settings, &probe, m).await).await
         }
         Prober::Icmp(settings) => {
-            until_deadline(&probe, Measurement::Icmp, async |m| icmp::measure(settings, &probe, m).await).await
+            let measured = icmp::Measurement::of(settings);
+            until_deadline(&probe, measured, Measurement::Icmp, async |m| icmp::measure(settings, &probe, m).await)
+                .await
         }
         Prober::Traceroute(settings) => {
-            until_deadline(&probe, Measurement::Traceroute, async |m| traceroute::measure(settings, &probe, m).await)
-                .await
+            let measured = traceroute::Measurement::of(settings);
+            let measure = async |m: &mut _| traceroute::measure(settings, &probe, m).await;
+            until_deadline(&probe, measured, Measurement::Traceroute, measure).await
         }
     };
     probe.report(measurement, failure)
@@ -275,9 +282,14 @@ impl<'a> Probe<'a> {
         }
     }
 
-    fn report(self, measurement: Measurement, failure: Option<Failure>) -> Report {
+    fn report(self, mut measurement: Measurement, failure: Option<Failure>) -> Report {
         let ended = Instant::now();
         let timeline = self.timeline.finish(ended);
+        match &mut measurement {
+            Measurement::Http(measured) => measured.share(&timeline),
+            Measurement::Tcp(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
+            Measurement::Icmp(_) | Measurement::Traceroute(_) => {}
+        }
         if let Some(failure) = &failure {
             self.note(format_args!("{failure}"));
         }
@@ -313,6 +325,16 @@ impl SharedTimeline {
         lock(&self.0).enter(phase, Instant::now());
     }
 
+    /// Another part of the probe begins now, which is told by itself.
+    pub fn begin_leg(&self) {
+        lock(&self.0).begin_leg(Instant::now());
+    }
+
+    /// This part has its connection.
+    pub fn connected(&self) {
+        lock(&self.0).connected();
+    }
+
     /// Something left, or was asked, at `at`.
     pub fn sent(&self, at: Instant) {
         lock(&self.0).sent(at);
@@ -342,12 +364,16 @@ impl SharedTimeline {
 }
 
 impl Observer for SharedTimeline {
-    fn sent(&self, at: Instant) {
-        self.sent(at);
+    fn sent(&self, at: Instant, bytes: usize) {
+        let mut timeline = lock(&self.0);
+        timeline.sent(at);
+        timeline.carried(Traffic { sent: bytes as u64, received: 0 });
     }
 
-    fn received(&self, at: Instant) {
-        self.received(at);
+    fn received(&self, at: Instant, bytes: usize) {
+        let mut timeline = lock(&self.0);
+        timeline.received(at);
+        timeline.carried(Traffic { sent: 0, received: bytes as u64 });
     }
 
     fn waiting(&self, now: Instant) {
@@ -356,12 +382,12 @@ impl Observer for SharedTimeline {
 }
 
 /// Measures until the deadline. What was measured before it is kept: it lives outside the future that is dropped.
-async fn until_deadline<M: Default>(
+async fn until_deadline<M>(
     probe: &Probe<'_>,
+    mut measured: M,
     wrap: fn(M) -> Measurement,
     measure: impl AsyncFnOnce(&mut M) -> Result<(), Failure>,
 ) -> (Measurement, Option<Failure>) {
-    let mut measured = M::default();
     let result = tokio::time::timeout_at(probe.deadline.into(), caught(measure(&mut measured))).await;
     let failure = match result {
         Ok(Ok(result)) => result.err(),
@@ -431,12 +457,13 @@ mod tests {
     async fn a_panic_is_a_failed_probe_that_keeps_what_was_measured() {
         let request = request(Duration::from_secs(5));
         let probe = Probe::start(&request);
-        let (measurement, failure) = until_deadline(&probe, Measurement::Icmp, async |measured| {
-            measured.sent = 7;
-            tokio::task::yield_now().await;
-            panic!("no {}", "more")
-        })
-        .await;
+        let (measurement, failure) =
+            until_deadline(&probe, icmp::Measurement::default(), Measurement::Icmp, async |measured| {
+                measured.sent = 7;
+                tokio::task::yield_now().await;
+                panic!("no {}", "more")
+            })
+            .await;
         let report = probe.report(measurement, failure);
         let failure = report.failure.unwrap();
         assert_eq!((failure.reason, failure.detail.as_str()), (Reason::ProberError, "the prober broke: no more"));
@@ -447,11 +474,12 @@ mod tests {
     async fn the_deadline_keeps_what_was_measured() {
         let request = request(Duration::from_millis(20));
         let probe = Probe::start(&request);
-        let (measurement, failure) = until_deadline(&probe, Measurement::Icmp, async |measured| {
-            measured.sent = 7;
-            std::future::pending().await
-        })
-        .await;
+        let (measurement, failure) =
+            until_deadline(&probe, icmp::Measurement::default(), Measurement::Icmp, async |measured| {
+                measured.sent = 7;
+                std::future::pending().await
+            })
+            .await;
         assert_eq!(measurement, Measurement::Icmp(icmp::Measurement { sent: 7, ..Default::default() }));
         assert_eq!(failure.map(|failure| failure.reason), Some(Reason::DnsTimeout));
     }

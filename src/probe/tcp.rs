@@ -4,15 +4,14 @@ mod conversation;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use regex::bytes::Regex;
 
-use super::connection::{self, Connection};
+use super::connection::{self, Connection, Handshake};
 use super::resolve::{Preference, resolve};
 use super::{Probe, half_open_raw, tls};
-use crate::flight::Phase;
+use crate::flight::{Phase, Traffic};
 use crate::net::tcp::Opening;
 use crate::net::tls::{Tls, TlsFacts};
 use crate::verdict::{Failure, Reason};
@@ -65,10 +64,10 @@ pub struct Step {
 /// What a tcp probe measured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Measurement {
-    /// The kernel's round-trip time of the handshake; nothing where a SYN was sent again.
-    pub handshake_rtt: Option<Duration>,
-    /// SYNs that were sent again.
-    pub syn_retransmits: Option<u32>,
+    /// The handshake.
+    pub handshake: Handshake,
+    /// What the connection carried, under TLS as it was encrypted; nothing where there was no whole connection.
+    pub traffic: Option<Traffic>,
     /// Whether an `expect` failed; nothing before the conversation.
     pub failed_due_to_regex: Option<bool>,
     /// Whether an `expect_bytes` failed; nothing before the conversation.
@@ -100,16 +99,13 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         Open::Half { raw: true } => half_open_raw::measure(probe, destination, measured).await,
         Open::Half { raw: false } => {
             probe.timeline.enter(Phase::Connect);
-            let opened = connection::open(probe, destination, Opening::Half, &mut measured.syn_retransmits).await;
-            let (half_open, info) = opened?;
+            let half_open = connection::open(probe, destination, Opening::Half, &mut measured.handshake).await?;
             // The reset: the sooner, the better, for the ACK is held back only so long.
             drop(half_open);
-            measured.handshake_rtt = info.handshake_rtt();
             Ok(())
         }
         Open::Full { tls, tls_config, query_response } => {
-            let (plain, info) = connection::connect(probe, destination, &mut measured.syn_retransmits).await?;
-            measured.handshake_rtt = info.handshake_rtt();
+            let plain = connection::connect(probe, destination, &mut measured.handshake).await?;
             let secure = Secure { tls: tls_config, host };
             let connection = match tls {
                 true => tls::handshake(probe, secure.tls, secure.name(), plain, &mut measured.tls).await?,

@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{Prober, Report, Request, run};
+use super::{Measurement, Prober, Report, Request, run};
 use crate::config::Module;
 use crate::flight::Phase;
 use crate::net::tls::{Tls, TlsOptions};
@@ -38,6 +38,12 @@ pub(super) async fn probe(request: &Request) -> Report {
     let phases: Duration = report.phases.iter().map(|(_, span)| *span).sum();
     let sum = phases + report.overhead;
     assert!(sum.abs_diff(report.duration) < Duration::from_millis(1), "{sum:?} is not the duration of {report:#?}");
+    if let Measurement::Http(measured) = &report.measurement {
+        let of_requests = measured.requests.iter().flat_map(|request| &request.phases);
+        let sum_of = |wanted| of_requests.clone().filter(|(phase, _)| *phase == wanted).map(|(_, span)| *span).sum();
+        let sums: Vec<(Phase, Duration)> = report.phases.iter().map(|(phase, _)| (*phase, sum_of(*phase))).collect();
+        assert_eq!(sums, report.phases, "{report:#?}");
+    }
     report
 }
 

@@ -46,9 +46,37 @@ pub enum Protocol {
     Tcp,
 }
 
+impl Protocol {
+    /// The name in `protocol:`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Icmp => "icmp",
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 /// What a traceroute probe measured.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Measurement {
+    /// What the packets were.
+    pub protocol: Protocol,
+    /// Their destination port; nothing for ICMP, and before the target was understood.
+    pub port: Option<u16>,
+    /// The address that they left from; nothing before there was a socket.
+    pub source: Option<IpAddr>,
+    /// The address that they went to; nothing before it was known.
+    pub destination: Option<IpAddr>,
+    /// Bytes of each of them, the IP header included; nothing before there was a socket.
+    pub packet_size: Option<usize>,
+    /// Rounds that were asked for: packets per hop.
+    pub rounds: u32,
+    /// The first hop that was tried.
+    pub first_hop: u8,
+    /// The last hop that was to be tried.
+    pub max_hops: u8,
     /// Whether the destination answered.
     pub reached: bool,
     /// The hops in order, from the first to the destination, or to the last that answered.
@@ -95,12 +123,16 @@ fn parse<'t>(settings: &Settings, target: &'t str) -> Result<(&'t str, u16), Str
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
     let (host, port) =
         parse(settings, &probe.request.target).map_err(|why| probe.failure(Reason::ProberConfigError, why))?;
+    measured.port = (settings.protocol != Protocol::Icmp).then_some(port);
     let destination = resolve(probe, host, settings.preference).await?;
+    measured.destination = Some(destination);
 
     probe.timeline.enter(Phase::Setup);
     probe.timeline.sent(Instant::now());
     let refused = |refusal: Refusal| packets::refused(probe, destination, &refusal);
     let mut conversation = open(settings.protocol, probe, destination, port).map_err(refused)?;
+    measured.source = Some(conversation.local());
+    measured.packet_size = Some(conversation.packet_size());
     probe.timeline.enter(Phase::Trace);
 
     let plan = Plan {
@@ -230,6 +262,22 @@ fn take(answer: &Answer, number: u8, trace: &Trace, first_hop: u8, measured: &mu
 }
 
 impl Measurement {
+    /// What is known before anything is measured.
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            protocol: settings.protocol,
+            port: None,
+            source: None,
+            destination: None,
+            packet_size: None,
+            rounds: settings.count,
+            first_hop: settings.first_hop,
+            max_hops: settings.max_hops,
+            reached: false,
+            hops: Vec::new(),
+        }
+    }
+
     /// The hop of a number, if it is among those that are known.
     fn hop(&mut self, first_hop: u8, number: u8) -> Option<&mut Hop> {
         self.hops.get_mut(usize::from(number.checked_sub(first_hop)?))
@@ -303,6 +351,16 @@ mod tests {
                 };
                 assert_eq!(report.failure, None, "{protocol:?} {target}");
                 assert!(measured.reached);
+                assert_eq!((measured.protocol, measured.rounds), (protocol, 3));
+                assert_eq!((measured.first_hop, measured.max_hops), (1, 20));
+                assert_eq!((measured.source, measured.destination), (Some(address), Some(address)));
+                let header = if address.is_ipv4() { 20 } else { 40 };
+                let (port, size) = match protocol {
+                    Protocol::Icmp => (None, 64),
+                    Protocol::Udp => (Some(33434), 10),
+                    Protocol::Tcp => (Some(target.parse::<SocketAddr>().map_or(33434, |target| target.port())), 36),
+                };
+                assert_eq!((measured.port, measured.packet_size), (port, Some(header + size)));
                 let [hop] = &measured.hops[..] else { panic!("{protocol:?} {target}: {measured:?}") };
                 assert_eq!((hop.number, hop.sent, hop.received), (1, 3, 3), "{protocol:?} {target}: {:?}", report.log);
                 assert_eq!(hop.addresses, [(address, 3)]);

@@ -1,17 +1,27 @@
 //! A report as JSON. What was not measured has no key. `report.schema.json` is its documentation.
 
-use std::collections::BTreeMap;
+mod http;
+mod icmp;
+mod tcp;
+mod tls;
+mod traceroute;
+
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use crate::config;
-use crate::metrics::{loss_ratio, unix_seconds};
-use crate::net::tls::{self, TlsFacts};
+use crate::flight::Phase;
+use crate::metrics::unix_seconds;
 use crate::path::Statistics;
-use crate::probe::{self, Measurement, http, icmp, resolve, tcp, traceroute};
+use crate::probe::{self, Measurement, resolve};
 use crate::verdict;
+use http::Http;
+use icmp::Icmp;
+use tcp::Tcp;
+use tls::Tls;
+use traceroute::Traceroute;
 
 /// The report as JSON, indented.
 #[must_use]
@@ -40,7 +50,7 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<Resolution<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    http: Option<Http>,
+    http: Option<Http<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tcp: Option<Tcp<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,75 +100,6 @@ struct Resolution<'a> {
 }
 
 #[derive(Serialize)]
-struct Http {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_code: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_length: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body_length: Option<u64>,
-    redirects: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ssl: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_modified_timestamp_seconds: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct Tcp<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    handshake_rtt_seconds: Option<Seconds>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    syn_retransmits: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failed_due_to_regex: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failed_due_to_bytes: Option<bool>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    expect_info: BTreeMap<&'a str, &'a str>,
-}
-
-#[derive(Serialize)]
-struct Icmp {
-    packets_sent: u32,
-    packets_received: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    loss_ratio: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rtt_seconds: Option<RoundTrips>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reply_hop_limit: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    raw_socket: Option<bool>,
-}
-
-#[derive(Serialize)]
-struct Traceroute {
-    reached: bool,
-    hops: Vec<Hop>,
-}
-
-#[derive(Serialize)]
-struct Hop {
-    hop: u8,
-    sent: u32,
-    received: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    loss_ratio: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rtt_seconds: Option<RoundTrips>,
-    addresses: Vec<Address>,
-}
-
-#[derive(Serialize)]
-struct Address {
-    address: IpAddr,
-    answers: u32,
-}
-
-#[derive(Serialize)]
 struct RoundTrips {
     last: f64,
     avg: f64,
@@ -168,30 +109,6 @@ struct RoundTrips {
     stddev: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     jitter: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct Tls<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cipher: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alpn: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    chain_expiry_timestamp_seconds: Option<f64>,
-    certificates: Vec<Certificate<'a>>,
-}
-
-#[derive(Serialize)]
-struct Certificate<'a> {
-    fingerprint_sha256: &'a str,
-    subject: &'a str,
-    issuer: &'a str,
-    subject_alternative: &'a str,
-    serial_number: &'a str,
-    not_before_timestamp_seconds: f64,
-    not_after_timestamp_seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -210,7 +127,7 @@ impl Serialize for Seconds {
 }
 
 /// The phases in their order, as an object.
-struct Phases<'a>(&'a [(crate::flight::Phase, Duration)]);
+struct Phases<'a>(&'a [(Phase, Duration)]);
 
 impl Serialize for Phases<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -307,78 +224,6 @@ impl<'a> Resolution<'a> {
     }
 }
 
-impl Http {
-    fn of(measured: &http::Measurement) -> Self {
-        let http::Measurement { status, version, content_length, body_length, redirects, ssl, last_modified, tls: _ } =
-            measured;
-        Self {
-            status_code: *status,
-            version: *version,
-            content_length: *content_length,
-            body_length: *body_length,
-            redirects: *redirects,
-            ssl: *ssl,
-            last_modified_timestamp_seconds: last_modified.map(unix_seconds),
-        }
-    }
-}
-
-impl<'a> Tcp<'a> {
-    fn of(measured: &'a tcp::Measurement) -> Self {
-        let tcp::Measurement {
-            handshake_rtt,
-            syn_retransmits,
-            failed_due_to_regex,
-            failed_due_to_bytes,
-            expect_info,
-            tls: _,
-        } = measured;
-        Self {
-            handshake_rtt_seconds: handshake_rtt.map(Seconds),
-            syn_retransmits: *syn_retransmits,
-            failed_due_to_regex: *failed_due_to_regex,
-            failed_due_to_bytes: *failed_due_to_bytes,
-            expect_info: expect_info.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-        }
-    }
-}
-
-impl Icmp {
-    fn of(measured: &icmp::Measurement) -> Self {
-        let icmp::Measurement { sent, received, rtt, reply_hop_limit, raw } = measured;
-        Self {
-            packets_sent: *sent,
-            packets_received: *received,
-            loss_ratio: loss_ratio(*sent, *received),
-            rtt_seconds: RoundTrips::of(rtt),
-            reply_hop_limit: *reply_hop_limit,
-            raw_socket: *raw,
-        }
-    }
-}
-
-impl Traceroute {
-    fn of(measured: &traceroute::Measurement) -> Self {
-        let traceroute::Measurement { reached, hops } = measured;
-        Self { reached: *reached, hops: hops.iter().map(Hop::of).collect() }
-    }
-}
-
-impl Hop {
-    fn of(hop: &traceroute::Hop) -> Self {
-        let traceroute::Hop { number, sent, received, rtt, addresses } = hop;
-        let addresses = addresses.iter().map(|(address, answers)| Address { address: *address, answers: *answers });
-        Self {
-            hop: *number,
-            sent: *sent,
-            received: *received,
-            loss_ratio: loss_ratio(*sent, *received),
-            rtt_seconds: RoundTrips::of(rtt),
-            addresses: addresses.collect(),
-        }
-    }
-}
-
 impl RoundTrips {
     /// Nothing where nothing was answered.
     fn of(rtt: &Statistics) -> Option<Self> {
@@ -390,43 +235,6 @@ impl RoundTrips {
             stddev: rtt.stddev(),
             jitter: rtt.jitter(),
         })
-    }
-}
-
-impl<'a> Tls<'a> {
-    fn of(facts: &'a TlsFacts) -> Self {
-        let TlsFacts { version, cipher, alpn, chain, chain_expiry } = facts;
-        Self {
-            version: *version,
-            cipher: cipher.as_deref(),
-            alpn: alpn.as_deref(),
-            chain_expiry_timestamp_seconds: chain_expiry.map(unix_seconds),
-            certificates: chain.iter().map(Certificate::of).collect(),
-        }
-    }
-}
-
-impl<'a> Certificate<'a> {
-    fn of(certificate: &'a tls::Certificate) -> Self {
-        let tls::Certificate {
-            fingerprint_sha256,
-            subject,
-            issuer,
-            subject_alternative,
-            serial_number,
-            not_before,
-            not_after,
-        } = certificate;
-        let seconds = |time: &SystemTime| unix_seconds(*time);
-        Self {
-            fingerprint_sha256,
-            subject,
-            issuer,
-            subject_alternative,
-            serial_number,
-            not_before_timestamp_seconds: seconds(not_before),
-            not_after_timestamp_seconds: seconds(not_after),
-        }
     }
 }
 

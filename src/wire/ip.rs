@@ -19,6 +19,11 @@ pub struct Header {
     pub hop_limit: u8,
 }
 
+/// Bytes of an IPv4 header without options.
+pub const V4_HEADER: usize = 20;
+/// Bytes of an IPv6 header without extensions.
+pub const V6_HEADER: usize = 40;
+
 /// How many IPv6 extension headers are skipped before a packet counts as nonsense.
 const MAX_EXTENSIONS: usize = 8;
 

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ::http::Method;
 use uplink_exporter::config::Isp;
-use uplink_exporter::flight::Phase;
+use uplink_exporter::flight::{Phase, Traffic};
 use uplink_exporter::net::Source;
 use uplink_exporter::net::tls::{Certificate, TlsFacts};
 use uplink_exporter::path::Statistics;
 use uplink_exporter::probe::resolve::Resolution;
-use uplink_exporter::probe::{LogLine, Measurement, Report, http, icmp, tcp, traceroute};
+use uplink_exporter::probe::{Handshake, LogLine, Measurement, Report, http, icmp, tcp, traceroute};
 use uplink_exporter::verdict::{CertificateFault, Failure, Reason};
 
 pub(crate) fn all() -> Vec<(&'static str, Report)> {
@@ -28,7 +29,40 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
 }
 
 fn http_success() -> Report {
+    let ms = |phases: &[(Phase, u64)]| phases.iter().map(|(phase, ms)| (*phase, Duration::from_millis(*ms))).collect();
+    let redirected = http::Request {
+        url: "http://api.example/".to_owned(),
+        method: Method::POST,
+        handshake: handshake("10.10.10.12:40000", "192.0.2.80:80", Some(9_900), 0),
+        phases: ms(&[(Phase::Resolve, 1), (Phase::Connect, 10), (Phase::Processing, 10), (Phase::Transfer, 0)]),
+        traffic: Some(Traffic { sent: 131, received: 170 }),
+        body_length: Some(11),
+        status: Some(302),
+        version: Some(1.1),
+        response_headers: Some(5),
+        content_type: Some("text/html; charset=utf-8".to_owned()),
+        redirect_url: Some("https://api.example/".to_owned()),
+    };
+    let answered = http::Request {
+        url: "https://api.example/".to_owned(),
+        method: Method::GET,
+        handshake: handshake("10.10.10.12:40001", "192.0.2.80:443", None, 1),
+        phases: ms(&[
+            (Phase::Resolve, 0),
+            (Phase::Connect, 10),
+            (Phase::Tls, 45),
+            (Phase::Processing, 20),
+            (Phase::Transfer, 3),
+        ]),
+        traffic: Some(Traffic { sent: 702, received: 9_213 }),
+        body_length: Some(0),
+        status: Some(200),
+        version: Some(1.1),
+        response_headers: Some(9),
+        ..Default::default()
+    };
     let measured = http::Measurement {
+        requests: vec![redirected, answered],
         status: Some(200),
         version: Some(1.1),
         content_length: Some(-1),
@@ -40,7 +74,7 @@ fn http_success() -> Report {
     };
     let phases =
         [(Phase::Resolve, 1), (Phase::Connect, 20), (Phase::Tls, 45), (Phase::Processing, 30), (Phase::Transfer, 3)];
-    let mut report = report("https://api.example/", "http_2xx", &phases, Measurement::Http(measured));
+    let mut report = report("http://api.example/", "http_2xx", &phases, Measurement::Http(measured));
     report.resolution = resolution("api.example", Some("192.0.2.80"));
     report.log = vec![
         LogLine { at: Duration::from_micros(900), text: "api.example is 192.0.2.80".to_owned() },
@@ -50,8 +84,15 @@ fn http_success() -> Report {
 }
 
 fn http_certificate_expired() -> Report {
-    let measured = http::Measurement { tls: Some(tls(None)), ..Default::default() };
     let phases = [(Phase::Resolve, 1), (Phase::Connect, 20), (Phase::Tls, 45)];
+    let request = http::Request {
+        url: "https://old.example/".to_owned(),
+        handshake: handshake("[2001:db8:a::12]:40000", "[2001:db8::80]:443", Some(19_900), 0),
+        phases: phases.map(|(phase, ms)| (phase, Duration::from_millis(ms))).to_vec(),
+        traffic: Some(Traffic { sent: 517, received: 2_911 }),
+        ..Default::default()
+    };
+    let measured = http::Measurement { requests: vec![request], tls: Some(tls(None)), ..Default::default() };
     let mut report = report("https://old.example/", "http_2xx", &phases, Measurement::Http(measured));
     report.resolution = resolution("old.example", Some("2001:db8::80"));
     let expired = Reason::TlsCertificateError(CertificateFault::Expired);
@@ -60,8 +101,13 @@ fn http_certificate_expired() -> Report {
 }
 
 fn http_dns_failure() -> Report {
-    let mut report =
-        report("https://none.example/", "http_2xx", &[(Phase::Resolve, 7)], Measurement::Http(Default::default()));
+    let request = http::Request {
+        url: "https://none.example/".to_owned(),
+        phases: vec![(Phase::Resolve, Duration::from_millis(7))],
+        ..Default::default()
+    };
+    let measured = http::Measurement { requests: vec![request], ..Default::default() };
+    let mut report = report("https://none.example/", "http_2xx", &[(Phase::Resolve, 7)], Measurement::Http(measured));
     report.isp = None;
     report.resolution = resolution("none.example", None);
     report.failure = failure(Phase::Resolve, Reason::DnsNxdomain, "none.example does not exist", None);
@@ -70,8 +116,8 @@ fn http_dns_failure() -> Report {
 
 fn tcp_success() -> Report {
     let measured = tcp::Measurement {
-        handshake_rtt: Some(Duration::from_micros(19_900)),
-        syn_retransmits: Some(0),
+        handshake: handshake("10.20.20.12:40000", "192.0.2.25:25", Some(19_900), 0),
+        traffic: Some(Traffic { sent: 560, received: 3_020 }),
         failed_due_to_regex: Some(false),
         failed_due_to_bytes: Some(false),
         expect_info: vec![("banner".to_owned(), "mail \"x\"\\\n".to_owned()), ("user".to_owned(), String::new())],
@@ -90,7 +136,8 @@ fn tcp_success() -> Report {
 }
 
 fn tcp_refused() -> Report {
-    let measured = tcp::Measurement { syn_retransmits: Some(1), ..Default::default() };
+    let measured =
+        tcp::Measurement { handshake: handshake("10.10.10.12:40000", "192.0.2.25:26", None, 1), ..Default::default() };
     let phases = [(Phase::Resolve, 0), (Phase::Connect, 1020)];
     let mut report = report("192.0.2.25:26", "tcp_connect", &phases, Measurement::Tcp(measured));
     report.resolution = resolution("192.0.2.25", Some("192.0.2.25"));
@@ -100,6 +147,11 @@ fn tcp_refused() -> Report {
 
 fn icmp_success() -> Report {
     let measured = icmp::Measurement {
+        count: 4,
+        payload_size: 56,
+        ttl: Some(64),
+        dont_fragment: true,
+        source: Some("10.10.10.12".parse().unwrap()),
         sent: 4,
         received: 3,
         rtt: statistics(&[20, 22, 21]),
@@ -113,7 +165,7 @@ fn icmp_success() -> Report {
 }
 
 fn icmp_timeout() -> Report {
-    let measured = icmp::Measurement { sent: 1, raw: Some(false), ..Default::default() };
+    let measured = icmp::Measurement { count: 1, payload_size: 1472, sent: 1, raw: Some(false), ..Default::default() };
     let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Rtt, 5000)];
     let mut report = report("192.0.2.9", "ping", &phases, Measurement::Icmp(measured));
     report.resolution = resolution("192.0.2.9", Some("192.0.2.9"));
@@ -129,7 +181,18 @@ fn traceroute_success() -> Report {
         hop(3, &[10, 12], &[("10.0.3.1", 1), ("10.0.3.2", 1)]),
         hop(4, &[20, 20, 20], &[("192.0.2.1", 3)]),
     ];
-    let measured = traceroute::Measurement { reached: true, hops };
+    let measured = traceroute::Measurement {
+        protocol: traceroute::Protocol::Tcp,
+        port: Some(443),
+        source: Some("10.10.10.12".parse().unwrap()),
+        destination: Some("192.0.2.1".parse().unwrap()),
+        packet_size: Some(56),
+        rounds: 3,
+        first_hop: 1,
+        max_hops: 30,
+        reached: true,
+        hops,
+    };
     let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 220)];
     let mut report = report("192.0.2.1", "trace", &phases, Measurement::Traceroute(measured));
     report.resolution = resolution("192.0.2.1", Some("192.0.2.1"));
@@ -140,7 +203,18 @@ fn traceroute_not_reached() -> Report {
     let addresses: Vec<String> = (1..=12).map(|n| format!("10.0.2.{n}")).collect();
     let addresses: Vec<(&str, u32)> = addresses.iter().map(|address| (address.as_str(), 1)).collect();
     let hops = vec![hop(1, &[1], &[("10.0.0.1", 1)]), hop(2, &[5, 6, 7], &addresses)];
-    let measured = traceroute::Measurement { reached: false, hops };
+    let measured = traceroute::Measurement {
+        protocol: traceroute::Protocol::Icmp,
+        port: None,
+        source: Some("10.10.10.12".parse().unwrap()),
+        destination: Some("192.0.2.9".parse().unwrap()),
+        packet_size: Some(84),
+        rounds: 3,
+        first_hop: 1,
+        max_hops: 2,
+        reached: false,
+        hops,
+    };
     let mut report =
         report("192.0.2.9", "trace", &[(Phase::Resolve, 0), (Phase::Trace, 4000)], Measurement::Traceroute(measured));
     report.resolution = resolution("192.0.2.9", Some("192.0.2.9"));
@@ -175,6 +249,15 @@ fn report(target: &str, module: &str, phases: &[(Phase, u64)], measurement: Meas
         measurement,
         failure: None,
         log: Vec::new(),
+    }
+}
+
+fn handshake(local: &str, remote: &str, rtt: Option<u64>, syn_retransmits: u32) -> Handshake {
+    Handshake {
+        local: Some(local.parse().unwrap()),
+        remote: Some(remote.parse().unwrap()),
+        rtt: rtt.map(Duration::from_micros),
+        syn_retransmits: Some(syn_retransmits),
     }
 }
 

@@ -123,7 +123,7 @@ fn round_trip(report: &Report) -> Option<Duration> {
     let connect = report.phases.iter().find(|(phase, _)| *phase == Phase::Connect).map(|(_, time)| *time);
     match &report.measurement {
         Measurement::Http(_) => connect,
-        Measurement::Tcp(tcp) => tcp.handshake_rtt.or(connect),
+        Measurement::Tcp(tcp) => tcp.handshake.rtt.or(connect),
         Measurement::Icmp(icmp) => icmp.rtt.avg().map(Duration::from_secs_f64),
         Measurement::Traceroute(_) => None,
     }
@@ -162,11 +162,11 @@ fn check_retransmits(report: &Report, syns: u32) -> Result<String, String> {
     let Measurement::Tcp(tcp) = &report.measurement else { return Err("not a tcp probe".to_owned()) };
     let connect = report.phases.iter().find(|(phase, _)| *phase == Phase::Connect).map(|(_, time)| time.as_secs_f64());
     let connect = connect.ok_or("no connect phase")?;
-    let said = format!("{:?} SYNs sent again, connect {connect:.3} s", tcp.syn_retransmits.unwrap_or(0));
+    let said = format!("{:?} SYNs sent again, connect {connect:.3} s", tcp.handshake.syn_retransmits.unwrap_or(0));
     // Linear back-off (tcp_syn_linear_timeouts) waits a second for each; doubling waits 1, 2, 4 s.
     let (linear, doubling) = (f64::from(syns), f64::from(syns).exp2() - 1.0);
     let plausible = [linear, doubling].iter().any(|wait| (0.0..0.25).contains(&(connect - wait)));
-    if plausible && tcp.syn_retransmits == Some(syns) { Ok(said) } else { Err(said) }
+    if plausible && tcp.handshake.syn_retransmits == Some(syns) { Ok(said) } else { Err(said) }
 }
 
 /// The probe lost exactly what the internet lost.

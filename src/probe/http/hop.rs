@@ -37,11 +37,13 @@ const OF_THE_BODY: [HeaderName; 5] = [
 pub(super) struct Hop {
     /// Where to.
     pub(super) url: Url,
-    method: Method,
+    /// How.
+    pub(super) method: Method,
     headers: HeaderMap,
     /// The `Host` header, where it is not the URL's.
     host: Option<String>,
-    body: Bytes,
+    /// What it carries.
+    pub(super) body: Bytes,
     /// Whether it goes to the target, and not to another server that the target redirected to.
     at_target: bool,
 }

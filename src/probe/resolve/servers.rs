@@ -12,7 +12,7 @@ use super::no_address;
 use crate::net::stream::Stream;
 use crate::net::tcp::Opening;
 use crate::net::{Family, clock, options, sys, udp};
-use crate::probe::{Probe, connection};
+use crate::probe::{Handshake, Probe, connection};
 use crate::verdict::{Failure, Reason};
 use crate::wire::dns::{Addresses, Answer, Question};
 
@@ -164,7 +164,7 @@ async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<sys::Recei
 
 async fn by_tcp(probe: &Probe<'_>, server: SocketAddr, question: &Question) -> Result<(Answer, Instant), Failure> {
     let what = format!("asking the name server {server} by TCP");
-    let (connecting, _) = connection::open(probe, server, Opening::Full, &mut None).await?;
+    let connecting = connection::open(probe, server, Opening::Full, &mut Handshake::default()).await?;
     let conversation = async {
         let mut stream = Stream::new(connecting.into_stream()?, probe.timeline.clone());
         // Each message goes behind its length (RFC 1035, section 4.2.2), both in one segment (RFC 7766, section 8).

@@ -1,8 +1,9 @@
 use std::io::Write;
 use std::net::{IpAddr, TcpListener};
+use std::time::Duration;
 
 use super::*;
-use crate::flight::Phase;
+use crate::flight::{Phase, Traffic};
 use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report, Request};
@@ -54,12 +55,21 @@ async fn a_connection_has_the_kernels_round_trip() {
         let report = probe(&request(open(vec![], None), address, PATIENCE)).await;
         check_success(&report);
         let measured = measured(&report);
-        assert_eq!(measured.syn_retransmits, Some(0));
-        assert!(measured.handshake_rtt.unwrap() < Duration::from_millis(5));
-        assert_eq!(seconds(&report, Phase::Connect), measured.handshake_rtt.map(|rtt| rtt.as_secs_f64()));
+        assert_eq!(measured.handshake.syn_retransmits, Some(0));
+        assert!(measured.handshake.rtt.unwrap() < Duration::from_millis(5));
+        assert_eq!(seconds(&report, Phase::Connect), measured.handshake.rtt.map(|rtt| rtt.as_secs_f64()));
         assert_eq!(report.resolution.as_ref().unwrap().address, Some(ip));
         assert_eq!((measured.failed_due_to_regex, measured.failed_due_to_bytes), (Some(false), Some(false)));
+        check_ends(&report, address);
+        assert_eq!(measured.traffic, Some(Traffic::default()));
     }
+}
+
+/// The connection was from a port of the destination's own address, which is loopback, to the destination.
+fn check_ends(report: &Report, destination: SocketAddr) {
+    let Handshake { local, remote, .. } = measured(report).handshake;
+    assert_eq!((local.map(|local| local.ip()), remote), (Some(destination.ip()), Some(destination)));
+    assert_ne!(local.unwrap().port(), 0);
 }
 
 #[tokio::test]
@@ -69,7 +79,9 @@ async fn a_closed_port_refuses() {
         for prober in [open(vec![], None), half()] {
             let report = probe(&request(prober, address, PATIENCE)).await;
             check_failure(&report, Phase::Connect, Reason::ConnectionRefused);
-            assert_eq!(measured(&report).syn_retransmits, Some(0));
+            assert_eq!(measured(&report).handshake.syn_retransmits, Some(0));
+            check_ends(&report, address);
+            assert_eq!(measured(&report).traffic, None);
         }
     }
 }
@@ -100,8 +112,9 @@ async fn an_unanswered_syn_is_a_timeout_that_counts_the_syns() {
             let report = probe(&request(prober, address, Duration::from_millis(1500))).await;
             check_failure(&report, Phase::Connect, Reason::ConnectionTimeout);
             check_phase(&report, Phase::Connect, 1480..1600);
-            assert_eq!(measured(&report).syn_retransmits, Some(1), "{report:#?}");
-            assert_eq!(measured(&report).handshake_rtt, None);
+            assert_eq!(measured(&report).handshake.syn_retransmits, Some(1), "{report:#?}");
+            assert_eq!(measured(&report).handshake.rtt, None);
+            check_ends(&report, address);
         }
     }
 }
@@ -115,7 +128,8 @@ async fn a_half_open_connection_is_never_accepted() {
         for _ in 0..20 {
             let report = probe(&request(half(), target, PATIENCE)).await;
             check_success(&report);
-            assert!(measured(&report).handshake_rtt.is_some());
+            assert!(measured(&report).handshake.rtt.is_some());
+            check_ends(&report, target);
         }
         sleep(300);
         assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
@@ -157,7 +171,10 @@ async fn what_is_sent_may_name_what_was_heard() {
         say(&mut stream, "ok\n");
     });
     let steps = vec![Step { send: Some("PONG ${1} $$1".into()), ..expect(r"^PING (\d+)") }, expect("^ok$")];
-    check_success(&probe(&request(open(steps, None), address, PATIENCE)).await);
+    let report = probe(&request(open(steps, None), address, PATIENCE)).await;
+    check_success(&report);
+    let [sent, received] = ["PONG 4711 $1\n", "PING 4711\nok\n"].map(|said| said.len() as u64);
+    assert_eq!(measured(&report).traffic, Some(Traffic { sent, received }));
 }
 
 #[tokio::test]

@@ -1,0 +1,89 @@
+//! The section `traceroute`.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::RoundTrips;
+use crate::metrics::loss_ratio;
+use crate::probe::traceroute;
+
+#[derive(Serialize)]
+pub(super) struct Traceroute {
+    protocol: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<IpAddr>,
+    rounds: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packet_bytes: Option<usize>,
+    first_hop: u8,
+    max_hops: u8,
+    reached: bool,
+    hops: Vec<Hop>,
+}
+
+#[derive(Serialize)]
+struct Hop {
+    hop: u8,
+    sent: u32,
+    received: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rtt_seconds: Option<RoundTrips>,
+    addresses: Vec<Address>,
+}
+
+#[derive(Serialize)]
+struct Address {
+    address: IpAddr,
+    answers: u32,
+}
+
+impl Traceroute {
+    pub(super) fn of(measured: &traceroute::Measurement) -> Self {
+        let traceroute::Measurement {
+            protocol,
+            port,
+            source,
+            destination,
+            packet_size,
+            rounds,
+            first_hop,
+            max_hops,
+            reached,
+            hops,
+        } = measured;
+        Self {
+            protocol: protocol.name(),
+            port: *port,
+            source: *source,
+            destination: *destination,
+            rounds: *rounds,
+            packet_bytes: *packet_size,
+            first_hop: *first_hop,
+            max_hops: *max_hops,
+            reached: *reached,
+            hops: hops.iter().map(Hop::of).collect(),
+        }
+    }
+}
+
+impl Hop {
+    fn of(hop: &traceroute::Hop) -> Self {
+        let traceroute::Hop { number, sent, received, rtt, addresses } = hop;
+        let addresses = addresses.iter().map(|(address, answers)| Address { address: *address, answers: *answers });
+        Self {
+            hop: *number,
+            sent: *sent,
+            received: *received,
+            loss_ratio: loss_ratio(*sent, *received),
+            rtt_seconds: RoundTrips::of(rtt),
+            addresses: addresses.collect(),
+        }
+    }
+}
