@@ -271,8 +271,11 @@ fn allow_ping(allowed: bool) -> io::Result<()> {
     if !allowed {
         return set_sysctl(name, "1 0");
     }
-    // In a user namespace only the groups that are mapped can be named: the one that is root there.
-    set_sysctl(name, "0 2147483647").or_else(|_| set_sysctl(name, "0 0"))
+    // In a user namespace only the groups that are mapped can be named, such as our own.
+    set_sysctl(name, "0 2147483647").or_else(|_| {
+        let group = namespace::effective_group()?;
+        set_sysctl(name, &format!("{group} {group}"))
+    })
 }
 
 fn explain_tun(error: &io::Error) -> io::Error {

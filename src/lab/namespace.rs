@@ -120,6 +120,13 @@ pub fn enter_user_namespace() -> Result<(), String> {
     Ok(())
 }
 
+/// The group that the process acts as.
+pub(super) fn effective_group() -> io::Result<u32> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let ids = effective_ids(&status).ok_or_else(|| io::Error::other("/proc/self/status names no user and group"))?;
+    Ok(ids.1)
+}
+
 /// Writes a setting of the calling thread's network namespace.
 pub(super) fn set_sysctl(name: &str, value: &str) -> io::Result<()> {
     let path = format!("/proc/sys/net/{name}");
