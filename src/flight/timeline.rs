@@ -156,7 +156,8 @@ impl Timeline {
 
     /// Something left at `at`: the network's turn begins, or goes on.
     pub fn sent(&mut self, at: Instant) {
-        self.settle(at);
+        self.take_turn(at);
+        self.idle(at);
         self.turn = Turn::Network;
     }
 
@@ -167,6 +168,16 @@ impl Timeline {
         self.turn = Turn::Ours { waiting: None };
     }
 
+    /// What arrived last is not what we asked for: it is still the network's turn.
+    pub fn still_due(&mut self) {
+        self.turn = Turn::Network;
+    }
+
+    /// What was sent last asks for no answer: the time since then is ours.
+    pub fn nothing_due(&mut self) {
+        self.turn = Turn::Ours { waiting: None };
+    }
+
     /// Nothing more is to be read or written for now.
     pub fn waiting(&mut self, now: Instant) {
         if let Turn::Ours { waiting } = &mut self.turn {
@@ -174,10 +185,20 @@ impl Timeline {
         }
     }
 
-    /// The probe has ended.
-    pub fn finish(&mut self, now: Instant) {
-        self.settle(now);
+    /// We waited in vain until `now`.
+    pub fn waited(&mut self, now: Instant) {
+        let now = now.max(self.since);
+        if let Turn::Ours { waiting } = self.turn {
+            self.idle(waiting.unwrap_or(now).min(now));
+        }
+        self.book(now);
         self.turn = Turn::Ours { waiting: None };
+    }
+
+    /// The probe has ended. Where it did so in our turn, it was not for what we waited for.
+    pub fn finish(&mut self, now: Instant) {
+        self.take_turn(now);
+        self.idle(now);
     }
 
     /// The phase that is running.
@@ -203,26 +224,19 @@ impl Timeline {
         self.overhead
     }
 
-    /// The network's turn, if it is its, ends.
+    /// It is our turn. Where it was already, it has been since the last arrival: that we went on says that we waited for nothing more.
     fn take_turn(&mut self, now: Instant) {
         if self.turn == Turn::Network {
             self.book(now.max(self.since));
-            self.turn = Turn::Ours { waiting: None };
         }
+        self.turn = Turn::Ours { waiting: None };
     }
 
-    /// Books all time up to `now`.
-    fn settle(&mut self, now: Instant) {
-        let now = now.max(self.since);
-        match self.turn {
-            Turn::Network => self.book(now),
-            Turn::Ours { waiting } => {
-                let until = waiting.unwrap_or(now).min(now);
-                self.overhead += until - self.since;
-                self.since = until;
-                self.book(now);
-            }
-        }
+    /// Books the time up to `until` to us.
+    fn idle(&mut self, until: Instant) {
+        let until = until.max(self.since);
+        self.overhead += until - self.since;
+        self.since = until;
     }
 
     /// Books the time up to `until` to the running phase, or to us where none runs.
@@ -246,6 +260,9 @@ mod tests {
         Sent,
         Received,
         Waiting,
+        Waited,
+        StillDue,
+        NothingDue,
         Finish,
     }
 
@@ -260,6 +277,9 @@ mod tests {
                 Step::Sent => timeline.sent(at(*ms)),
                 Step::Received => timeline.received(at(*ms)),
                 Step::Waiting => timeline.waiting(at(*ms)),
+                Step::Waited => timeline.waited(at(*ms)),
+                Step::StillDue => timeline.still_due(),
+                Step::NothingDue => timeline.nothing_due(),
                 Step::Finish => timeline.finish(at(*ms)),
             }
         }
@@ -292,9 +312,10 @@ mod tests {
             (10, Step::Received),
             (13, Step::Waiting),
             (14, Step::Waiting),
-            (500, Step::Finish),
+            (500, Step::Waited),
+            (501, Step::Finish),
         ];
-        assert_eq!(play(&steps), (3, vec![(Phase::Transfer, 497)]));
+        assert_eq!(play(&steps), (4, vec![(Phase::Transfer, 497)]));
     }
 
     #[test]
@@ -344,6 +365,51 @@ mod tests {
         assert_eq!(legs, [first, (vec![(Phase::Connect, ms(40))], None)]);
         assert_eq!(timeline.span(Phase::Connect), Some(ms(50)));
         assert_eq!((timeline.span(Phase::Processing), timeline.overhead()), (Some(ms(5)), ms(5)));
+    }
+
+    #[test]
+    fn what_we_do_between_two_phases_is_ours() {
+        // The end of a response is looked for in vain, then we think for 6 ms, and connect again.
+        let steps = [
+            (0, Step::Enter(Phase::Transfer)),
+            (0, Step::Sent),
+            (10, Step::Received),
+            (11, Step::Waiting),
+            (17, Step::Enter(Phase::Connect)),
+            (18, Step::Sent),
+            (20, Step::Received),
+            (20, Step::Finish),
+        ];
+        assert_eq!(play(&steps), (8, vec![(Phase::Connect, 2), (Phase::Transfer, 10)]));
+        // The last word of a handshake asks for no answer, and we think for 6 ms about what was said.
+        let steps = [
+            (0, Step::Enter(Phase::Tls)),
+            (0, Step::Sent),
+            (10, Step::Received),
+            (12, Step::Sent),
+            (13, Step::NothingDue),
+            (19, Step::Enter(Phase::Processing)),
+            (20, Step::Sent),
+            (30, Step::Received),
+            (30, Step::Finish),
+        ];
+        assert_eq!(play(&steps), (10, vec![(Phase::Tls, 10), (Phase::Processing, 10)]));
+    }
+
+    #[test]
+    fn what_nobody_asked_for_ends_no_waiting() {
+        // A server's settings come, and we acknowledge them late, while it thinks about our request.
+        let steps = [
+            (0, Step::Enter(Phase::Processing)),
+            (0, Step::Sent),
+            (10, Step::Received),
+            (14, Step::StillDue),
+            (15, Step::Sent),
+            (30, Step::Received),
+            (31, Step::Enter(Phase::Transfer)),
+            (31, Step::Finish),
+        ];
+        assert_eq!(play(&steps), (1, vec![(Phase::Processing, 30), (Phase::Transfer, 0)]));
     }
 
     #[test]

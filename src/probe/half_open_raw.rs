@@ -68,6 +68,7 @@ pub(super) async fn measure(
                 Reply::Echo => probe.timeline.waiting(Instant::now()),
             }
         }
+        probe.timeline.waited();
         if Instant::now() >= end {
             let detail = format!("{destination} answered none of {} SYNs", departures.len());
             return Err(probe.failure(Reason::ConnectionTimeout, detail));

@@ -118,7 +118,12 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 if series.all_sent() {
                     probe.timeline.waiting(Instant::now());
                 }
-                let Ok(answer) = timeout_at(until.into(), conversation.answer()).await else { continue };
+                let Ok(answer) = timeout_at(until.into(), conversation.answer()).await else {
+                    if series.all_sent() {
+                        probe.timeline.waited();
+                    }
+                    continue;
+                };
                 if series.all_sent() {
                     probe.timeline.received(instant_of(answer.arrived));
                 }

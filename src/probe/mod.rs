@@ -345,6 +345,21 @@ impl SharedTimeline {
         lock(&self.0).received(at);
     }
 
+    /// What was waited for has not come until now.
+    pub fn waited(&self) {
+        lock(&self.0).waited(Instant::now());
+    }
+
+    /// What arrived last is not what was asked for.
+    pub fn still_due(&self) {
+        lock(&self.0).still_due();
+    }
+
+    /// What was sent last asks for no answer.
+    pub fn nothing_due(&self) {
+        lock(&self.0).nothing_due();
+    }
+
     /// There is nothing to do but wait.
     pub fn waiting(&self, now: Instant) {
         lock(&self.0).waiting(now);
@@ -392,7 +407,10 @@ async fn until_deadline<M>(
     let failure = match result {
         Ok(Ok(result)) => result.err(),
         Ok(Err(panic)) => Some(probe.failure(Reason::ProberError, format!("the prober broke: {panic}"))),
-        Err(_) => Some(timed_out(probe)),
+        Err(_) => {
+            probe.timeline.waited();
+            Some(timed_out(probe))
+        }
     };
     (wrap(measured), failure)
 }

@@ -33,6 +33,8 @@ pub(super) async fn handshake(
         *facts = told;
         failure(probe, "the TLS handshake", &error, ended.certificate_asked)
     })?;
+    // In TLS 1.3 the last word of the handshake is ours.
+    probe.timeline.nothing_due();
     let connection = stream.get_ref().1;
     let told = facts.insert(told);
     let [version, cipher] = [told.version, told.cipher.as_deref()].map(|told| told.unwrap_or("something unknown"));

@@ -85,6 +85,11 @@ impl Packet {
         names.iter().filter(|(bit, _)| self.transport[13] & bit != 0).map(|(_, name)| name).collect()
     }
 
+    /// Whether it is a TCP segment with data.
+    pub(crate) fn has_data(&self) -> bool {
+        self.protocol == 6 && self.transport.len() > usize::from(self.transport[12] >> 4) * 4
+    }
+
     /// The id and sequence of an ICMP echo request (v4 type 8, v6 type 128).
     pub(crate) fn echo_request(&self) -> Option<(u16, u16)> {
         let request = matches!((self.protocol, self.transport[0]), (1, 8) | (58, 128));

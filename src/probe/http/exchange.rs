@@ -88,6 +88,8 @@ impl<'a> Exchange<'a> {
                 None => break,
             }
         }
+        // What may have left behind the request is a goodbye.
+        self.probe.timeline.nothing_due();
         Ok(())
     }
 
@@ -182,16 +184,18 @@ impl Driver {
 
 /// A connection, above TLS, that ends [`Phase::Processing`] with the first byte of the response.
 ///
-/// The bytes have just been read from below, so the timeline stands at the stamp of their arrival.
+/// The bytes have just been read from below, so the timeline stands at the stamp of their arrival. What comes before the response
+/// (tickets of TLS, settings of HTTP/2) is not what the request asked for.
 struct Tap {
     connection: Connection,
+    asked: bool,
     search: Option<ResponseStart>,
     timeline: SharedTimeline,
 }
 
 impl Tap {
     fn new(connection: Connection, search: ResponseStart, timeline: SharedTimeline) -> Self {
-        Self { connection, search: Some(search), timeline }
+        Self { connection, asked: false, search: Some(search), timeline }
     }
 }
 
@@ -199,11 +203,13 @@ impl AsyncRead for Tap {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.connection).poll_read(cx, buffer);
-        if let Some(search) = &mut self.search
-            && search.feed(&buffer.filled()[before..])
-        {
-            self.search = None;
-            self.timeline.enter(Phase::Transfer);
+        if let Some(search) = &mut self.search {
+            if search.feed(&buffer.filled()[before..]) {
+                self.search = None;
+                self.timeline.enter(Phase::Transfer);
+            } else if self.asked {
+                self.timeline.still_due();
+            }
         }
         result
     }
@@ -211,6 +217,7 @@ impl AsyncRead for Tap {
 
 impl AsyncWrite for Tap {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.asked = true;
         Pin::new(&mut self.connection).poll_write(cx, bytes)
     }
 
@@ -219,6 +226,7 @@ impl AsyncWrite for Tap {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.asked = true;
         Pin::new(&mut self.connection).poll_write_vectored(cx, parts)
     }
 

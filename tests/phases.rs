@@ -1,0 +1,234 @@
+//! The phases of an http probe are the wire's: tcpdump says when each part of the conversation left and came, also while the machine is
+//! busy.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test ends where its helpers find what cannot be")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use support::lab::{Site, host};
+use support::pcap::{Capture, Packet};
+use uplink_exporter::flight::Phase;
+use uplink_exporter::lab::{Isp, Path, Topology, target};
+use uplink_exporter::net::Family;
+use uplink_exporter::probe::Report;
+
+const MODULES: &str = "
+  http: {prober: http, http: {enable_http2: false, tls_config: {ca_file: CA}}}
+  http2: {prober: http, http: {tls_config: {ca_file: CA}}}
+  https12: {prober: http, http: {tls_config: {ca_file: CA, max_version: TLS12}}}
+";
+
+/// How long the server thinks before it answers, and pauses in the middle of its answer.
+const THINKS: Duration = Duration::from_millis(100);
+const PAUSES: Duration = Duration::from_millis(20);
+
+const PLAIN: u16 = 4080;
+const SECURE: u16 = 4443;
+
+fn site() -> Option<Site> {
+    let path = |isp| Path::straight(isp, &[500, 500, 1_000], 4_000);
+    let site = Site::start(Topology { seed: 1, a: path(Isp::A), b: path(Isp::B), faults: Vec::new() }, MODULES)?;
+    let read = |name: &str| std::fs::read(site.folder.path().join(name)).unwrap();
+    let certificate = CertificateDer::from_pem_slice(&read("cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(&read("key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap());
+    for port in [PLAIN, SECURE] {
+        let listener = site.lab.far().run(|| TcpListener::bind(("0.0.0.0", port)).unwrap()).unwrap();
+        let config = Arc::clone(&config);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                let config = Arc::clone(&config);
+                stream.set_nodelay(true).unwrap();
+                thread::spawn(move || match port {
+                    PLAIN => serve(stream),
+                    _ => serve(StreamOwned::new(ServerConnection::new(config).unwrap(), stream)),
+                });
+            }
+        });
+    }
+    Some(site)
+}
+
+/// Answers one request: `/redirect/N` at once with a redirect to `/redirect/N-1`, all else slowly. What goes wrong is the client's to tell.
+fn serve(mut stream: impl Read + Write) -> Option<()> {
+    let (mut request, mut buffer) = (Vec::new(), [0; 2048]);
+    while !request.ends_with(b"\r\n\r\n") {
+        let length = stream.read(&mut buffer).ok().filter(|length| *length > 0)?;
+        request.extend_from_slice(&buffer[..length]);
+    }
+    let request = String::from_utf8_lossy(&request);
+    let redirects = request.strip_prefix("GET /redirect/").and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+    if let Some(more) = redirects.and_then(|number| number.checked_sub(1)) {
+        write!(stream, "HTTP/1.1 302 Found\r\nLocation: /redirect/{more}\r\nContent-Length: 5\r\n\r\nthere").ok()?;
+    } else {
+        thread::sleep(THINKS);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst").ok()?;
+        stream.flush().ok()?;
+        thread::sleep(PAUSES);
+        stream.write_all(b"later").ok()?;
+    }
+    stream.flush().ok()?;
+    // The client closes.
+    stream.read(&mut buffer).ok().map(drop)
+}
+
+/// One connection as the capture has it.
+#[derive(Default)]
+struct Seen {
+    syn: Duration,
+    syn_ack: Duration,
+    /// Segments with data, ours and the server's.
+    out: Vec<Duration>,
+    back: Vec<Duration>,
+}
+
+/// The connections to a host, in the order of their SYNs.
+fn connections(packets: &[Packet], server: IpAddr) -> Vec<Seen> {
+    let mut seen: BTreeMap<u16, Seen> = BTreeMap::new();
+    for packet in packets.iter().filter(|packet| packet.protocol == 6) {
+        let (source, destination) = packet.ports();
+        if packet.destination == server {
+            let connection = seen.entry(source).or_default();
+            if packet.flags() == "S" {
+                connection.syn = packet.at;
+            } else if packet.has_data() {
+                connection.out.push(packet.at);
+            }
+        } else if packet.source == server {
+            let connection = seen.entry(destination).or_default();
+            if packet.flags() == "S." {
+                connection.syn_ack = packet.at;
+            } else if packet.has_data() {
+                connection.back.push(packet.at);
+            }
+        }
+    }
+    let mut seen: Vec<Seen> = seen.into_values().collect();
+    seen.sort_by_key(|connection| connection.syn);
+    seen
+}
+
+impl Seen {
+    /// The phases of a conversation with the slow server. In each part of it the server's last word decides: what comes later than half the
+    /// time that the server thinks after a departure of ours is its answer.
+    fn phases(&self, secure: bool) -> BTreeMap<Phase, Duration> {
+        let mut phases = BTreeMap::from([(Phase::Connect, self.syn_ack - self.syn)]);
+        let answer = self.back.iter().position(|at| {
+            let before = self.out.iter().filter(|out| *out < at).max().unwrap();
+            *at - *before > THINKS / 2
+        });
+        let (answer, last) = (self.back[answer.unwrap()], *self.back.last().unwrap());
+        let request = *self.out.iter().filter(|out| **out < answer).max().unwrap();
+        phases.insert(Phase::Processing, answer - request);
+        // A server that says goodbye says it with the end of its answer.
+        phases.insert(Phase::Transfer, last - answer);
+        if secure {
+            // Turns of the handshake: from a word of ours to the last word of the server before the next of ours.
+            let mut tls = Duration::ZERO;
+            for (n, out) in self.out.iter().enumerate().take_while(|(_, out)| **out < request) {
+                let next = self.out[n + 1];
+                let replied = self.back.iter().filter(|back| (out..&next).contains(back)).max();
+                tls += replied.map_or(Duration::ZERO, |replied| *replied - *out);
+            }
+            phases.insert(Phase::Tls, tls);
+        }
+        phases
+    }
+}
+
+fn percentile(values: &mut [Duration], percent: usize) -> Duration {
+    values.sort_unstable();
+    values[(values.len() * percent).div_ceil(100) - 1]
+}
+
+/// Probes one after the other, and says for each phase how far the reports are from the capture: at the median, and at the 95th percentile.
+fn compare(site: &Site, module: &str, secure: bool, probes: usize) -> BTreeMap<Phase, [Duration; 2]> {
+    let capture = Capture::start("ispa", site.folder.path(), |command| site.lab.prober().spawn(command).unwrap());
+    let (scheme, port) = if secure { ("https", SECURE) } else { ("http", PLAIN) };
+    let url = format!("{scheme}://{}:{port}/", host(Family::V4, 10));
+    let reports: Vec<Report> = (0..probes).map(|_| site.run(module, "a", &url, Duration::from_secs(5))).collect();
+    let seen = connections(&capture.stop(), target(Family::V4, 10));
+    assert_eq!(seen.len(), probes);
+    let mut apart: BTreeMap<Phase, Vec<Duration>> = BTreeMap::new();
+    for (report, seen) in reports.iter().zip(&seen) {
+        assert_eq!(report.failure, None, "{:#?}", report.log);
+        for (phase, wire) in seen.phases(secure) {
+            let (_, told) = report.phases.iter().find(|(reached, _)| *reached == phase).unwrap();
+            apart.entry(phase).or_default().push(told.abs_diff(wire));
+        }
+    }
+    let summary = apart.into_iter().map(|(phase, mut apart)| (phase, [50, 95].map(|p| percentile(&mut apart, p))));
+    let summary: BTreeMap<_, _> = summary.collect();
+    eprintln!("{module} over {scheme}: {summary:?}");
+    summary
+}
+
+/// A TLS 1.2 handshake of ours lets two words follow each other (the key and the Finished), which the capture may have as one or two.
+const CASES: [(&str, bool); 3] = [("http", false), ("http", true), ("https12", true)];
+
+#[test]
+fn phases_are_the_captures() {
+    let Some(site) = site() else { return };
+    for (module, secure) in CASES {
+        for (phase, [median, p95]) in compare(&site, module, secure, 40) {
+            let (close, near) = (Duration::from_micros(100), Duration::from_millis(1));
+            assert!(median < close && p95 < near, "{module}, {phase:?}: {median:?}, {p95:?}");
+        }
+    }
+}
+
+#[test]
+fn phases_are_the_captures_when_the_machine_is_busy() {
+    let Some(site) = site() else { return };
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
+        }
+        let apart = CASES.map(|(module, secure)| compare(&site, module, secure, 20));
+        stop.store(true, Ordering::Relaxed);
+        for (phase, [median, _]) in apart.into_iter().flatten() {
+            assert!(median < Duration::from_micros(500), "{phase:?}: {median:?}");
+        }
+    });
+}
+
+#[test]
+fn a_chain_of_redirects_has_no_time_of_ours_in_its_phases() {
+    let Some(site) = site() else { return };
+    // One goes over HTTP/1.1 to the end, the other over HTTP/2 until there are too many.
+    for (module, url) in [
+        ("http", format!("https://{}:{SECURE}/redirect/8", host(Family::V4, 10))),
+        ("http2", format!("https://{}/circle", host(Family::V4, 10))),
+    ] {
+        let capture = Capture::start("ispa", site.folder.path(), |command| site.lab.prober().spawn(command).unwrap());
+        let report = site.run(module, "a", &url, Duration::from_secs(5));
+        let seen = connections(&capture.stop(), target(Family::V4, 10));
+        assert!(seen.len() >= 9, "{:?}", report.failure);
+        let wire: Duration = seen.iter().map(|connection| connection.syn_ack - connection.syn).sum();
+        let (_, told) = report.phases.iter().find(|(phase, _)| *phase == Phase::Connect).unwrap();
+        let apart = told.abs_diff(wire);
+        assert!(
+            apart < Duration::from_millis(1),
+            "{module}: {told:?} instead of {wire:?} in {} handshakes",
+            seen.len()
+        );
+    }
+}
