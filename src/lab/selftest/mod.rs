@@ -15,7 +15,7 @@ use crate::config;
 use crate::net::tls::{Tls, TlsOptions};
 use crate::net::{Family, Network};
 use crate::probe::{self, Report, Request};
-use check::{Truth, check};
+use check::{Truth, Wrong, check};
 
 /// Runs all cases, and prints a line for each: the probe, what was injected, what was measured, whether that is right. Says whether
 /// all are.
@@ -78,7 +78,7 @@ impl Bench {
         Ok(Self { lab, servers, network: Arc::default(), tls })
     }
 
-    /// Runs a case; says what was measured. What was measured wrong while the lab was late is measured again, a few times. Cases of neighbouring numbers have different targets, so that late packets of one are not
+    /// Runs a case; says what was measured. A time that is wrong while the lab was late is measured again, a few times. Cases of neighbouring numbers have different targets, so that late packets of one are not
     /// taken for the next one's. Must run in the prober's namespace: see [`super::Namespace::block_on`].
     ///
     /// # Errors
@@ -89,17 +89,18 @@ impl Bench {
             let outcome = self.attempt(case, number).await?;
             let late = self.lab.lateness();
             match outcome {
-                Err(_) if late > LATE && attempts < ATTEMPTS => attempts += 1,
-                Err(why) if late > LATE => {
+                Ok(measured) => return Ok(Ok(measured)),
+                Err(Wrong::Time(_)) if late > LATE && attempts < ATTEMPTS => attempts += 1,
+                Err(Wrong::Time(why)) if late > LATE => {
                     let busy = "this machine is too busy to emulate an internet: packets came late by up to";
                     return Ok(Err(format!("{why}; {busy} {} µs", late.as_micros())));
                 }
-                outcome => return Ok(outcome),
+                Err(Wrong::Time(why) | Wrong::Fact(why)) => return Ok(Err(why)),
             }
         }
     }
 
-    async fn attempt(&self, case: &Case, number: usize) -> io::Result<Result<String, String>> {
+    async fn attempt(&self, case: &Case, number: usize) -> io::Result<Result<String, Wrong>> {
         let targets = usize::from(TARGETS.end() - TARGETS.start()) + 1;
         let address = target(case.family, TARGETS.start() + (number % targets) as u8);
         self.lab.default_route(case.isp.other())?;
