@@ -36,6 +36,9 @@ const MODULES: &str = "
   trace_many: {prober: traceroute, traceroute: {count: 100, interval: 10ms}}
 ";
 
+/// Each kind of probe.
+const ALL: [&str; 9] =
+    ["http", "tcp", "half_open", "half_open_raw", "icmp_raw", "icmp_datagram", "trace_icmp", "trace_udp", "trace_tcp"];
 const TRACES: [&str; 3] = ["trace_icmp", "trace_udp", "trace_tcp"];
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -198,23 +201,12 @@ fn a_fault_of_this_host_is_never_the_networks() {
     };
     let elsewhere = uplink_exporter::net::Source { v4: Some([203, 0, 113, 9].into()), ..Default::default() };
     let missing = uplink_exporter::net::Source { interface: Some("isp9".to_owned()), ..Default::default() };
-    let modules = [
-        "http",
-        "tcp",
-        "half_open",
-        "half_open_raw",
-        "icmp_raw",
-        "icmp_datagram",
-        "trace_icmp",
-        "trace_udp",
-        "trace_tcp",
-    ];
     let target = |module: &str| match module {
         "http" => format!("http://{}/", host(Family::V4, 10)),
         "tcp" | "half_open" | "half_open_raw" => format!("{}:80", host(Family::V4, 10)),
         _ => host(Family::V4, 10),
     };
-    for module in modules {
+    for module in ALL {
         assert_eq!(
             reason(&with_source(elsewhere.clone(), module, &target(module))),
             "source_address_unavailable",
@@ -223,7 +215,7 @@ fn a_fault_of_this_host_is_never_the_networks() {
         assert_eq!(reason(&with_source(missing.clone(), module, &target(module))), "local_link_down", "{module}");
     }
     site.lab.link(Isp::A, false).unwrap();
-    for module in modules {
+    for module in ALL {
         for isp in ["a_interface", "a_mark", "a_address"] {
             let report = site.run(module, isp, &target(module), second());
             let found = reason(&report);
@@ -235,7 +227,7 @@ fn a_fault_of_this_host_is_never_the_networks() {
         }
     }
     site.lab.link(Isp::A, true).unwrap();
-    for module in modules {
+    for module in ALL {
         assert_eq!(
             reason(&site.run(module, "a", &target(module), second())),
             "ok",
@@ -244,34 +236,77 @@ fn a_fault_of_this_host_is_never_the_networks() {
     }
 }
 
-#[test]
-fn a_neighbour_that_does_not_answer_to_its_address_is_not_the_networks_fault() {
-    let Some(ip) = program("ip") else { return };
-    let Some(site) = start(topology()) else { return };
-    let commands = [
-        "link add here0 type veth peer name there0",
-        "address add 192.0.2.1/24 dev here0",
-        "address add 2001:db8:2::1/64 dev here0 nodad",
-        "link set here0 up",
-        "link set there0 up",
-        // As after the answers that a patient kernel waits for.
-        "neighbour add 192.0.2.77 dev here0 nud none",
-    ];
+/// Runs `ip` in the prober's namespace.
+fn ip(site: &Site, commands: &[&str]) -> Option<()> {
+    let ip = program("ip")?;
     for command in commands {
         let done = site.lab.prober().spawn(Command::new(&ip).args(command.split(' '))).unwrap().wait().unwrap();
         assert!(done.success(), "ip {command}");
     }
+    Some(())
+}
+
+/// A link to a neighbour network, with nobody at its other end.
+const NEIGHBOUR: [&str; 5] = [
+    "link add here0 type veth peer name there0",
+    "address add 192.0.2.1/24 dev here0",
+    "address add 2001:db8:2::1/64 dev here0 nodad",
+    "link set here0 up",
+    "link set there0 up",
+];
+
+/// A target of that network for a module.
+fn neighbour(module: &str, address: &str) -> String {
+    match module {
+        "http" => format!("http://{address}/"),
+        "tcp" | "half_open" | "half_open_raw" => format!("{address}:80"),
+        _ => address.trim_matches(['[', ']']).to_owned(),
+    }
+}
+
+#[test]
+fn a_link_without_a_carrier_is_this_hosts_fault() {
+    let Some(site) = start(topology()) else { return };
+    if ip(&site, &[&NEIGHBOUR[..], &["link set there0 down"]].concat()).is_none() {
+        return;
+    }
+    let sources = [
+        uplink_exporter::net::Source { interface: Some("here0".to_owned()), ..Default::default() },
+        uplink_exporter::net::Source {
+            v4: Some([192, 0, 2, 1].into()),
+            v6: Some("2001:db8:2::1".parse().unwrap()),
+            ..Default::default()
+        },
+        uplink_exporter::net::Source { mark: Some(7), ..Default::default() },
+    ];
+    let mut requests = Vec::new();
+    for source in sources {
+        for module in ALL {
+            for address in ["192.0.2.77", "[2001:db8:2::77]"] {
+                let mut request = site.request(module, "a", &neighbour(module, address), second());
+                let isp = uplink_exporter::config::Isp { source: source.clone(), ..(*site.config.isps["a"]).clone() };
+                request.isp = Some(std::sync::Arc::new(isp));
+                requests.push(request);
+            }
+        }
+    }
+    for report in site.run_all(requests) {
+        let what = format!("{} {:?} {:?}", report.module, report.isp.as_ref().unwrap().source, report.failure);
+        assert_eq!(reason(&report), "local_link_down", "{what}");
+        assert!(report.failure.as_ref().is_some_and(|failure| failure.detail.contains("here0")), "{what}");
+    }
+}
+
+#[test]
+fn a_neighbour_that_does_not_answer_to_its_address_is_not_the_networks_fault() {
+    let Some(site) = start(topology()) else { return };
+    if ip(&site, &NEIGHBOUR).is_none() {
+        return;
+    }
     let patience = Duration::from_secs(6);
     for address in ["192.0.2.77", "[2001:db8:2::77]"] {
-        let requests =
-            ["tcp", "half_open", "half_open_raw", "http", "icmp_raw", "icmp_datagram", "trace_patient"].map(|module| {
-                let target = match module {
-                    "http" => format!("http://{address}/"),
-                    "icmp_raw" | "icmp_datagram" | "trace_patient" => address.trim_matches(['[', ']']).to_owned(),
-                    _ => format!("{address}:80"),
-                };
-                site.request(module, "", &target, patience)
-            });
+        let modules = ["tcp", "half_open", "half_open_raw", "http", "icmp_raw", "icmp_datagram", "trace_patient"];
+        let requests = modules.map(|module| site.request(module, "", &neighbour(module, address), patience));
         for report in site.run_all(requests.into()) {
             assert_eq!(reason(&report), "arp_unresolved", "{} {:?} {:#?}", report.module, report.failure, report.log);
         }

@@ -46,11 +46,12 @@ pub use topology::{
     Action, Answers, Binding, Fault, Hop, Isp, Link, Matches, Mtu, Path, RateLimit, Router, TARGETS, Topology, target,
 };
 
+use crate::net::netlink::{Device, Netlink};
 use crate::net::{Family, sys};
 use emulator::{Emulator, Wires};
 use internet::Internet;
 use namespace::set_sysctl;
-use netlink::{Netlink, Route, Selector};
+use netlink::{Route, Selector};
 
 /// A running emulated internet. Everything of it ends when this is dropped.
 #[derive(Debug)]
@@ -127,7 +128,7 @@ impl Lab {
     pub fn link(&self, isp: Isp, up: bool) -> io::Result<()> {
         self.prober.run(|| {
             let mut netlink = Netlink::open()?;
-            netlink.set_link(isp.device(), up)?;
+            netlink::set_link(&mut netlink, isp.device(), up)?;
             if up {
                 // The kernel forgot addresses and routes with the link.
                 configure_uplink(&mut netlink, isp)?;
@@ -187,13 +188,13 @@ fn configure_prober() -> io::Result<(OwnedFd, OwnedFd)> {
     let open = |isp: Isp| sys::open_tun(isp.device()).map_err(|error| explain_tun(&error));
     let wires = (open(Isp::A)?, open(Isp::B)?);
     let mut netlink = Netlink::open()?;
-    netlink.set_link("lo", true)?;
+    netlink::set_link(&mut netlink, "lo", true)?;
     for isp in Isp::ALL {
-        netlink.set_link(isp.device(), true)?;
+        netlink::set_link(&mut netlink, isp.device(), true)?;
         configure_uplink(&mut netlink, isp)?;
         for family in FAMILIES {
-            netlink.add_rule(Selector::From(isp.source(family)), isp.mark(), 1_000 + isp.mark())?;
-            netlink.add_rule(Selector::Mark(family, isp.mark()), isp.mark(), 2_000 + isp.mark())?;
+            netlink::add_rule(&mut netlink, Selector::From(isp.source(family)), isp.mark(), 1_000 + isp.mark())?;
+            netlink::add_rule(&mut netlink, Selector::Mark(family, isp.mark()), isp.mark(), 2_000 + isp.mark())?;
         }
     }
     set_default_routes(&mut netlink, Isp::A)?;
@@ -201,16 +202,19 @@ fn configure_prober() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 fn configure_uplink(netlink: &mut Netlink, isp: Isp) -> io::Result<()> {
-    let device = netlink.index(isp.device())?;
+    let device = netlink.link(Device::Name(isp.device()))?.index;
     for (family, prefix) in [(Family::V4, 24), (Family::V6, 64)] {
         let source = isp.source(family);
-        netlink.add_address(device, source, prefix)?;
+        netlink::add_address(netlink, device, source, prefix)?;
         let table = isp.mark();
         let metric = METRICS[0];
-        netlink.set_default_route(Route { family, table, device: Some(device), source: Some(source), metric })?;
+        netlink::set_default_route(
+            netlink,
+            Route { family, table, device: Some(device), source: Some(source), metric },
+        )?;
         // When the device is down its route is gone. Without this one the lookup would go on to the main table, and the packet
         // through the other ISP.
-        netlink.set_default_route(Route { family, table, device: None, source: None, metric: METRICS[1] })?;
+        netlink::set_default_route(netlink, Route { family, table, device: None, source: None, metric: METRICS[1] })?;
     }
     Ok(())
 }
@@ -218,10 +222,10 @@ fn configure_uplink(netlink: &mut Netlink, isp: Isp) -> io::Result<()> {
 /// The main table has a default route through each uplink: the second serves only sockets that are bound to its device.
 fn set_default_routes(netlink: &mut Netlink, first: Isp) -> io::Result<()> {
     for (isp, metric) in [first, first.other()].into_iter().zip(METRICS) {
-        let device = Some(netlink.index(isp.device())?);
+        let device = Some(netlink.link(Device::Name(isp.device()))?.index);
         for family in FAMILIES {
             let route = Route { family, table: netlink::MAIN, device, source: Some(isp.source(family)), metric };
-            netlink.set_default_route(route)?;
+            netlink::set_default_route(netlink, route)?;
         }
     }
     Ok(())
@@ -231,16 +235,21 @@ fn configure_far() -> io::Result<OwnedFd> {
     quieten()?;
     let wire = sys::open_tun(INET).map_err(|error| explain_tun(&error))?;
     let mut netlink = Netlink::open()?;
-    netlink.set_link("lo", true)?;
-    netlink.set_link(INET, true)?;
-    let device = netlink.index(INET)?;
+    netlink::set_link(&mut netlink, "lo", true)?;
+    netlink::set_link(&mut netlink, INET, true)?;
+    let device = netlink.link(Device::Name(INET))?.index;
     for family in FAMILIES {
         for number in TARGETS {
             // A host's prefix: no target answers for its neighbours.
-            netlink.add_address(device, target(family, number), if family == Family::V4 { 32 } else { 128 })?;
+            netlink::add_address(
+                &mut netlink,
+                device,
+                target(family, number),
+                if family == Family::V4 { 32 } else { 128 },
+            )?;
         }
         let route = Route { family, table: netlink::MAIN, device: Some(device), source: None, metric: METRICS[0] };
-        netlink.set_default_route(route)?;
+        netlink::set_default_route(&mut netlink, route)?;
     }
     Ok(wire)
 }

@@ -11,6 +11,7 @@ pub mod udp;
 mod channel;
 mod conversation;
 mod filter;
+pub(crate) mod netlink;
 mod network;
 mod ports;
 mod source;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::netlink::{Device, Netlink};
+
 /// An address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
@@ -107,14 +109,16 @@ impl Source {
         self.is_unbound() || self.address(family).is_some() || self.interface.is_some() || self.mark.is_some()
     }
 
-    /// Whether the interface that it names is there, but down or without a carrier.
+    /// The name of the device that packets to a destination leave by (its own, or the routing's), where that is down or has no
+    /// carrier; nothing where it is fine, or cannot be told.
     #[must_use]
-    pub fn link_is_down(&self) -> bool {
-        let up = |interface: &String| {
-            let socket = Self::default().udp(Family::V4, 0).ok()?;
-            super::sys::interface_is_running(&socket, interface).ok()
+    pub fn dead_link(&self, destination: IpAddr) -> Option<String> {
+        let mut netlink = Netlink::open().ok()?;
+        let link = match &self.interface {
+            Some(interface) => netlink.link(Device::Name(interface)),
+            None => netlink.route(self, destination).and_then(|index| netlink.link(Device::Index(index))),
         };
-        self.interface.as_ref().and_then(up) == Some(false)
+        link.ok().filter(|link| !link.running).map(|link| link.name)
     }
 
     /// A TCP socket, bound; `port` 0 lets the kernel choose, at connect where it can.

@@ -292,20 +292,6 @@ pub fn lookup(host: &str) -> Result<Vec<IpAddr>, LookupError> {
     Ok(addresses)
 }
 
-/// Whether an interface is up and has a carrier (`SIOCGIFFLAGS`, `netdevice(7)`); any socket of its network namespace will do.
-///
-/// # Errors
-/// As the ioctl: `ENODEV` where there is no such interface.
-pub fn interface_is_running(socket: &impl AsRawFd, name: &str) -> io::Result<bool> {
-    let mut request = interface_request(name)?;
-    // SAFETY: the pointer is to a live local of the type that SIOCGIFFLAGS takes.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) })?;
-    // SAFETY: SIOCGIFFLAGS filled the flags.
-    let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
-    let running = libc::IFF_UP | libc::IFF_RUNNING;
-    Ok(flags & running == running)
-}
-
 /// A request about the interface of a name.
 fn interface_request(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: all zeros is a value of the structure.

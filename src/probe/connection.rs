@@ -148,11 +148,11 @@ fn connect_failure(probe: &Probe<'_>, destination: SocketAddr, error: &ConnectEr
     match error {
         ConnectError::Source(error) => probe.source_failure(error),
         ConnectError::Local(error) => probe.local_failure(&what, error),
-        // Our own neighbour discovery speaks of a host that cannot be reached; anything else from ourselves is our own firewall.
+        // Our own neighbour discovery speaks of a host that cannot be reached (ICMP 3/1, ICMPv6 1/3); anything else from ourselves is our own firewall.
         ConnectError::Network { error, evidence: Some(evidence) }
             if evidence.origin == Origin::Local
                 && evidence.offender.is_some()
-                && error.raw_os_error() != Some(libc::EHOSTUNREACH) =>
+                && !matches!((evidence.ty, evidence.code), (3, 1) | (1, 3)) =>
         {
             probe.failure(Reason::ProberConfigError, format!("{what}: this host's own firewall: {error}"))
         }

@@ -254,7 +254,7 @@ impl<'a> Probe<'a> {
     /// route of this host, or of the lack of one (`ip route add unreachable`, `blackhole`).
     pub fn local_failure(&self, what: &str, error: &io::Error) -> Failure {
         match error.raw_os_error() {
-            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EINVAL) if !self.source().link_is_down() => {
+            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EINVAL) => {
                 self.failure(Reason::UnroutableLocal, format!("{what}: {error}"))
             }
             _ => self.io_failure(what, error, None),
@@ -271,20 +271,37 @@ impl<'a> Probe<'a> {
         });
         Failure {
             phase,
-            reason: match Reason::of_io_error(phase, error.raw_os_error(), said) {
-                Reason::UnroutableLocal | Reason::ArpUnresolved if self.source().link_is_down() => {
-                    Reason::LocalLinkDown
-                }
-                reason => reason,
-            },
+            reason: Reason::of_io_error(phase, error.raw_os_error(), said),
             detail: format!("{what}: {error}"),
             offender: said.and(evidence).and_then(|evidence| evidence.offender),
+        }
+    }
+
+    /// That nothing came, or that there is no way, is this host's own fault where the device that the packets leave by is dead.
+    fn local_cause(&self, failure: Failure) -> Failure {
+        if !failure.reason.is_silence() {
+            return failure;
+        }
+        let isp = self.request.isp.as_ref();
+        let towards = match failure.phase {
+            Phase::Resolve => isp.and_then(|isp| isp.resolvers.first()).map(|resolver| resolver.ip()),
+            _ => lock(&self.notes).resolution.as_ref().and_then(|resolution| resolution.address),
+        };
+        match towards.and_then(|towards| self.source().dead_link(towards)) {
+            Some(device) => Failure {
+                reason: Reason::LocalLinkDown,
+                detail: format!("the interface {device} is down or has no carrier: {}", failure.detail),
+                offender: None,
+                ..failure
+            },
+            None => failure,
         }
     }
 
     fn report(self, mut measurement: Measurement, failure: Option<Failure>) -> Report {
         let ended = Instant::now();
         let timeline = self.timeline.finish(ended);
+        let failure = failure.map(|failure| self.local_cause(failure));
         match &mut measurement {
             Measurement::Http(measured) => measured.share(&timeline),
             Measurement::Tcp(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
@@ -437,7 +454,6 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
     let phase = probe.timeline.current().unwrap_or(Phase::Resolve);
     let (reason, what) = match phase {
         Phase::Resolve => (Reason::DnsTimeout, "no answer from the name servers"),
-        Phase::Connect if probe.source().link_is_down() => (Reason::LocalLinkDown, "the interface is down: no answer"),
         Phase::Connect => (Reason::ConnectionTimeout, "no answer to the SYN"),
         Phase::Tls => (Reason::TlsTimeout, "the TLS handshake did not end"),
         Phase::Query => (Reason::ConnectionReadTimeout, "the expected answer did not come"),

@@ -7,12 +7,14 @@ use super::Probe;
 use crate::net::Refusal;
 use crate::verdict::{Evidence, Failure, Reason};
 
-/// How long before its deadline a probe stops waiting, so that it ends with what it knows rather than by being cut.
+/// How long before its deadline a probe stops waiting, so that it ends with what it knows rather than by being cut; of a short time
+/// that is left, half.
 const MARGIN: Duration = Duration::from_millis(5);
 
 /// When a probe stops waiting.
 pub(super) fn end(probe: &Probe<'_>) -> Instant {
-    probe.deadline.checked_sub(MARGIN).unwrap_or(probe.deadline)
+    let left = probe.deadline.saturating_duration_since(Instant::now());
+    probe.deadline.checked_sub(MARGIN.min(left / 2)).unwrap_or(probe.deadline)
 }
 
 /// A packet could not be sent: never the network's fault.

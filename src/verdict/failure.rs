@@ -237,6 +237,24 @@ impl Reason {
         })
     }
 
+    /// Whether it says only that nothing came back, or that there is no way: a dead device of this host looks the same.
+    #[must_use]
+    pub fn is_silence(self) -> bool {
+        matches!(
+            self,
+            Self::UnroutableLocal
+                | Self::ArpUnresolved
+                | Self::DnsTimeout
+                | Self::ConnectionTimeout
+                | Self::ConnectionReadTimeout
+                | Self::ConnectionWriteTimeout
+                | Self::TlsTimeout
+                | Self::HttpResponseTimeout
+                | Self::IcmpTimeout
+                | Self::DestinationNotReached
+        )
+    }
+
     /// HAProxy's code for such a failed health check (its `check_status`); empty where it has none.
     #[must_use]
     pub fn haproxy(self) -> &'static str {
