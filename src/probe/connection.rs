@@ -112,6 +112,10 @@ pub(super) async fn open(
         info.rtt.as_micros(),
         info.total_retransmits
     ));
+    let syns = 1 + info.total_retransmits;
+    if opening == Opening::Half && info.segments_sent.is_some_and(|sent| sent > syns) {
+        probe.note(format_args!("this host was too late to reset it: the kernel has completed the handshake"));
+    }
     Ok(connecting)
 }
 

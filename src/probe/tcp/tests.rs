@@ -128,12 +128,24 @@ async fn a_half_open_connection_is_never_accepted() {
         for _ in 0..20 {
             let report = probe(&request(half(), target, PATIENCE)).await;
             check_success(&report);
+            assert!(!report.log.iter().any(|line| line.text.contains("completed")), "{:?}", report.log);
             assert!(measured(&report).handshake.rtt.is_some());
             check_ends(&report, target);
         }
         sleep(300);
         assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     }
+}
+
+#[tokio::test]
+async fn a_handshake_that_the_kernel_completed_behind_our_back_is_owned_up_to() {
+    let listener = TcpListener::bind((V4, 0)).unwrap();
+    let request = request(half(), listener.local_addr().unwrap(), PATIENCE);
+    // The only thread of this test does not look at the SYN-ACK for longer than the kernel holds its ACK back.
+    let (report, ()) = tokio::join!(probe(&request), async { sleep(300) });
+    check_success(&report);
+    assert!(listener.accept().is_ok());
+    assert!(report.log.iter().any(|line| line.text.contains("completed the handshake")), "{:?}", report.log);
 }
 
 #[tokio::test]
