@@ -129,22 +129,22 @@ pub fn set_option(socket: &impl AsRawFd, level: c_int, name: c_int, value: c_int
 /// # Errors
 /// As `getsockopt(2)`; `Unsupported` where the kernel's structure ends before the fields that are needed.
 pub fn tcp_info(socket: &impl AsRawFd) -> io::Result<TcpInfo> {
-    // SAFETY: it is a structure of integers, for which all zeros is a value.
-    let mut whole: LongTcpInfo = unsafe { zeroed() };
-    let mut length = size_of::<LongTcpInfo>() as libc::socklen_t;
-    // SAFETY: the pointer and the length describe `whole`, which outlives the call.
+    // SAFETY: `tcp_info` is a structure of integers, for which all zeros is a value.
+    let mut info: libc::tcp_info = unsafe { zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `info`, which outlives the call.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
-            (&raw mut whole).cast::<c_void>(),
+            (&raw mut info).cast::<c_void>(),
             &raw mut length,
         )
     };
     check(result)?;
-    let (info, length) = (whole.info, length as usize);
-    if length < std::mem::offset_of!(libc::tcp_info, tcpi_total_retrans) + size_of::<u32>() {
+    let told = |offset: usize| length as usize >= offset + size_of::<u32>();
+    if !told(std::mem::offset_of!(libc::tcp_info, tcpi_total_retrans)) {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel's TCP_INFO has no tcpi_total_retrans"));
     }
     Ok(TcpInfo {
@@ -153,19 +153,8 @@ pub fn tcp_info(socket: &impl AsRawFd) -> io::Result<TcpInfo> {
         unacknowledged: info.tcpi_unacked,
         retransmits: info.tcpi_retransmits,
         send_mss: info.tcpi_snd_mss,
-        segments_sent: (length >= std::mem::offset_of!(LongTcpInfo, segs_in)).then_some(whole.segs_out),
+        segments_sent: told(std::mem::offset_of!(libc::tcp_info, tcpi_segs_out)).then_some(info.tcpi_segs_out),
     })
-}
-
-/// `struct tcp_info` of `linux/tcp.h` as far as it is read; the libc crate's ends earlier.
-#[repr(C)]
-struct LongTcpInfo {
-    info: libc::tcp_info,
-    _pacing_rate: [u64; 2],
-    _bytes_acked: u64,
-    _bytes_received: u64,
-    segs_out: u32,
-    segs_in: u32,
 }
 
 /// Receives one message with its control data; `flags` may hold `MSG_ERRQUEUE`. Never blocks.
