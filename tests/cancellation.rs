@@ -6,7 +6,8 @@ mod support;
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
 
 use support::lab::{Site, host};
 use support::{Exporter, get, until, value};
@@ -35,6 +36,7 @@ fn hanging() -> Vec<(&'static str, &'static str, String, &'static str)> {
     let to = |number| host(Family::V4, number);
     vec![
         ("a name server", "http", "http://name.example/".to_owned(), "dns"),
+        ("a name server of the system", "http", "http://name.example/".to_owned(), "a"),
         ("a handshake", "http", format!("http://{}/", to(12)), "a"),
         ("a TLS handshake", "http", format!("https://{}/", to(11)), "a"),
         ("a response", "http", format!("http://{}/", to(11)), "a"),
@@ -52,16 +54,17 @@ fn hanging() -> Vec<(&'static str, &'static str, String, &'static str)> {
 
 #[test]
 fn a_client_that_goes_away_takes_its_probe_with_it() {
-    let Some(site) = Site::start(Topology::demo(), "  none: {prober: icmp}\n") else { return };
+    let Some(site) = start() else { return };
     site.lab.change(|topology| {
         let of = |number| Matches { destination: Some(target(Family::V4, number)), ..Matches::default() };
         let fault = |number, action| Fault { of: of(number), action };
-        topology.faults = vec![fault(11, Action::Stall), fault(12, Action::Drop)];
+        topology.faults.extend([fault(11, Action::Stall), fault(12, Action::Drop)]);
     });
+    let _silent = silence_name_servers(&site);
     let exporter = Exporter::start_by(PROBES, |command| site.lab.prober().spawn(command).unwrap());
     let inside = |work: &(dyn Fn() + Sync)| site.lab.prober().run(work).unwrap();
     inside(&|| exporter.wait());
-    let descriptors = || fs::read_dir(format!("/proc/{}/fd", exporter.process.0.id())).unwrap().count();
+    let descriptors = || descriptors(&exporter);
     for (what, module, target, isp) in hanging() {
         inside(&|| {
             // Sockets that are kept for all probes are open from the first one on.
@@ -71,7 +74,7 @@ fn a_client_that_goes_away_takes_its_probe_with_it() {
                 let client = ask(exporter.address, module, &target, isp);
                 until("it runs", || in_flight(exporter.address) == 1.0);
                 // Long enough for a probe on loopback to get where it hangs.
-                std::thread::sleep(std::time::Duration::from_millis(200));
+                std::thread::sleep(Duration::from_millis(200));
                 assert_eq!(in_flight(exporter.address), 1.0, "{module} waits for {what}");
                 drop(client);
                 until(&format!("{module}, which waits for {what}, is cancelled"), || {
@@ -89,6 +92,34 @@ fn a_client_that_goes_away_takes_its_probe_with_it() {
     });
 }
 
+fn start() -> Option<Site> {
+    Site::start(Topology::demo(), "  none: {prober: icmp}\n")
+}
+
+fn descriptors(exporter: &Exporter) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", exporter.process.0.id())).unwrap().count()
+}
+
+/// Makes the name servers of this system silent in the lab: what goes out to them is lost, and on loopback someone listens who says
+/// nothing.
+#[expect(clippy::disallowed_methods, reason = "not a probe")]
+fn silence_name_servers(site: &Site) -> Vec<UdpSocket> {
+    site.lab.change(|topology| {
+        topology.faults.push(Fault { of: Matches { port: Some(53), ..Matches::default() }, action: Action::Drop });
+    });
+    let file = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let named = file.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
+    let mut servers: Vec<_> = named.take(3).collect();
+    if servers.is_empty() {
+        servers = vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
+    }
+    servers.retain(IpAddr::is_loopback);
+    site.lab
+        .prober()
+        .run(|| servers.into_iter().map(|server| UdpSocket::bind((server, 53)).unwrap()).collect())
+        .unwrap()
+}
+
 fn in_flight(exporter: SocketAddr) -> f64 {
     value(&get(exporter, "/metrics").1, "uplink_exporter_probes_in_flight").unwrap()
 }
@@ -98,6 +129,7 @@ fn in_flight(exporter: SocketAddr) -> f64 {
 fn ask(exporter: SocketAddr, module: &str, target: &str, isp: &str) -> TcpStream {
     let mut client = TcpStream::connect(exporter).unwrap();
     let target = target.replace(':', "%3A").replace('/', "%2F");
-    write!(client, "GET /probe?module={module}&isp={isp}&target={target} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let isp = if isp.is_empty() { String::new() } else { format!("&isp={isp}") };
+    write!(client, "GET /probe?module={module}{isp}&target={target} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     client
 }
