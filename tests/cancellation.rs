@@ -1,13 +1,14 @@
-//! A client that goes away takes its probe with it: nothing is left running, no socket stays open.
+//! What ends leaves nothing running and no socket open: a client that goes away, the program itself.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
 
 mod support;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use support::lab::{Site, host};
 use support::{Exporter, get, until, value};
@@ -90,6 +91,37 @@ fn a_client_that_goes_away_takes_its_probe_with_it() {
         let metrics = get(exporter.address, "/metrics").1;
         assert!(!metrics.contains("uplink_exporter_probes_total{"), "none came to its end: {metrics}");
     });
+}
+
+#[test]
+fn the_program_ends_within_its_grace_whoever_is_asked_for_a_name() {
+    let Some(site) = start() else { return };
+    let _silent = silence_name_servers(&site);
+    let mut exporter = Exporter::start_by(PROBES, |command| {
+        site.lab.prober().spawn(command.arg("--web.shutdown-grace=1s").stderr(Stdio::piped())).unwrap()
+    });
+    let mut stderr = exporter.process.0.stderr.take().unwrap();
+    let _clients: Vec<_> = site
+        .lab
+        .prober()
+        .run(|| {
+            exporter.wait();
+            let ask = |number| ask(exporter.address, "http", &format!("http://name{number}.example/"), "");
+            let clients = (0..20).map(ask).collect();
+            until("they run", || in_flight(exporter.address) == 20.0);
+            clients
+        })
+        .unwrap();
+    let told = Instant::now();
+    let id = exporter.process.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let status = exporter.process.0.wait().unwrap();
+    let took = told.elapsed();
+    assert!((Duration::from_secs(1)..Duration::from_secs(2)).contains(&took), "{took:?}");
+    assert_eq!(status.code(), Some(0));
+    let mut log = String::new();
+    stderr.read_to_string(&mut log).unwrap();
+    assert!(log.lines().last().is_some_and(|line| line.contains("msg=ended")), "{log}");
 }
 
 fn start() -> Option<Site> {
