@@ -1,4 +1,4 @@
-//! What ends leaves nothing running and no socket open: a client that goes away, the program itself.
+//! What ends leaves nothing running and no socket open: a client that goes away, a reload, the program itself.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
 
@@ -27,6 +27,9 @@ modules:
   half_open_raw: {prober: tcp, tcp: {half_open: true, raw: true}}
   icmp_raw: {prober: icmp, icmp: {raw: true, count: 100}}
   icmp_datagram: {prober: icmp, icmp: {raw: false}}
+  icmp_raw_once: {prober: icmp, icmp: {raw: true}}
+  trace_udp_once: {prober: traceroute, traceroute: {protocol: udp, count: 1}}
+  trace_tcp_once: {prober: traceroute, traceroute: {protocol: tcp, port: 80, count: 1}}
   trace_icmp: {prober: traceroute, traceroute: {count: 1000}}
   trace_udp: {prober: traceroute, traceroute: {protocol: udp, count: 1000}}
   trace_tcp: {prober: traceroute, traceroute: {protocol: tcp, count: 1000}}
@@ -91,6 +94,30 @@ fn a_client_that_goes_away_takes_its_probe_with_it() {
         let metrics = get(exporter.address, "/metrics").1;
         assert!(!metrics.contains("uplink_exporter_probes_total{"), "none came to its end: {metrics}");
     });
+}
+
+#[test]
+fn a_reload_closes_the_sockets_of_isps_that_are_gone() {
+    let Some(site) = start() else { return };
+    let configuration = |mark: u32| PROBES.replace("a: {", &format!("a: {{fwmark: {mark}, "));
+    let exporter = Exporter::start_by(&configuration(1), |command| site.lab.prober().spawn(command).unwrap());
+    let probe = || {
+        for module in ["icmp_raw_once", "trace_udp_once", "trace_tcp_once"] {
+            let report = exporter.get(&format!("/probe?module={module}&isp=a&target={}", target(Family::V4, 10)));
+            assert!(report.contains("probe_success 1\n"), "{report}");
+        }
+    };
+    let measured = || {
+        exporter.wait();
+        probe();
+        let before = descriptors(&exporter);
+        for mark in 2..22 {
+            exporter.reload(&configuration(mark));
+            probe();
+        }
+        until("there are no more descriptors than before", || descriptors(&exporter) <= before);
+    };
+    site.lab.prober().run(measured).unwrap();
 }
 
 #[test]
