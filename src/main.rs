@@ -54,6 +54,9 @@ enum Command {
     Selftest,
 }
 
+/// How long what was cut may take to close its sockets, before the process ends and the kernel closes them.
+const LETTING_GO: Duration = Duration::from_millis(200);
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.log_level, arguments.log_format);
@@ -115,8 +118,14 @@ fn serve(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(listen_and_serve(arguments, store)) {
-        Ok(()) => ExitCode::SUCCESS,
+    let served = runtime.block_on(listen_and_serve(arguments, store));
+    // Dropping the runtime would wait for whatever blocks one of its threads, a configuration on a file system that hangs, say.
+    runtime.shutdown_timeout(LETTING_GO);
+    match served {
+        Ok(()) => {
+            info!("ended");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             error!("{error}");
             ExitCode::FAILURE
@@ -144,7 +153,6 @@ async fn listen_and_serve(arguments: &Arguments, store: Store) -> io::Result<()>
         }
     };
     server::run(listeners, state, shutdown, arguments.shutdown_grace).await;
-    info!("ended");
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_uplink_exporter"));
@@ -122,6 +123,26 @@ fn signals_reload_and_end_it() {
     serving.signal("-TERM");
     serving.line("ended");
     assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_blocks_a_thread_does_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("probes.yml");
+    std::fs::write(&file, "modules: {ping: {prober: icmp}}").unwrap();
+    let mut serving = Serving::start(&[&format!("--config.file={}", file.display()), "--web.listen-address=:0"]);
+    serving.line("msg=listening");
+    // A file that is there and never ends, as on a server that is gone.
+    std::fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    serving.signal("-HUP");
+    let _unread = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    let told = Instant::now();
+    serving.signal("-TERM");
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+    let last = serving.log.by_ref().map_while(Result::ok).last();
+    assert!(last.as_ref().is_some_and(|line| line.contains("msg=ended")), "{last:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::channel::{Channel, Cookie, Departing};
+use super::network::Uplink;
 use super::ports::{Identifier, Port};
 use super::sys::Stamp;
 use super::table::{Key, Name, Table};
@@ -127,6 +128,8 @@ pub enum Syns {
 /// The packets of one probe to one destination. What they wait for is forgotten when this is dropped.
 #[derive(Debug)]
 pub struct Conversation {
+    /// Keeps the sockets read that answers come in at, also where a reload has forgotten their source meanwhile.
+    _uplink: Arc<Uplink>,
     channel: Arc<Channel>,
     table: Arc<Table>,
     source: Source,
@@ -144,15 +147,28 @@ const INBOX: usize = 1024;
 
 impl Conversation {
     pub(super) fn new(
+        uplink: Arc<Uplink>,
         channel: Arc<Channel>,
-        table: Arc<Table>,
         source: Source,
         local: IpAddr,
         remote: IpAddr,
         speech: Speech,
     ) -> Self {
         let (outbox, inbox) = mpsc::channel(INBOX);
-        Self { channel, table, source, local, remote, speech, keys: Vec::new(), outbox, inbox, buffer: Vec::new() }
+        let table = Arc::clone(uplink.table(Family::of(remote)));
+        Self {
+            _uplink: uplink,
+            channel,
+            table,
+            source,
+            local,
+            remote,
+            speech,
+            keys: Vec::new(),
+            outbox,
+            inbox,
+            buffer: Vec::new(),
+        }
     }
 
     /// The address that packets leave from; unspecified for datagram echo, where the kernel chooses.

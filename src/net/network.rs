@@ -1,10 +1,10 @@
 //! The sockets that the process keeps between probes.
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use socket2::Socket;
 
@@ -14,12 +14,13 @@ use super::ports::{Identifiers, Ports, Use};
 use super::table::Table;
 use super::{Family, Source, SourceError, clock, sys};
 
-/// The sockets that the process keeps between probes: one per source, family and protocol, opened when it is first needed.
+/// The sockets that the process keeps between probes: one per source, family and protocol, opened when it is first needed, and kept for
+/// as long as the configuration has the source.
 ///
 /// It belongs to the runtime that its first conversation is opened on, whose tasks read the sockets.
 #[derive(Debug)]
 pub struct Network {
-    uplinks: Mutex<HashMap<Source, Uplink>>,
+    uplinks: Mutex<HashMap<Source, Arc<Uplink>>>,
     identifiers: Arc<Identifiers>,
     ports: Ports,
     cookie: Cookie,
@@ -28,11 +29,18 @@ pub struct Network {
     _stamping: Option<Socket>,
 }
 
-/// What is kept for a source.
+/// What is kept for a source. Its sockets are read as long as this lives.
 #[derive(Debug, Default)]
-struct Uplink {
+pub(super) struct Uplink {
     tables: [Arc<Table>; 2],
-    channels: HashMap<(Family, Kind), Kept>,
+    channels: Mutex<HashMap<(Family, Kind), Kept>>,
+}
+
+impl Uplink {
+    /// Who waits for answers in a family.
+    pub(super) fn table(&self, family: Family) -> &Arc<Table> {
+        &self.tables[family as usize]
+    }
 }
 
 /// A channel, and the index that its source's interface had when it was opened.
@@ -61,17 +69,27 @@ impl Network {
         }
     }
 
+    /// Forgets the sockets of all sources but these, and but those of no ISP. Conversations that still run keep theirs until they end.
+    ///
+    /// Whoever opens a conversation from another source afterwards (a probe that began before a reload) brings it back until the next
+    /// call.
+    pub fn keep<'a>(&self, sources: impl IntoIterator<Item = &'a Source>) {
+        let sources: HashSet<&Source> = sources.into_iter().collect();
+        self.lock().retain(|source, _| source.is_unbound() || sources.contains(source));
+    }
+
     /// Echo requests to a destination by a raw socket, of one identifier and one checksum, with `size` bytes of payload. Numbers
     /// are sequence numbers.
     ///
     /// # Errors
     /// A [`Refusal`]; `NotPermitted` without CAP_NET_RAW.
     pub fn echo(&self, source: &Source, destination: IpAddr, size: usize) -> Result<Conversation, Refusal> {
-        let (channel, table) = self.channel(source, Family::of(destination), Kind::Icmp)?;
+        let uplink = self.uplink(source);
+        let channel = self.channel(&uplink, source, Family::of(destination), Kind::Icmp)?;
         let local = source.address_towards(destination)?;
         let id = self.identifiers.take(local).ok_or(Refusal::Exhausted("4,096 echo conversations of one address"))?;
         let speech = Speech::Echo { id, payload: payload(&self.cookie, size) };
-        Ok(Conversation::new(channel, table, source.clone(), local, destination, speech))
+        Ok(Conversation::new(uplink, channel, source.clone(), local, destination, speech))
     }
 
     /// The same by a datagram socket, which needs no privileges where `net.ipv4.ping_group_range` allows it.
@@ -80,9 +98,10 @@ impl Network {
     /// A [`Refusal`]; `NotPermitted` where it is not allowed.
     pub fn ping(&self, source: &Source, destination: IpAddr, size: usize) -> Result<Conversation, Refusal> {
         let family = Family::of(destination);
-        let (channel, table) = self.channel(source, family, Kind::Ping)?;
+        let uplink = self.uplink(source);
+        let channel = self.channel(&uplink, source, family, Kind::Ping)?;
         let speech = Speech::Ping { payload: payload(&self.cookie, size) };
-        Ok(Conversation::new(channel, table, source.clone(), unspecified(family), destination, speech))
+        Ok(Conversation::new(uplink, channel, source.clone(), unspecified(family), destination, speech))
     }
 
     /// Datagrams to a port by a raw socket, from one port, told apart by their checksum.
@@ -91,12 +110,13 @@ impl Network {
     /// As [`Network::echo`].
     pub fn datagrams(&self, source: &Source, destination: SocketAddr) -> Result<Conversation, Refusal> {
         let (family, remote) = (Family::of(destination.ip()), destination.port());
-        let (channel, table) = self.channel(source, family, Kind::Udp)?;
-        self.channel(source, family, Kind::Icmp)?;
+        let uplink = self.uplink(source);
+        let channel = self.channel(&uplink, source, family, Kind::Udp)?;
+        self.channel(&uplink, source, family, Kind::Icmp)?;
         let local = source.address_towards(destination.ip())?;
         let port = self.ports.take(source, family, Use::Udp)?.ok_or(Refusal::Exhausted("4,536 source ports"))?;
         let speech = Speech::Udp { port, remote };
-        Ok(Conversation::new(channel, table, source.clone(), local, destination.ip(), speech))
+        Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
     }
 
     /// SYNs to a port by a raw socket, from one port. What answers with SYN-ACK is sent a reset, from the source.
@@ -105,31 +125,46 @@ impl Network {
     /// As [`Network::echo`].
     pub fn syns(&self, source: &Source, destination: SocketAddr, syns: Syns) -> Result<Conversation, Refusal> {
         let (family, remote) = (Family::of(destination.ip()), destination.port());
-        let (channel, table) = self.channel(source, family, Kind::Tcp)?;
-        self.channel(source, family, Kind::Icmp)?;
+        let uplink = self.uplink(source);
+        let channel = self.channel(&uplink, source, family, Kind::Tcp)?;
+        self.channel(&uplink, source, family, Kind::Icmp)?;
         let local = source.address_towards(destination.ip())?;
         let port = self.ports.take(source, family, Use::Tcp)?.ok_or(Refusal::Exhausted("4,536 source ports"))?;
         // RFC 9293, section 3.4.1: initial sequence numbers follow a clock of 4 µs.
         let first = (clock::now().as_micros() / 4) as u32;
         let speech = Speech::Tcp { port, remote, first, syns };
-        Ok(Conversation::new(channel, table, source.clone(), local, destination.ip(), speech))
+        Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
     }
 
-    /// The channel of a source, opened where there is none, or where the interface that it is bound to was made anew since.
-    fn channel(&self, source: &Source, family: Family, kind: Kind) -> Result<(Arc<Channel>, Arc<Table>), SourceError> {
+    /// What is kept for a source.
+    fn uplink(&self, source: &Source) -> Arc<Uplink> {
+        Arc::clone(self.lock().entry(source.clone()).or_default())
+    }
+
+    /// A channel of an uplink, opened where there is none, or where the interface that its source is bound to was made anew since.
+    fn channel(
+        &self,
+        uplink: &Uplink,
+        source: &Source,
+        family: Family,
+        kind: Kind,
+    ) -> Result<Arc<Channel>, SourceError> {
         let interface = source.interface.as_deref().and_then(sys::interface_index);
-        let mut uplinks = self.uplinks.lock().unwrap_or_else(PoisonError::into_inner);
-        let uplink = uplinks.entry(source.clone()).or_default();
-        let table = &uplink.tables[family as usize];
-        if let Some(kept) = uplink.channels.get(&(family, kind))
+        let mut channels = uplink.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = channels.get(&(family, kind))
             && kept.interface == interface
         {
-            return Ok((Arc::clone(&kept.opened.channel), Arc::clone(table)));
+            return Ok(Arc::clone(&kept.opened.channel));
         }
-        let opened = Channel::open(source, family, kind, self.identifiers.block(), self.cookie, Arc::clone(table))?;
+        let table = Arc::clone(uplink.table(family));
+        let opened = Channel::open(source, family, kind, self.identifiers.block(), self.cookie, table)?;
         let channel = Arc::clone(&opened.channel);
-        uplink.channels.insert((family, kind), Kept { opened, interface });
-        Ok((channel, Arc::clone(table)))
+        channels.insert((family, kind), Kept { opened, interface });
+        Ok(channel)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Source, Arc<Uplink>>> {
+        self.uplinks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,4 +175,73 @@ fn stamping() -> Option<Socket> {
     let flags = libc::SOF_TIMESTAMPING_SOFTWARE | libc::SOF_TIMESTAMPING_RX_SOFTWARE;
     sys::set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags.cast_signed()).ok()?;
     Some(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Weak;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::net::Shape;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn source(mark: u32) -> Source {
+        Source { mark: Some(mark), ..Source::default() }
+    }
+
+    /// An echo conversation; nothing, and a word why, where it is not permitted. With `UPLINK_REQUIRE_LAB=1`, that is an error.
+    fn echo(network: &Network, source: &Source) -> Option<Conversation> {
+        match network.echo(source, LOOPBACK, 56) {
+            Err(Refusal::Source(SourceError::NotPermitted(what, error))) => {
+                assert!(std::env::var_os("UPLINK_REQUIRE_LAB").is_none_or(|lab| lab != "1"), "{what}: {error}");
+                eprintln!("skipped: {what}: {error}");
+                None
+            }
+            conversation => Some(conversation.unwrap()),
+        }
+    }
+
+    /// The channel that a source has, without keeping it.
+    fn channel(network: &Network, source: &Source) -> Weak<Channel> {
+        Arc::downgrade(&network.channel(&network.uplink(source), source, Family::V4, Kind::Icmp).unwrap())
+    }
+
+    /// Lets the tasks end that were told to.
+    async fn settle() {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_not_kept_loses_its_sockets() {
+        let network = Network::new();
+        if echo(&network, &source(1)).is_none() {
+            return;
+        }
+        let [one, other, unbound] = [source(1), source(2), Source::default()].map(|source| channel(&network, &source));
+        settle().await;
+        network.keep([&source(2)]);
+        settle().await;
+        assert_eq!((one.strong_count() > 0, other.strong_count() > 0), (false, true));
+        assert!(unbound.strong_count() > 0, "probes through no ISP are possible with every configuration");
+    }
+
+    #[tokio::test]
+    async fn a_conversation_that_runs_hears_its_answers_to_the_end() {
+        let network = Network::new();
+        let Some(mut conversation) = echo(&network, &source(3)) else { return };
+        let channel = channel(&network, &source(3));
+        network.keep([]);
+        settle().await;
+        conversation.send(0, Shape::default()).unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(5), conversation.answer()).await;
+        assert_eq!(answer.map(|answer| answer.number), Ok(0));
+        drop(conversation);
+        settle().await;
+        assert_eq!(channel.strong_count(), 0);
+    }
 }

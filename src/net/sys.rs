@@ -3,7 +3,7 @@
 //! This is the only module of the program with `unsafe` in it. Everything it gives out is a plain value.
 #![expect(unsafe_code, reason = "the one audited module for system calls that have no safe wrapper")]
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -236,64 +236,6 @@ pub fn send(socket: &impl AsRawFd, bytes: &[u8], to: SocketAddr, options: SendOp
     // SAFETY: every pointer in the header is to a live local of the length given beside it; sendmsg reads only.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-}
-
-/// Why a name has no addresses, as `getaddrinfo(3)` tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LookupError {
-    /// The name does not exist (`EAI_NONAME`).
-    NoName,
-    /// The name exists, but has no address of this family (`EAI_NODATA`, `EAI_ADDRFAMILY`).
-    NoData,
-    /// No server answered usefully in time (`EAI_AGAIN`).
-    TryAgain,
-    /// Anything else, in the C library's words.
-    Other(String),
-}
-
-/// Asks the C library for the addresses of a name, in its order. Blocks.
-///
-/// # Errors
-/// What `getaddrinfo(3)` says; a name with a NUL in it does not exist.
-pub fn lookup(host: &str) -> Result<Vec<IpAddr>, LookupError> {
-    // glibc's numbers (netdb.h); the libc crate lacks some of them.
-    const EAI_NODATA: c_int = -5;
-    const EAI_ADDRFAMILY: c_int = -9;
-    let host = CString::new(host).map_err(|_| LookupError::NoName)?;
-    // SAFETY: all zeros is a value of the structure.
-    let mut hints: libc::addrinfo = unsafe { zeroed() };
-    hints.ai_socktype = libc::SOCK_STREAM;
-    let mut list = std::ptr::null_mut();
-    // SAFETY: the name is NUL-terminated, the hints are valid, and `list` is written only on success.
-    let result = unsafe { libc::getaddrinfo(host.as_ptr(), std::ptr::null(), &raw const hints, &raw mut list) };
-    match result {
-        0 => {}
-        libc::EAI_NONAME => return Err(LookupError::NoName),
-        EAI_NODATA | EAI_ADDRFAMILY => return Err(LookupError::NoData),
-        libc::EAI_AGAIN => return Err(LookupError::TryAgain),
-        code => {
-            // SAFETY: gai_strerror returns a static, NUL-terminated text for every code.
-            let text = unsafe { CStr::from_ptr(libc::gai_strerror(code)) };
-            return Err(LookupError::Other(text.to_string_lossy().into_owned()));
-        }
-    }
-    let mut addresses = Vec::new();
-    let mut entry = list;
-    while !entry.is_null() {
-        // SAFETY: getaddrinfo succeeded, so each entry of its list is valid until freeaddrinfo; the address is copied
-        // no further than its own length into a zeroed sockaddr_storage, which is larger.
-        unsafe {
-            let mut storage: libc::sockaddr_storage = zeroed();
-            let length = ((*entry).ai_addrlen as usize).min(size_of::<libc::sockaddr_storage>());
-            std::ptr::copy_nonoverlapping((*entry).ai_addr.cast::<u8>(), (&raw mut storage).cast::<u8>(), length);
-            addresses.extend(address(&storage).map(|address| address.ip()));
-            entry = (*entry).ai_next;
-        }
-    }
-    // SAFETY: `list` came from getaddrinfo and is freed once.
-    unsafe { libc::freeaddrinfo(list) };
-    addresses.dedup();
-    Ok(addresses)
 }
 
 /// A request about the interface of a name.

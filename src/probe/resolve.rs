@@ -1,17 +1,20 @@
 //! Names become addresses.
 
+mod file;
+mod hosts;
+mod resolv_conf;
 mod servers;
+mod system;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
-
 use super::Probe;
 use crate::flight::Phase;
-use crate::net::sys::{self, LookupError};
 use crate::net::{Family, SourceError};
 use crate::verdict::{Failure, Reason};
+use servers::{Patience, Servers};
+use system::{SYSTEM, System};
 
 /// Which address family is taken where a name has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +46,16 @@ pub struct Resolution {
 ///
 /// It is the first address of the preferred family, or else (where the preference allows it) the first of the other one; families that the
 /// ISP cannot send from do not count. Where the ISP has name servers, they are asked through it, and nobody else: neither `/etc/hosts`
-/// nor search domains count then. Otherwise the system resolves, by its own routes.
+/// nor search domains count then. Otherwise `/etc/hosts` and the name servers of `/etc/resolv.conf` are, to which the kernel routes.
 ///
 /// # Errors
 /// Why there is none.
 pub async fn resolve(probe: &Probe<'_>, host: &str, preference: Preference) -> Result<IpAddr, Failure> {
+    resolve_on(&SYSTEM, probe, host, preference).await
+}
+
+/// The same on any system.
+async fn resolve_on(system: &System, probe: &Probe<'_>, host: &str, preference: Preference) -> Result<IpAddr, Failure> {
     let started = Instant::now();
     probe.timeline.enter(Phase::Resolve);
     let mut record = Record { probe, host, started, address: None };
@@ -57,9 +65,11 @@ pub async fn resolve(probe: &Probe<'_>, host: &str, preference: Preference) -> R
         None => match (families.as_slice(), probe.request.isp.as_ref()) {
             ([], _) => return Err(probe.source_failure(&SourceError::NoAddress(preference.family))),
             (families, Some(isp)) if !isp.resolvers.is_empty() => {
-                servers::lookup(probe, &isp.resolvers, host, families).await?
+                let (source, addresses) = (probe.source(), isp.resolvers.clone());
+                let mut servers = Servers { probe, source, addresses, patience: Patience::UntilDeadline };
+                servers.lookup(host, families).await?
             }
-            (families, _) => lookup(probe, host, families).await?,
+            (families, _) => system.lookup(probe, host, families).await?,
         },
     };
     record.address = Some(address);
@@ -113,28 +123,6 @@ fn of_literal(probe: &Probe<'_>, address: IpAddr, preference: Preference) -> Res
     Ok(address)
 }
 
-/// How many look-ups the C library may be busy with. They cannot be cancelled and hold a thread each, and a dead name server
-/// keeps them for many seconds; the bound leaves threads of tokio's 512 for everything else.
-static LOOKUPS: Semaphore = Semaphore::const_new(256);
-
-/// Asks the system.
-async fn lookup(probe: &Probe<'_>, host: &str, families: &[Family]) -> Result<IpAddr, Failure> {
-    let failed = |what: &str| probe.failure(Reason::ProberError, format!("looking up {host}: {what}"));
-    let permit = LOOKUPS.acquire().await.map_err(|_| failed("the look-ups are closed"))?;
-    let name = host.to_owned();
-    let asked = Instant::now();
-    probe.timeline.sent(asked);
-    let result = tokio::task::spawn_blocking(move || {
-        let result = sys::lookup(&name);
-        drop(permit);
-        (result, Instant::now())
-    });
-    let (result, answered) = result.await.map_err(|_| failed("the look-up was broken off"))?;
-    probe.timeline.received(answered);
-    let addresses = result.map_err(|error| lookup_failure(probe, host, &error, answered - asked))?;
-    first_of(&addresses, families).ok_or_else(|| no_address(probe, host, families))
-}
-
 /// The first address of the first family that has one.
 fn first_of(addresses: &[IpAddr], families: &[Family]) -> Option<IpAddr> {
     families.iter().find_map(|family| addresses.iter().copied().find(|address| Family::of(*address) == *family))
@@ -147,19 +135,6 @@ fn no_address(probe: &Probe<'_>, host: &str, families: &[Family]) -> Failure {
         _ => "address",
     };
     probe.failure(Reason::DnsNodata, format!("{host} has no {wanted}"))
-}
-
-/// The C library tells "no answer" and "a server failed" by the same code; its shortest wait for an answer (`timeout:1` of
-/// `resolv.conf(5)`) tells them apart.
-fn lookup_failure(probe: &Probe<'_>, host: &str, error: &LookupError, took: Duration) -> Failure {
-    let (reason, what) = match error {
-        LookupError::NoName => (Reason::DnsNxdomain, "the name does not exist"),
-        LookupError::NoData => (Reason::DnsNodata, "the name has no address"),
-        LookupError::TryAgain if took >= Duration::from_secs(1) => (Reason::DnsTimeout, "no name server answered"),
-        LookupError::TryAgain => (Reason::DnsServfail, "the name servers could not say"),
-        LookupError::Other(text) => (Reason::DnsServfail, text.as_str()),
-    };
-    probe.failure(reason, format!("looking up {host}: {what}"))
 }
 
 #[cfg(test)]

@@ -64,6 +64,9 @@ impl State {
             let message = format!("loading broke: {broken}");
             Err(Errors(vec![Problem { file: "configuration".to_owned(), line: None, place: String::new(), message }]))
         });
+        if result.is_ok() {
+            self.network.keep(self.store.current().isps.values().map(|isp| &isp.source));
+        }
         self.own.reloaded(result.is_ok());
         result
     }

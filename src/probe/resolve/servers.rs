@@ -1,4 +1,5 @@
-//! An ISP's own name servers, asked through it: a stub resolver (RFC 1034, section 5.3.1) on sockets of the ISP's source.
+//! Name servers and their answers: a stub resolver (RFC 1034, section 5.3.1) on sockets of a source. An ISP's own are asked through it,
+//! the system's as the kernel routes.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,52 +12,220 @@ use tokio::net::UdpSocket;
 use super::no_address;
 use crate::net::stream::Stream;
 use crate::net::tcp::Opening;
-use crate::net::{Family, clock, options, sys, udp};
+use crate::net::{Family, Source, clock, options, sys, udp};
 use crate::probe::{Handshake, Probe, connection};
 use crate::verdict::{Failure, Reason};
 use crate::wire::dns::{Addresses, Answer, Question};
 
-/// How long a server has for its first answer; twice as long the next time, as RFC 1035, section 4.2.1, and glibc do, though both begin
-/// with more.
+/// How long an ISP's server has for its first answer; twice as long the next time, as RFC 1035, section 4.2.1, and glibc do, though both
+/// begin with more.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// Asks one server after the other, again and again, until one answers: for the families together, taking the first that has an address.
-///
-/// # Errors
-/// Why none is known. Silence is no answer: the caller's deadline ends it.
-pub(super) async fn lookup(
-    probe: &Probe<'_>,
-    servers: &[SocketAddr],
-    host: &str,
-    families: &[Family],
-) -> Result<IpAddr, Failure> {
-    // With a short deadline every server still has its turn.
-    let share = probe.request.timeout / (servers.len() as u32 + 1);
-    let mut round = 0;
-    loop {
-        let mut silent = false;
-        let mut failed = None;
-        for server in servers {
-            let wait = share.min(FIRST_WAIT * (1 << round));
-            match ask(probe, *server, host, families, wait).await {
-                Ok(Known { addresses, arrived }) => {
-                    // From its arrival on, the answer was ours.
-                    probe.timeline.received(arrived);
-                    return addresses.first().copied().ok_or_else(|| no_address(probe, host, families));
-                }
-                Err(failure) if failure.reason == Reason::DnsNxdomain => return Err(failure),
-                Err(failure) => {
-                    probe.note(format_args!("{}", failure.detail));
-                    silent |= failure.reason == Reason::DnsTimeout;
-                    failed = failed.or(Some(failure).filter(|failure| failure.reason != Reason::DnsTimeout));
-                }
+/// Name servers, and how they are asked on behalf of a probe. Dropping a look-up closes its sockets.
+#[derive(Debug)]
+pub(super) struct Servers<'a> {
+    /// The probe, whose timeline and deadline count.
+    pub(super) probe: &'a Probe<'a>,
+    /// What the sockets are made from.
+    pub(super) source: &'a Source,
+    /// Whom to ask, one after the other; at least one. Who answered is asked first the next time.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// For how long.
+    pub(super) patience: Patience,
+}
+
+/// How long an answer is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// A second at first, then longer, until the probe's deadline.
+    UntilDeadline,
+    /// As `resolv.conf(5)` has it: so long for each answer, so often.
+    Limited {
+        /// For each answer.
+        timeout: Duration,
+        /// How often every server is asked.
+        attempts: u32,
+    },
+}
+
+impl Patience {
+    /// How long the server at `turn` of `servers` has for its answer in a round. With a short deadline every server still has its turn.
+    fn wait(self, probe: &Probe<'_>, servers: usize, round: u32, turn: usize) -> Duration {
+        match self {
+            Self::UntilDeadline => {
+                let share = probe.request.timeout / (servers as u32 + 1);
+                share.min(FIRST_WAIT * (1 << round.min(2)))
+            }
+            Self::Limited { timeout, attempts } => {
+                let turns = servers as u32 * attempts.saturating_sub(round) - turn as u32;
+                let left = probe.deadline.saturating_duration_since(Instant::now());
+                timeout.min(left / turns.max(1))
             }
         }
-        match failed {
-            // Whoever was silent has had a second chance.
-            Some(failure) if !silent || round > 0 => return Err(failure),
-            _ => round = (round + 1).min(2),
+    }
+
+    /// Whether there is another round after this one.
+    fn goes_on(self, round: u32) -> bool {
+        match self {
+            Self::UntilDeadline => true,
+            Self::Limited { attempts, .. } => round + 1 < attempts,
         }
+    }
+}
+
+impl Servers<'_> {
+    /// Asks one server after the other, again and again, until one answers: for the families together, taking the first that has an
+    /// address. `name` is absolute.
+    ///
+    /// # Errors
+    /// Why none is known. Silence is no answer: patience, or the probe's deadline, ends it.
+    pub(super) async fn lookup(&mut self, name: &str, families: &[Family]) -> Result<IpAddr, Failure> {
+        let mut round = 0;
+        loop {
+            let (mut silent, mut failed) = (None, None);
+            for turn in 0..self.addresses.len() {
+                let wait = self.patience.wait(self.probe, self.addresses.len(), round, turn);
+                match self.ask(self.addresses[turn], name, families, wait).await {
+                    Ok(Known { addresses, arrived }) => {
+                        // From its arrival on, the answer was ours.
+                        self.probe.timeline.received(arrived);
+                        self.addresses.rotate_left(turn);
+                        return addresses.first().copied().ok_or_else(|| no_address(self.probe, name, families));
+                    }
+                    Err(failure) if failure.reason == Reason::DnsNxdomain => {
+                        self.addresses.rotate_left(turn);
+                        return Err(failure);
+                    }
+                    Err(failure) => {
+                        self.probe.note(format_args!("{}", failure.detail));
+                        let kind = if failure.reason == Reason::DnsTimeout { &mut silent } else { &mut failed };
+                        kind.get_or_insert(failure);
+                    }
+                }
+            }
+            match (failed, silent) {
+                (Some(failure), None) => return Err(failure),
+                // Whoever was silent has had a second chance.
+                (Some(failure), Some(_)) if round > 0 || !self.patience.goes_on(round) => return Err(failure),
+                (None, Some(failure)) if !self.patience.goes_on(round) => return Err(failure),
+                _ => round += 1,
+            }
+        }
+    }
+
+    /// Asks one server for one or both families at once; an answer for the first with an address in it needs no second.
+    async fn ask(&self, server: SocketAddr, host: &str, families: &[Family], wait: Duration) -> Result<Known, Failure> {
+        let question = |family| async move {
+            let silent = || {
+                let detail = format!("the name server {server} did not answer within {} s", wait.as_secs_f64());
+                self.probe.failure(Reason::DnsTimeout, detail)
+            };
+            let answer = tokio::time::timeout(wait, self.ask_for(server, host, family)).await;
+            answer.unwrap_or_else(|_| {
+                self.probe.timeline.waited();
+                Err(silent())
+            })
+        };
+        let has_address =
+            |known: &Result<Known, Failure>| known.as_ref().is_ok_and(|known| !known.addresses.is_empty());
+        let [first, second] = match families {
+            [first, second, ..] => [*first, *second],
+            [only] => return question(*only).await,
+            [] => return Err(no_address(self.probe, host, families)),
+        };
+        let (mut first, mut second) = (pin!(question(first)), pin!(question(second)));
+        let (first, second) = tokio::select! {
+            biased;
+            answer = first.as_mut() => match has_address(&answer) {
+                true => return answer,
+                false => (answer, second.await),
+            },
+            answer = second.as_mut() => (first.await, answer),
+        };
+        match (has_address(&first), has_address(&second)) {
+            (false, true) => second,
+            // Half of the answer is not the whole: "no address" needs both.
+            (false, false) if first.is_ok() => second,
+            _ => first,
+        }
+    }
+
+    /// Asks one server for one family: by UDP, and by TCP where the answer does not fit.
+    async fn ask_for(&self, server: SocketAddr, host: &str, family: Family) -> Result<Known, Failure> {
+        let no_name = |what: &str| self.probe.failure(Reason::DnsNxdomain, format!("{host}: {what}"));
+        let addresses = match family {
+            Family::V4 => Addresses::V4,
+            Family::V6 => Addresses::V6,
+        };
+        let mut id = [0; 2];
+        // An id that cannot be guessed, beside the port, which the kernel chooses at random (RFC 5452).
+        aws_lc_rs::rand::fill(&mut id).map_err(|_| self.probe.failure(Reason::ProberError, "no random numbers"))?;
+        let question = Question::new(host, addresses, u16::from_be_bytes(id))
+            .map_err(|error| no_name(&format!("no name: {error}")))?;
+        let (mut answer, mut arrived) = self.by_udp(server, &question).await?;
+        if answer == Answer::Truncated {
+            (answer, arrived) = self.by_tcp(server, &question).await?;
+        }
+        self.probe.timeline.waiting(Instant::now());
+        match answer {
+            Answer::Addresses(addresses) => Ok(Known { addresses, arrived }),
+            Answer::NoName => Err(no_name(&format!("the name server {server} knows no such name"))),
+            Answer::Truncated | Answer::Failed(_) => {
+                let (reason, what) = match answer {
+                    Answer::Failed(2) => (Reason::DnsServfail, "failed to find out (SERVFAIL)".to_owned()),
+                    Answer::Failed(5) => (Reason::DnsRefused, "refused to say (REFUSED)".to_owned()),
+                    // FORMERR, NOTIMP and what else there is: it does not want to deal with such a question.
+                    Answer::Failed(code) => (Reason::DnsRefused, format!("answered with code {code}")),
+                    _ => (Reason::DnsServfail, "has an answer that does not fit into TCP".to_owned()),
+                };
+                Err(self.probe.failure(reason, format!("the name server {server} {what}, asked for {host}")))
+            }
+        }
+    }
+
+    async fn by_udp(&self, server: SocketAddr, question: &Question) -> Result<(Answer, Instant), Failure> {
+        let what = format!("asking the name server {server}");
+        let socket = udp::connect(self.source, server).map_err(|error| self.probe.source_failure(&error))?;
+        self.probe.timeline.sent(Instant::now());
+        socket.send(question.bytes()).await.map_err(|error| self.probe.io_failure(&what, &error, None))?;
+        // Without EDNS a server sends no more than 512 bytes; a longer datagram is cut, and then no answer.
+        let mut buffer = [0; 1024];
+        loop {
+            let received = receive(&socket, &mut buffer).await;
+            let received =
+                received.map_err(|error| self.probe.io_failure(&what, &error, options::evidence(&socket).as_ref()))?;
+            let arrived = received.stamp.map_or_else(Instant::now, clock::instant_of);
+            if let Some(answer) = question.answer(&buffer[..received.len]) {
+                self.probe.timeline.received(arrived);
+                return Ok((answer, arrived));
+            }
+        }
+    }
+
+    async fn by_tcp(&self, server: SocketAddr, question: &Question) -> Result<(Answer, Instant), Failure> {
+        let what = format!("asking the name server {server} by TCP");
+        let connecting =
+            connection::open_from(self.source, self.probe, server, Opening::Full, &mut Handshake::default()).await?;
+        let conversation = async {
+            let mut stream = Stream::new(connecting.into_stream()?, self.probe.timeline.clone());
+            // Each message goes behind its length (RFC 1035, section 4.2.2), both in one segment (RFC 7766, section 8).
+            let length = question.bytes().len() as u16;
+            stream.write_all(&[&length.to_be_bytes(), question.bytes()].concat()).await?;
+            let length = stream.read_u16().await?;
+            let mut message = vec![0; length.into()];
+            stream.read_exact(&mut message).await?;
+            Ok(message)
+        };
+        let message = conversation.await.map_err(|error: io::Error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                self.probe.failure(Reason::DnsServfail, format!("{what}: it ended the connection"))
+            }
+            _ => self.probe.io_failure(&what, &error, None),
+        })?;
+        let answer = question.answer(&message);
+        let answer = answer
+            .ok_or_else(|| self.probe.failure(Reason::DnsServfail, format!("{what}: it answered something else")))?;
+        Ok((answer, Instant::now()))
     }
 }
 
@@ -66,121 +235,7 @@ struct Known {
     arrived: Instant,
 }
 
-/// Asks one server for one or both families at once; an answer for the first with an address in it needs no second.
-async fn ask(
-    probe: &Probe<'_>,
-    server: SocketAddr,
-    host: &str,
-    families: &[Family],
-    wait: Duration,
-) -> Result<Known, Failure> {
-    let question = |family| async move {
-        let silent = || {
-            let detail = format!("the name server {server} did not answer within {} s", wait.as_secs_f64());
-            probe.failure(Reason::DnsTimeout, detail)
-        };
-        let answer = tokio::time::timeout(wait, ask_for(probe, server, host, family)).await;
-        answer.unwrap_or_else(|_| Err(silent()))
-    };
-    let has_address = |known: &Result<Known, Failure>| known.as_ref().is_ok_and(|known| !known.addresses.is_empty());
-    let [first, second] = match families {
-        [first, second, ..] => [*first, *second],
-        [only] => return question(*only).await,
-        [] => return Err(no_address(probe, host, families)),
-    };
-    let (mut first, mut second) = (pin!(question(first)), pin!(question(second)));
-    let (first, second) = tokio::select! {
-        biased;
-        answer = first.as_mut() => match has_address(&answer) {
-            true => return answer,
-            false => (answer, second.await),
-        },
-        answer = second.as_mut() => (first.await, answer),
-    };
-    match (has_address(&first), has_address(&second)) {
-        (false, true) => second,
-        // Half of the answer is not the whole: "no address" needs both.
-        (false, false) if first.is_ok() => second,
-        _ => first,
-    }
-}
-
-/// Asks one server for one family: by UDP, and by TCP where the answer does not fit.
-async fn ask_for(probe: &Probe<'_>, server: SocketAddr, host: &str, family: Family) -> Result<Known, Failure> {
-    let no_name = |what: &str| probe.failure(Reason::DnsNxdomain, format!("{host}: {what}"));
-    let addresses = match family {
-        Family::V4 => Addresses::V4,
-        Family::V6 => Addresses::V6,
-    };
-    let mut id = [0; 2];
-    // An id that cannot be guessed, beside the port, which the kernel chooses at random (RFC 5452).
-    aws_lc_rs::rand::fill(&mut id).map_err(|_| probe.failure(Reason::ProberError, "no random numbers"))?;
-    let question = Question::new(host, addresses, u16::from_be_bytes(id))
-        .map_err(|error| no_name(&format!("no name: {error}")))?;
-    let (mut answer, mut arrived) = by_udp(probe, server, &question).await?;
-    if answer == Answer::Truncated {
-        (answer, arrived) = by_tcp(probe, server, &question).await?;
-    }
-    probe.timeline.waiting(Instant::now());
-    match answer {
-        Answer::Addresses(addresses) => Ok(Known { addresses, arrived }),
-        Answer::NoName => Err(no_name(&format!("the name server {server} knows no such name"))),
-        Answer::Truncated | Answer::Failed(_) => {
-            let (reason, what) = match answer {
-                Answer::Failed(2) => (Reason::DnsServfail, "failed to find out (SERVFAIL)".to_owned()),
-                Answer::Failed(5) => (Reason::DnsRefused, "refused to say (REFUSED)".to_owned()),
-                // FORMERR, NOTIMP and what else there is: it does not want to deal with such a question.
-                Answer::Failed(code) => (Reason::DnsRefused, format!("answered with code {code}")),
-                _ => (Reason::DnsServfail, "has an answer that does not fit into TCP".to_owned()),
-            };
-            Err(probe.failure(reason, format!("the name server {server} {what}, asked for {host}")))
-        }
-    }
-}
-
-async fn by_udp(probe: &Probe<'_>, server: SocketAddr, question: &Question) -> Result<(Answer, Instant), Failure> {
-    let what = format!("asking the name server {server}");
-    let socket = udp::connect(probe.source(), server).map_err(|error| probe.source_failure(&error))?;
-    probe.timeline.sent(Instant::now());
-    socket.send(question.bytes()).await.map_err(|error| probe.io_failure(&what, &error, None))?;
-    // Without EDNS a server sends no more than 512 bytes; a longer datagram is cut, and then no answer.
-    let mut buffer = [0; 1024];
-    loop {
-        let received = receive(&socket, &mut buffer).await;
-        let received =
-            received.map_err(|error| probe.io_failure(&what, &error, options::evidence(&socket).as_ref()))?;
-        let arrived = received.stamp.map_or_else(Instant::now, clock::instant_of);
-        if let Some(answer) = question.answer(&buffer[..received.len]) {
-            probe.timeline.received(arrived);
-            return Ok((answer, arrived));
-        }
-    }
-}
-
 async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<sys::Received> {
     // An ICMP error alone makes a socket ready for its error only.
     socket.async_io(Interest::READABLE | Interest::ERROR, || sys::receive(socket, buffer, 0)).await
-}
-
-async fn by_tcp(probe: &Probe<'_>, server: SocketAddr, question: &Question) -> Result<(Answer, Instant), Failure> {
-    let what = format!("asking the name server {server} by TCP");
-    let connecting = connection::open(probe, server, Opening::Full, &mut Handshake::default()).await?;
-    let conversation = async {
-        let mut stream = Stream::new(connecting.into_stream()?, probe.timeline.clone());
-        // Each message goes behind its length (RFC 1035, section 4.2.2), both in one segment (RFC 7766, section 8).
-        let length = question.bytes().len() as u16;
-        stream.write_all(&[&length.to_be_bytes(), question.bytes()].concat()).await?;
-        let length = stream.read_u16().await?;
-        let mut message = vec![0; length.into()];
-        stream.read_exact(&mut message).await?;
-        Ok(message)
-    };
-    let message = conversation.await.map_err(|error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => probe.failure(Reason::DnsServfail, format!("{what}: it ended the connection")),
-        _ => probe.io_failure(&what, &error, None),
-    })?;
-    let answer = question.answer(&message);
-    let answer =
-        answer.ok_or_else(|| probe.failure(Reason::DnsServfail, format!("{what}: it answered something else")))?;
-    Ok((answer, Instant::now()))
 }
