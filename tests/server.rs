@@ -171,6 +171,50 @@ async fn what_cannot_be_meant_is_refused_with_one_sentence() {
 }
 
 #[tokio::test]
+async fn a_target_that_is_no_host_is_refused_by_every_prober_without_being_repeated() {
+    let modules = "modules: {http: {prober: http}, tcp: {prober: tcp}, icmp: {prober: icmp}, \
+        trace: {prober: traceroute, traceroute: {protocol: tcp}}}";
+    let server = Server::start(modules).await;
+    let label = "a".repeat(70);
+    let name = "a.".repeat(3000);
+    let hosts = [
+        "a..b",
+        "10.0.0.256",
+        "ex%0aample",
+        "ex%00ample",
+        "foo%2525bar",
+        &label,
+        &name,
+        "us:TARGETPW9@a..b",
+        "0.0.0.0",
+        "[::]",
+        "224.0.0.1",
+        "[ff02::1]",
+        "255.255.255.255",
+    ];
+    let icmp_and_trace = hosts.into_iter().flat_map(|host| [("icmp", host.to_owned()), ("trace", host.to_owned())]);
+    let tcp = hosts.into_iter().map(|host| ("tcp", format!("{host}:80")));
+    let http = hosts.into_iter().map(|host| ("http", format!("http://{host}/")));
+    let others = [
+        ("icmp", "127.1"),
+        ("tcp", "127.1:80"),
+        ("tcp", "x:%2B80"),
+        ("tcp", "us:TARGETPW9@127.0.0.1:80"),
+        ("trace", "https://us:TARGETPW9@127.0.0.1"),
+        ("tcp", "%E4%BE%8B.jp:80"),
+        ("icmp", "%E4%BE%8B.jp"),
+        ("http", "ht!tps://us:TARGETPW9@127.0.0.1/"),
+    ];
+    let others = others.map(|(module, target)| (module, target.to_owned()));
+    for (module, target) in icmp_and_trace.chain(tcp).chain(http).chain(others) {
+        let reply = server.fetch("GET", &format!("/probe?module={module}&target={target}"), &[]).await;
+        let sentence = reply.text();
+        assert_eq!((reply.status, sentence.lines().count()), (400, 1), "{module} {target}: {sentence}");
+        assert!(!sentence.contains("TARGETPW9") && sentence.len() < 300, "{module} {target}: {sentence}");
+    }
+}
+
+#[tokio::test]
 async fn the_timeout_is_the_smaller_of_the_modules_and_the_scrapes() {
     let server = Server::start(CONFIGURATION).await;
     let path = |module: &str| format!("/probe?target=127.0.0.1:1&module={module}");
