@@ -268,6 +268,18 @@ async fn a_report_is_there_as_metrics_as_json_and_for_people() {
 }
 
 #[tokio::test]
+async fn the_password_of_a_target_is_told_nowhere() {
+    let server = Server::start(CONFIGURATION).await;
+    let probe = "/probe?target=http://us:TARGETPW9@127.0.0.1:1/r&module=http_2xx";
+    for format in ["", "&format=json", "&debug=true", "&format=json&debug=true"] {
+        let text = server.fetch("GET", &format!("{probe}{format}"), &[]).await.text();
+        assert!(!text.contains("TARGETPW9"), "{text}");
+        let shown = "\"target\": \"http://us:<secret>@127.0.0.1:1/r\"";
+        assert_eq!(text.contains(shown), format.contains("json"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn pages_escape_names_and_hide_secrets() {
     let server = Server::start(CONFIGURATION).await;
     let page = server.fetch("GET", "/", &[]).await;

@@ -10,11 +10,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Version, header, response};
 use hyper::body::Body;
-use url::Url;
+use url::{Position, Url};
 
 use super::connection::{self, Connection, Handshake};
 use super::resolve::{Preference, resolve};
 use super::{Probe, host, tls};
+use crate::config::SECRET;
 use crate::flight::{Phase, Timeline, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
 use crate::verdict::{Failure, Reason, StatusClass};
@@ -290,6 +291,18 @@ fn check_host(url: &Url) -> Result<(), &'static str> {
         Some(url::Host::Ipv4(address)) => host::check_address(address.into()),
         Some(url::Host::Ipv6(address)) => host::check_address(address.into()),
         None => Err("is missing"),
+    }
+}
+
+/// A target for people: as it is, its password hidden.
+pub(super) fn shown(target: &str) -> String {
+    match parse(target) {
+        Ok(url) if url.password().is_some() => {
+            format!("{}{SECRET}{}", &url[..Position::BeforePassword], &url[Position::AfterPassword..])
+        }
+        // Where the password of something else ends cannot be told.
+        Err(_) if target.contains('@') => SECRET.to_owned(),
+        Ok(_) | Err(_) => target.to_owned(),
     }
 }
 

@@ -67,6 +67,15 @@ impl Prober {
             Self::Traceroute(settings) => traceroute::check_target(settings, target),
         }
     }
+
+    /// A target for people, its password hidden.
+    fn shown(&self, target: &str) -> String {
+        match self {
+            Self::Http(_) => http::shown(target),
+            // Their targets have no place for one.
+            Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) => target.to_owned(),
+        }
+    }
 }
 
 /// What a probe measured, by prober.
@@ -102,7 +111,7 @@ pub struct Request {
 /// One finished probe: what was measured, however far it got, and why it got no further.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What was probed.
+    /// What was probed, with `<secret>` in the place of a password.
     pub target: String,
     /// The module's name.
     pub module: String,
@@ -312,7 +321,7 @@ impl<'a> Probe<'a> {
         }
         let notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         Report {
-            target: self.request.target.clone(),
+            target: self.request.module.prober.shown(&self.request.target),
             module: self.request.module.name.clone(),
             isp: self.request.isp.clone(),
             started: self.started_wall,
