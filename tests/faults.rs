@@ -25,6 +25,7 @@ const MODULES: &str = "
   half_open: {prober: tcp, tcp: {half_open: true}}
   half_open_raw: {prober: tcp, tcp: {half_open: true, raw: true}}
   banner: {prober: tcp, tcp: {query_response: [{expect: never}]}}
+  question: {prober: tcp, tcp: {query_response: [{send: anybody?}, {expect: never}]}}
   icmp_raw: {prober: icmp, icmp: {raw: true}}
   icmp_datagram: {prober: icmp, icmp: {raw: false}}
   icmp_many: {prober: icmp, icmp: {count: 200, interval: 2ms}}
@@ -179,6 +180,8 @@ fn what_ends_a_connection_has_its_own_reason() {
         set_fault(&site, of, Action::Stall);
         refused("http", &url("http", "/"), Phase::Processing, "http_response_timeout", second());
         refused("https", &url("https", "/"), Phase::Tls, "tls_timeout", second());
+        refused("banner", &at("80"), Phase::Query, "connection_read_timeout", second());
+        refused("question", &at("80"), Phase::Query, "connection_write_timeout", second());
         set_fault(&site, Matches::default(), Action::Drop);
         for module in ["tcp", "half_open", "half_open_raw"] {
             refused(module, &at("80"), Phase::Connect, "connection_timeout", second() / 2);

@@ -136,13 +136,36 @@ async fn a_server_that_stalls_is_a_timeout_in_its_phase() {
         sleep(1000);
     });
     let report = get(settings(), stalled, short).await;
-    check_failure(&report, Phase::Transfer, Reason::HttpResponseIncomplete);
+    check_failure(&report, Phase::Transfer, Reason::HttpResponseTimeout);
     check_phase(&report, Phase::Transfer, 280..400);
     assert_eq!((measured(&report).status, measured(&report).body_length), (Some(200), Some(4)));
 
     let report = get(settings(), format!("https://{silent}"), short).await;
     check_failure(&report, Phase::Tls, Reason::TlsTimeout);
     check_phase(&report, Phase::Tls, 290..400);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_take_the_body_is_not_one_that_thinks() {
+    let short = Duration::from_millis(900);
+    let deaf = || serve(V4, |stream| drop((sleep(2000), stream)));
+    let posting = |length| Settings { method: Method::POST, body: Bytes::from(vec![b'x'; length]), ..settings() };
+    let report = get(posting(16 << 20), deaf(), short).await;
+    check_failure(&report, Phase::Processing, Reason::ConnectionWriteTimeout);
+    check_phase(&report, Phase::Processing, 880..1000);
+    let report = get(posting(1000), deaf(), short).await;
+    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout);
+
+    let authority = authority();
+    let config = Arc::new(server_config(identity(params(), Some(&authority))));
+    let deaf = serve(V4, move |stream| {
+        let mut stream = under_tls(&config, stream);
+        let _ = stream.conn.complete_io(&mut stream.sock);
+        sleep(2000);
+    });
+    let tls = trusting(Some(authority.pem()), &[]);
+    let report = get(Settings { tls, ..posting(16 << 20) }, format!("https://{deaf}"), short).await;
+    check_failure(&report, Phase::Processing, Reason::ConnectionWriteTimeout);
 }
 
 #[tokio::test]

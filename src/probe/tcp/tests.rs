@@ -270,6 +270,23 @@ async fn a_conversation_that_fails_says_how() {
 }
 
 #[tokio::test]
+async fn a_peer_that_does_not_take_what_is_sent_is_not_one_that_does_not_answer() {
+    let deaf = serve(V4, |stream| drop((sleep(2000), stream)));
+    // More than both hosts hold; what ours holds and the other one does not take; what the other one holds unread.
+    let sizes = [
+        (16 << 20, Reason::ConnectionWriteTimeout),
+        (1 << 20, Reason::ConnectionWriteTimeout),
+        (1000, Reason::ConnectionReadTimeout),
+    ];
+    for (size, reason) in sizes {
+        let steps = vec![Step { send: Some("x".repeat(size)), ..Step::default() }, expect("never")];
+        let report = probe(&request(open(steps, None), deaf, Duration::from_millis(900))).await;
+        check_failure(&report, Phase::Query, reason);
+        check_phase(&report, Phase::Query, 880..1000);
+    }
+}
+
+#[tokio::test]
 async fn tls_may_begin_at_once_or_within_the_conversation() {
     let authority = authority();
     let config = Arc::new(server_config(identity(params(), Some(&authority))));
