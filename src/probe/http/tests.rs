@@ -106,6 +106,11 @@ async fn what_is_wrong_with_a_response_is_told() {
         ("HTTP/1.1 500 x\r\n\r\nend", Transfer, HttpStatusUnexpected(StatusClass::ServerError)),
         ("HTTP/1.1 302 x\r\n\r\n", Transfer, HttpStatusUnexpected(StatusClass::Redirection)),
         ("HTTP/1.1 429 x\r\n\r\n", Transfer, HttpRateLimited),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+            Transfer,
+            HttpStatusUnexpected(StatusClass::Informational),
+        ),
         ("SSH-2.0-OpenSSH_9.2\r\n", Transfer, HttpProtocolError),
         ("", Processing, ConnectionTerminated),
         ("HTTP/1.1 20", Transfer, HttpResponseIncomplete),
