@@ -344,18 +344,40 @@ async fn silent() -> (TcpListener, SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_cancels_its_probe() {
+async fn a_client_that_goes_away_cancels_its_probe_whatever_it_said_behind_its_request() {
     let server = Server::start(CONFIGURATION).await;
     let (listener, target) = silent().await;
-    let client = server.send("GET", &format!("/probe?target={target}&module=banner"), &[]).await;
+    let path = format!("/probe?target={target}&module=banner");
+    let another = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    for (headers, behind) in [(&[][..], ""), (&[], another.as_str()), (&[("Content-Length", "10")], "12345")] {
+        let mut client = server.send("GET", &path, headers).await;
+        client.write_all(behind.as_bytes()).await.unwrap();
+        let (mut probe, _) = timeout(Duration::from_secs(5), listener.accept()).await.unwrap().unwrap();
+        server.until("uplink_exporter_probes_in_flight 1\n").await;
+        drop(client);
+        server.until("uplink_exporter_probes_in_flight 0\n").await;
+        // The probe's socket is closed, or reset, but not left open.
+        let read = timeout(Duration::from_secs(5), probe.read(&mut [0; 16])).await.unwrap();
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+        assert!(!server.metrics().await.contains("uplink_exporter_probes_total{module=\"banner\""));
+    }
+}
+
+#[tokio::test]
+async fn a_request_behind_another_waits_for_its_turn() {
+    let server = Server::start(CONFIGURATION).await;
+    let (listener, target) = silent().await;
+    let get = |path: &str, end: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n{end}\r\n");
+    let probe = get(&format!("/probe?target={target}&module=banner"), "");
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    let both = probe + &get("/-/healthy", "Connection: close\r\n");
+    client.write_all(both.as_bytes()).await.unwrap();
     let (mut probe, _) = timeout(Duration::from_secs(5), listener.accept()).await.unwrap().unwrap();
-    server.until("uplink_exporter_probes_in_flight 1\n").await;
-    drop(client);
-    server.until("uplink_exporter_probes_in_flight 0\n").await;
-    // The probe's socket is closed, or reset, but not left open.
-    let read = timeout(Duration::from_secs(5), probe.read(&mut [0; 16])).await.unwrap();
-    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
-    assert!(!server.metrics().await.contains("uplink_exporter_probes_total{module=\"banner\""));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    probe.write_all(b"ready\n").await.unwrap();
+    let mut said = String::new();
+    client.read_to_string(&mut said).await.unwrap();
+    assert!(said.contains("probe_success 1\n") && said.ends_with("healthy\n"), "{said}");
 }
 
 #[tokio::test]
