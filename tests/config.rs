@@ -144,6 +144,37 @@ modules:
 }
 
 #[test]
+fn what_works_in_blackbox_exporter_is_taken() {
+    let host = |text: &str| {
+        let yaml = format!("modules: {{web: {{prober: http, http: {{headers: {{Host: {text}}}}}}}}}");
+        let config = load_str(&yaml, "x.yml").unwrap();
+        let Prober::Http(web) = &config.modules["web"].prober else { panic!("{text}") };
+        web.host.clone()
+    };
+    let cases = [
+        ("a_b.example", Some("a_b.example")),
+        ("'a.example:8080'", Some("a.example:8080")),
+        ("'[2001:db8::1]:80'", Some("[2001:db8::1]:80")),
+        ("例え.jp", Some("xn--r8jz45g.jp")),
+        ("'例え.jp:81'", Some("xn--r8jz45g.jp:81")),
+        ("''", None),
+        ("", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(host(text).as_deref(), expected, "{text}");
+    }
+    for module in [
+        "{body: hello, headers: {content-length: 5}}",
+        "{headers: {Content-Length: 0}, method: POST}",
+        "{fail_if_ssl: true, fail_if_not_ssl: false}",
+        "{method: post}",
+    ] {
+        let loaded = load_str(&format!("modules: {{web: {{prober: http, http: {module}}}}}"), "x.yml");
+        assert!(loaded.is_ok(), "{module}: {loaded:?}");
+    }
+}
+
+#[test]
 fn files_are_sought_from_the_folder_of_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("body.pem"), "").unwrap();

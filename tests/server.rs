@@ -171,6 +171,50 @@ async fn what_cannot_be_meant_is_refused_with_one_sentence() {
 }
 
 #[tokio::test]
+async fn a_target_that_is_no_host_is_refused_by_every_prober_without_being_repeated() {
+    let modules = "modules: {http: {prober: http}, tcp: {prober: tcp}, icmp: {prober: icmp}, \
+        trace: {prober: traceroute, traceroute: {protocol: tcp}}}";
+    let server = Server::start(modules).await;
+    let label = "a".repeat(70);
+    let name = "a.".repeat(3000);
+    let hosts = [
+        "a..b",
+        "10.0.0.256",
+        "ex%0aample",
+        "ex%00ample",
+        "foo%2525bar",
+        &label,
+        &name,
+        "us:TARGETPW9@a..b",
+        "0.0.0.0",
+        "[::]",
+        "224.0.0.1",
+        "[ff02::1]",
+        "255.255.255.255",
+    ];
+    let icmp_and_trace = hosts.into_iter().flat_map(|host| [("icmp", host.to_owned()), ("trace", host.to_owned())]);
+    let tcp = hosts.into_iter().map(|host| ("tcp", format!("{host}:80")));
+    let http = hosts.into_iter().map(|host| ("http", format!("http://{host}/")));
+    let others = [
+        ("icmp", "127.1"),
+        ("tcp", "127.1:80"),
+        ("tcp", "x:%2B80"),
+        ("tcp", "us:TARGETPW9@127.0.0.1:80"),
+        ("trace", "https://us:TARGETPW9@127.0.0.1"),
+        ("tcp", "%E4%BE%8B.jp:80"),
+        ("icmp", "%E4%BE%8B.jp"),
+        ("http", "ht!tps://us:TARGETPW9@127.0.0.1/"),
+    ];
+    let others = others.map(|(module, target)| (module, target.to_owned()));
+    for (module, target) in icmp_and_trace.chain(tcp).chain(http).chain(others) {
+        let reply = server.fetch("GET", &format!("/probe?module={module}&target={target}"), &[]).await;
+        let sentence = reply.text();
+        assert_eq!((reply.status, sentence.lines().count()), (400, 1), "{module} {target}: {sentence}");
+        assert!(!sentence.contains("TARGETPW9") && sentence.len() < 300, "{module} {target}: {sentence}");
+    }
+}
+
+#[tokio::test]
 async fn the_timeout_is_the_smaller_of_the_modules_and_the_scrapes() {
     let server = Server::start(CONFIGURATION).await;
     let path = |module: &str| format!("/probe?target=127.0.0.1:1&module={module}");
@@ -221,6 +265,18 @@ async fn a_report_is_there_as_metrics_as_json_and_for_people() {
         assert!(debug.contains(part), "{part}: {debug}");
     }
     assert!(!debug.contains("s3cret"));
+}
+
+#[tokio::test]
+async fn the_password_of_a_target_is_told_nowhere() {
+    let server = Server::start(CONFIGURATION).await;
+    let probe = "/probe?target=http://us:TARGETPW9@127.0.0.1:1/r&module=http_2xx";
+    for format in ["", "&format=json", "&debug=true", "&format=json&debug=true"] {
+        let text = server.fetch("GET", &format!("{probe}{format}"), &[]).await.text();
+        assert!(!text.contains("TARGETPW9"), "{text}");
+        let shown = "\"target\": \"http://us:<secret>@127.0.0.1:1/r\"";
+        assert_eq!(text.contains(shown), format.contains("json"), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -288,18 +344,40 @@ async fn silent() -> (TcpListener, SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_cancels_its_probe() {
+async fn a_client_that_goes_away_cancels_its_probe_whatever_it_said_behind_its_request() {
     let server = Server::start(CONFIGURATION).await;
     let (listener, target) = silent().await;
-    let client = server.send("GET", &format!("/probe?target={target}&module=banner"), &[]).await;
+    let path = format!("/probe?target={target}&module=banner");
+    let another = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    for (headers, behind) in [(&[][..], ""), (&[], another.as_str()), (&[("Content-Length", "10")], "12345")] {
+        let mut client = server.send("GET", &path, headers).await;
+        client.write_all(behind.as_bytes()).await.unwrap();
+        let (mut probe, _) = timeout(Duration::from_secs(5), listener.accept()).await.unwrap().unwrap();
+        server.until("uplink_exporter_probes_in_flight 1\n").await;
+        drop(client);
+        server.until("uplink_exporter_probes_in_flight 0\n").await;
+        // The probe's socket is closed, or reset, but not left open.
+        let read = timeout(Duration::from_secs(5), probe.read(&mut [0; 16])).await.unwrap();
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+        assert!(!server.metrics().await.contains("uplink_exporter_probes_total{module=\"banner\""));
+    }
+}
+
+#[tokio::test]
+async fn a_request_behind_another_waits_for_its_turn() {
+    let server = Server::start(CONFIGURATION).await;
+    let (listener, target) = silent().await;
+    let get = |path: &str, end: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n{end}\r\n");
+    let probe = get(&format!("/probe?target={target}&module=banner"), "");
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    let both = probe + &get("/-/healthy", "Connection: close\r\n");
+    client.write_all(both.as_bytes()).await.unwrap();
     let (mut probe, _) = timeout(Duration::from_secs(5), listener.accept()).await.unwrap().unwrap();
-    server.until("uplink_exporter_probes_in_flight 1\n").await;
-    drop(client);
-    server.until("uplink_exporter_probes_in_flight 0\n").await;
-    // The probe's socket is closed, or reset, but not left open.
-    let read = timeout(Duration::from_secs(5), probe.read(&mut [0; 16])).await.unwrap();
-    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
-    assert!(!server.metrics().await.contains("uplink_exporter_probes_total{module=\"banner\""));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    probe.write_all(b"ready\n").await.unwrap();
+    let mut said = String::new();
+    client.read_to_string(&mut said).await.unwrap();
+    assert!(said.contains("probe_success 1\n") && said.ends_with("healthy\n"), "{said}");
 }
 
 #[tokio::test]

@@ -16,6 +16,10 @@ const DNS_PORT: u16 = 53;
 /// An ISP; `site` is the file's, for those that name no own.
 pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
     let fields = value.fields();
+    if name.is_empty() || name == "all" || name.contains(',') {
+        // `isp=all` and `isp=a,b` are kept for several.
+        fields.problem("is no name for an ISP; a name is not empty, not all, and has no comma");
+    }
     let v4 = fields.get("source_ip").and_then(|value| source_v4(&value));
     let v6 = fields.get("source_ip6").and_then(|value| source_v6(&value));
     let interface = fields.get("interface").and_then(|value| interface(&value));

@@ -16,6 +16,7 @@ mod yaml;
 
 pub use duration::parse_duration;
 pub use errors::{Errors, Problem};
+pub(crate) use show::SECRET;
 pub use store::Store;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use super::yaml::{Key, Kind, Node, Scalar};
 
 /// What stands in the place of a secret.
-const SECRET: &str = "<secret>";
+pub(crate) const SECRET: &str = "<secret>";
 
 /// The same tree without secrets.
 pub(super) fn without_secrets(mut root: Node) -> Node {

@@ -157,6 +157,17 @@ pub fn tcp_info(socket: &impl AsRawFd) -> io::Result<TcpInfo> {
     })
 }
 
+/// The bytes that a TCP connection was given to send and that were not acknowledged (`SIOCOUTQ` of `tcp(7)`).
+///
+/// # Errors
+/// As the ioctl.
+pub fn unacknowledged(socket: &impl AsRawFd) -> io::Result<c_int> {
+    let mut bytes: c_int = 0;
+    // SAFETY: the pointer is to an integer, which the call fills and which outlives it. `TIOCOUTQ` is the same number.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(bytes)
+}
+
 /// Receives one message with its control data; `flags` may hold `MSG_ERRQUEUE`. Never blocks.
 ///
 /// # Errors

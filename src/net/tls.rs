@@ -4,6 +4,7 @@ mod certificate;
 mod roots;
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
@@ -14,7 +15,7 @@ use rustls::client::{ClientConfig, ClientConnection, ResolvesClientCert, Resumpt
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{DigitallySignedStruct, ProtocolVersion, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -46,6 +47,29 @@ pub struct TlsOptions {
     /// The application protocols to offer, the preferred first.
     pub alpn: Vec<Vec<u8>>,
 }
+
+/// What is wrong with one of the [`TlsOptions`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsProblem {
+    /// The option's name.
+    pub option: &'static str,
+    /// What is wrong, as a predicate of it.
+    pub message: String,
+}
+
+/// Everything that is wrong with [`TlsOptions`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsProblems(pub Vec<TlsProblem>);
+
+impl fmt::Display for TlsProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sentences: Vec<_> =
+            self.0.iter().map(|TlsProblem { option, message }| format!("{option} {message}")).collect();
+        f.write_str(&sentences.join("; "))
+    }
+}
+
+impl std::error::Error for TlsProblems {}
 
 /// A version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,27 +127,31 @@ impl Tls {
     /// Builds the configuration.
     ///
     /// # Errors
-    /// One sentence that begins with the key of `tls_config` that is wrong.
-    pub fn new(options: TlsOptions) -> Result<Self, String> {
+    /// Everything that is wrong with the options.
+    pub fn new(options: TlsOptions) -> Result<Self, TlsProblems> {
         let TlsOptions { insecure_skip_verify, server_name, min_version, max_version, ca, cert, key, alpn } = options;
-        if let Some(name) = &server_name {
-            ServerName::try_from(name.as_str()).map_err(|_| format!("server_name: {name} is not a host name"))?;
+        let mut problems = Vec::new();
+        if server_name.as_deref().is_some_and(|name| ServerName::try_from(name).is_err()) {
+            problems.push(TlsProblem { option: "server_name", message: "is not the name or address of a host".into() });
         }
-        let verifier = Verifier { insecure: insecure_skip_verify };
-        let mut config = ClientConfig::builder_with_provider(PROVIDER.clone())
-            .with_protocol_versions(&versions(min_version, max_version)?)
-            .map_err(|error| format!("min_version: {error}"))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(Arc::new(Identity(identity(cert, key)?)));
-        // A resumed handshake would not show the certificate again.
-        config.resumption = Resumption::disabled();
-        config.alpn_protocols = alpn;
-        let roots = match ca {
-            Some(pem) => Some(Roots::of_pem(&pem).map_err(|error| format!("ca: {error}"))?),
+        let mut noted = |problem| problems.push(problem);
+        let versions = versions(min_version, max_version).map_err(&mut noted).unwrap_or_default();
+        let identity = identity(cert, key).map_err(|problems| problems.into_iter().for_each(&mut noted)).ok();
+        let roots = match ca.map(|pem| Roots::of_pem(&pem)) {
+            Some(roots) => roots.map_err(|message| noted(TlsProblem { option: "ca", message })).ok(),
             None if insecure_skip_verify => None,
             None => Some(Roots::system()),
         };
+        let (true, Some(identity)) = (problems.is_empty(), identity) else { return Err(TlsProblems(problems)) };
+        let mut config = ClientConfig::builder_with_provider(PROVIDER.clone())
+            .with_protocol_versions(&versions)
+            .map_err(|error| TlsProblems(vec![TlsProblem { option: "min_version", message: error.to_string() }]))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { insecure: insecure_skip_verify }))
+            .with_client_cert_resolver(Arc::new(Identity(identity)));
+        // A resumed handshake would not show the certificate again.
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols = alpn;
         Ok(Self { server_name, insecure_skip_verify, config: Arc::new(config), roots })
     }
 
@@ -205,40 +233,62 @@ fn certificates(chain: &[CertificateDer<'_>]) -> Vec<Certificate> {
 fn versions(
     min: Option<Version>,
     max: Option<Version>,
-) -> Result<Vec<&'static rustls::SupportedProtocolVersion>, String> {
+) -> Result<Vec<&'static rustls::SupportedProtocolVersion>, TlsProblem> {
     let (min, max) = (min.unwrap_or(Version::Tls12), max.unwrap_or(Version::Tls13));
+    let wrong = |message: &str| Err(TlsProblem { option: "max_version", message: message.into() });
     if max < Version::Tls12 {
-        return Err("max_version: TLS 1.2 is the lowest version that this program speaks".into());
+        return wrong("TLS 1.2 is the lowest version that this program speaks");
     }
     if min > max {
-        return Err("max_version: it is lower than min_version".into());
+        return wrong("is lower than min_version");
     }
     let spoken = [(Version::Tls12, &rustls::version::TLS12), (Version::Tls13, &rustls::version::TLS13)];
     Ok(spoken.into_iter().filter(|(version, _)| (min..=max).contains(version)).map(|(_, spoken)| spoken).collect())
 }
 
-fn identity(cert: Option<Vec<u8>>, key: Option<Vec<u8>>) -> Result<Option<Arc<CertifiedKey>>, String> {
-    let (cert, key) = match (cert, key) {
-        (None, None) => return Ok(None),
-        (Some(_), None) => return Err("key: a client certificate needs its key".into()),
-        (None, Some(_)) => return Err("cert: a client key needs its certificate".into()),
-        (Some(cert), Some(key)) => (cert, key),
-    };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&cert).collect();
-    let chain = chain.map_err(|error| format!("cert: is not PEM: {error}"))?;
-    if chain.is_empty() {
-        return Err("cert: holds no certificate".into());
-    }
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| "key: holds no private key in PEM".to_owned())?;
-    let key = PROVIDER.key_provider.load_private_key(key).map_err(|_| "key: cannot be used".to_owned())?;
-    let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
-        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
-            Err("key: is not the certificate's".into())
+/// Our certificate with its key, where there is one; each is looked at also where the other is wrong.
+fn identity(cert: Option<Vec<u8>>, key: Option<Vec<u8>>) -> Result<Option<Arc<CertifiedKey>>, Vec<TlsProblem>> {
+    let missing = match (&cert, &key) {
+        (Some(_), None) => {
+            Err(TlsProblem { option: "key", message: "is missing, and the certificate needs it".into() })
         }
-        // Whether they belong together cannot be told for every kind of key.
-        _ => Ok(Some(Arc::new(certified))),
+        (None, Some(_)) => Err(TlsProblem { option: "cert", message: "is missing, and the key needs it".into() }),
+        (None, None) | (Some(_), Some(_)) => Ok(()),
+    };
+    let chain = cert.map(|pem| chain(&pem)).transpose();
+    let key = key.map(|pem| private_key(&pem)).transpose();
+    match (missing, chain, key) {
+        (Ok(()), Ok(Some(chain)), Ok(Some(key))) => {
+            let certified = CertifiedKey::new(chain, key);
+            match certified.keys_match() {
+                Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+                    Err(vec![TlsProblem { option: "key", message: "is not the certificate's".into() }])
+                }
+                // Whether they belong together cannot be told for every kind of key.
+                _ => Ok(Some(Arc::new(certified))),
+            }
+        }
+        (missing, chain, key) => {
+            let problems: Vec<_> = [missing.err(), chain.err(), key.err()].into_iter().flatten().collect();
+            if problems.is_empty() { Ok(None) } else { Err(problems) }
+        }
     }
+}
+
+fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+    let wrong = |message| TlsProblem { option: "cert", message };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(wrong("holds no certificate".into())),
+        chain => chain.map_err(|error| wrong(format!("is not PEM: {error}"))),
+    }
+}
+
+fn private_key(pem: &[u8]) -> Result<Arc<dyn SigningKey>, TlsProblem> {
+    // Why it is none is not told: it is a secret.
+    let wrong = |message: &str| TlsProblem { option: "key", message: message.into() };
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| wrong("holds no private key in PEM"))?;
+    PROVIDER.key_provider.load_private_key(key).map_err(|_| wrong("cannot be used"))
 }
 
 /// What happens inside one handshake that its result does not tell.

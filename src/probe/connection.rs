@@ -10,10 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::{Probe, SharedTimeline};
+use super::Probe;
+pub(super) use super::plain::Plain;
 use crate::flight::Phase;
 use crate::net::Source;
-use crate::net::stream::Stream;
 use crate::net::sys::Origin;
 use crate::net::tcp::{self, ConnectError, Connecting, Opening};
 use crate::verdict::{Failure, Reason};
@@ -30,9 +30,6 @@ pub struct Handshake {
     /// SYNs that were sent again.
     pub syn_retransmits: Option<u32>,
 }
-
-/// A plain connection that feeds the probe's timeline.
-pub(super) type Plain = Stream<SharedTimeline>;
 
 /// A connection, with or without TLS.
 #[derive(Debug)]
@@ -147,7 +144,7 @@ pub(super) async fn connect(
     let connecting = open(probe, destination, Opening::Full, handshake).await?;
     let stream = connecting.into_stream().map_err(|error| probe.io_failure("the new connection", &error, None))?;
     probe.timeline.connected();
-    Ok(Stream::new(stream, probe.timeline.clone()))
+    Ok(Plain::new(stream, probe))
 }
 
 /// Reads the count of SYNs sent again when the wait for an answer ends, whatever ends it.

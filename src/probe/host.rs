@@ -1,32 +1,23 @@
-//! Targets that are a host, with or without a port.
+//! Hosts, as targets name them: alone, before a port, in a URL.
+//!
+//! No sentence of these repeats the target, since a password may stand in it.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// The host of a target that is nothing else: a name or an address, brackets removed.
 ///
 /// # Errors
 /// One sentence that says what is expected.
 pub(super) fn parse(target: &str) -> Result<&str, String> {
-    let bare = target.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    if bare.unwrap_or(target).parse::<Ipv6Addr>().is_ok() {
-        return Ok(bare.unwrap_or(target));
-    }
-    let wanted = "a host is expected: a name such as example.org, or an address such as 192.0.2.1 or 2001:db8::1";
-    if target.is_empty() {
-        return Err(format!("the target is empty; {wanted}"));
-    }
     if target.contains("://") {
-        return Err(format!("the target {target:?} is a URL; {wanted}"));
+        return Err(expected("is a URL"));
     }
-    if target.contains('%') {
-        return Err(format!(
-            "the target {target:?} has a zone, which probes do not take: name the interface in the ISP; {wanted}"
-        ));
+    if target.rsplit_once(':').is_some_and(|(host, port)| bare(host).is_ok() && port_of(port).is_some())
+        && target.parse::<Ipv6Addr>().is_err()
+    {
+        return Err(expected("has a port"));
     }
-    if target.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
-        return Err(format!("the target {target:?} has a port; {wanted}"));
-    }
-    if is_name(target) { Ok(target) } else { Err(format!("the target {target:?} is not a host; {wanted}")) }
+    bare(target).map_err(expected)
 }
 
 /// The host of a target, and its port where it has one: `host`, `host:port`, `2001:db8::1`, `[2001:db8::1]:443`.
@@ -38,26 +29,84 @@ pub(super) fn parse_with_port(target: &str) -> Result<(&str, Option<u16>), Strin
         return parse(target).map(|host| (host, None));
     }
     match target.rsplit_once(':') {
-        Some((host, port)) => match port.parse() {
-            Ok(0) | Err(_) => {
-                Err(format!("the port of the target {target:?} is not a number from 1 to 65535; write host:port"))
-            }
-            Ok(port) => parse(host).map(|host| (host, Some(port))),
-        },
+        Some((host, port)) => {
+            let host = bare(host).map_err(expected)?;
+            let port = port_of(port).ok_or("the target's port is not a number from 1 to 65535; write host:port")?;
+            Ok((host, Some(port)))
+        }
         None => parse(target).map(|host| (host, None)),
     }
 }
 
-/// Whether something can be a name in the DNS (RFC 1123, section 2.1; underscores are in use) or an IPv4 address. A name whose last
-/// label is a number is an address that went wrong.
-fn is_name(host: &str) -> bool {
-    let labels = host.strip_suffix('.').unwrap_or(host);
+/// Says what keeps something from being the name of a host in the DNS (RFC 1123, section 2.1; underscores are in use). A name whose
+/// last label is a number is an address that went wrong.
+///
+/// # Errors
+/// That, as a predicate of the host.
+pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
+    let labels = name.strip_suffix('.').unwrap_or(name);
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
-    let number = labels.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    labels.len() <= 253 && labels.split('.').all(label) && (!number || host.parse::<Ipv4Addr>().is_ok())
+    if name.is_empty() {
+        return Err("is empty");
+    }
+    if !name.is_ascii() {
+        return Err("has letters beyond ASCII, which are written as xn--…");
+    }
+    if labels.len() > 253 || !labels.split('.').all(label) {
+        return Err("is neither a name nor an address");
+    }
+    let last = labels.rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    // The C library reads both as numbers of an address.
+    if last.bytes().all(|byte| byte.is_ascii_digit())
+        || hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    {
+        return Err("ends in a number, as no name does, and is not an address");
+    }
+    Ok(())
+}
+
+/// Says why nothing can be probed at an address. A system takes the unspecified one for itself, and nobody answers for many.
+///
+/// # Errors
+/// That, as a predicate of the host.
+pub(super) fn check_address(address: IpAddr) -> Result<(), &'static str> {
+    let address = address.to_canonical();
+    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    if address.is_unspecified() || address.is_multicast() || broadcast {
+        return Err("is an address of no single host (unspecified, multicast or broadcast)");
+    }
+    Ok(())
+}
+
+/// A host, brackets removed, or what keeps it from being one, as a predicate of it.
+fn bare(host: &str) -> Result<&str, &'static str> {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = inner.unwrap_or(host);
+    if address.split_once('%').is_some_and(|(address, _)| address.parse::<Ipv6Addr>().is_ok()) {
+        return Err("has a zone, which probes do not take: name the interface in the ISP");
+    }
+    match (address.parse::<IpAddr>(), inner) {
+        (Ok(IpAddr::V4(_)) | Err(_), Some(_)) => Err("has brackets, which are for IPv6 addresses"),
+        (Ok(parsed), _) => check_address(parsed).map(|()| address),
+        (Err(_), None) => check_name(host).map(|()| host),
+    }
+}
+
+/// A port in digits, and nothing else that Rust takes for a number.
+fn port_of(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port != 0)
+}
+
+/// A sentence of what the target is instead.
+fn expected(what: &str) -> String {
+    format!(
+        "the target {what}; a host is expected: a name such as example.org, or an address such as 192.0.2.1 or 2001:db8::1"
+    )
 }
 
 #[cfg(test)]
@@ -66,8 +115,10 @@ mod tests {
 
     #[test]
     fn hosts_are_names_and_addresses() {
-        for host in ["example.org", "example.org.", "localhost", "192.0.2.1", "2001:db8::1", "a_b.example", "xn--p1ai"]
-        {
+        let longest = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
+        let with_dot = format!("{longest}.");
+        let names = ["example.org", "example.org.", "localhost", "a_b.example", "xn--p1ai", "3com.example", "1.a"];
+        for host in names.into_iter().chain(["192.0.2.1", "2001:db8::1", &longest, &with_dot]) {
             assert_eq!(parse(host), Ok(host));
             assert_eq!(parse_with_port(host), Ok((host, None)));
         }
@@ -77,20 +128,47 @@ mod tests {
 
     #[test]
     fn what_is_not_a_host_is_told_what_is() {
+        let (label, name) = ("a".repeat(64), "a.".repeat(127));
+        let many = "a.".repeat(3000);
         let cases = [
-            ("", "the target is empty"),
+            ("", "is empty"),
             ("http://example.org/", "is a URL"),
             ("example.org:80", "has a port"),
-            ("[::1]:80", "has a port"),
+            ("[2001:db8::1]:80", "has a port"),
             ("fe80::1%eth0", "has a zone"),
-            ("10.0.0.256", "is not a host"),
-            ("example..org", "is not a host"),
-            ("a b", "is not a host"),
-            ("[example.org]", "is not a host"),
+            ("[fe80::1%eth0]", "has a zone"),
+            ("10.0.0.256", "ends in a number"),
+            ("127.1", "ends in a number"),
+            ("1", "ends in a number"),
+            ("1.", "ends in a number"),
+            ("127.0x1", "ends in a number"),
+            ("example..org", "is neither"),
+            (".", "is neither"),
+            (".example", "is neither"),
+            ("example.org..", "is neither"),
+            ("a b", "is neither"),
+            ("a\nb", "is neither"),
+            ("a\0b", "is neither"),
+            ("foo%bar", "is neither"),
+            ("user@example.org", "is neither"),
+            (&label, "is neither"),
+            (&format!("{name}aa"), "is neither"),
+            (&many, "is neither"),
+            ("例え.jp", "xn--"),
+            ("[example.org]", "has brackets"),
+            ("[192.0.2.1]", "has brackets"),
+            ("[2001:db8::1", "is neither"),
+            ("0.0.0.0", "no single host"),
+            ("::", "no single host"),
+            ("[::]", "no single host"),
+            ("::ffff:0.0.0.0", "no single host"),
+            ("224.0.0.1", "no single host"),
+            ("ff02::1", "no single host"),
+            ("255.255.255.255", "no single host"),
         ];
         for (target, why) in cases {
             let error = parse(target).unwrap_err();
-            assert!(error.contains(why) && error.contains("a host is expected"), "{target}: {error}");
+            assert!(error.contains(why) && error.contains("; a host is expected: "), "{target}: {error}");
         }
     }
 
@@ -98,11 +176,13 @@ mod tests {
     fn a_port_is_a_number_that_can_be_one() {
         assert_eq!(parse_with_port("example.org:443"), Ok(("example.org", Some(443))));
         assert_eq!(parse_with_port("[2001:db8::1]:443"), Ok(("2001:db8::1", Some(443))));
-        for target in ["example.org:0", "example.org:65536", "example.org:https", "example.org:"] {
+        for target in ["a:0", "a:65536", "a:https", "a:", "a:+80", "a:-1", "a: 80", "a:８０"] {
             assert!(parse_with_port(target).unwrap_err().contains("is not a number from 1 to 65535"), "{target}");
         }
-        for target in ["http://example.org:80", ":80", "[::1", "::1]:80"] {
-            assert!(parse_with_port(target).is_err(), "{target}");
+        let wrong =
+            ["http://a:80", ":80", "[2001:db8::1", "2001:db8::1]:80", "a:1:80", "a..b:80", "0.0.0.0:80", "[::]:80"];
+        for target in wrong {
+            assert!(parse_with_port(target).unwrap_err().contains("; a host is expected: "), "{target}");
         }
     }
 }

@@ -10,11 +10,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Version, header, response};
 use hyper::body::Body;
-use url::Url;
+use url::{Position, Url};
 
 use super::connection::{self, Connection, Handshake};
 use super::resolve::{Preference, resolve};
-use super::{Probe, tls};
+use super::{Probe, host, tls};
+use crate::config::SECRET;
 use crate::flight::{Phase, Timeline, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
 use crate::verdict::{Failure, Reason, StatusClass};
@@ -261,16 +262,47 @@ fn check(settings: &Settings, probe: &Probe<'_>, head: &response::Parts, over_tl
 /// Reads a target; without a scheme it is `http`.
 fn parse(target: &str) -> Result<Url, String> {
     // The target is not repeated, since a password may stand in it.
-    let wrong = |what: &str| format!("an http target is a URL, as https://example.com/path, and this one {what}");
-    let schemed = target.split_once("://").is_some_and(|(scheme, _)| {
-        scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')) && !scheme.is_empty()
-    });
+    let wrong = |what: &str| format!("an http target is a URL, as https://example.com/path, and {what}");
+    // URLs skip line breaks and tabs, so what is probed would not be what was asked for.
+    if target.contains(char::is_control) {
+        return Err(wrong("this one has a control character"));
+    }
+    // A path may have `:/` too; a host, or a host and a port, may not.
+    let schemed = target.split_once(":/").is_some_and(|(scheme, _)| !scheme.contains(['/', '?', '#']));
     let url = if schemed { Url::parse(target) } else { Url::parse(&format!("http://{target}")) };
-    let url = url.map_err(|error| wrong(&format!("is none: {error}")))?;
-    match url.scheme() {
-        "http" | "https" if url.port() == Some(0) => Err(wrong("has port 0")),
-        "http" | "https" => Ok(url),
-        scheme => Err(wrong(&format!("has the scheme {scheme}"))),
+    let url = match url {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => url,
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
+            return Err(wrong("this one has a scheme other than http and https"));
+        }
+        Err(error) => return Err(wrong(&format!("this one is none: {error}"))),
+    };
+    if url.port() == Some(0) {
+        return Err(wrong("this one has port 0"));
+    }
+    check_host(&url).map_err(|what| wrong(&format!("the host of this one {what}")))?;
+    Ok(url)
+}
+
+/// Says what is wrong with the host of a URL, as a predicate of it.
+fn check_host(url: &Url) -> Result<(), &'static str> {
+    match url.host() {
+        Some(url::Host::Domain(name)) => host::check_name(name),
+        Some(url::Host::Ipv4(address)) => host::check_address(address.into()),
+        Some(url::Host::Ipv6(address)) => host::check_address(address.into()),
+        None => Err("is missing"),
+    }
+}
+
+/// A target for people: as it is, its password hidden.
+pub(super) fn shown(target: &str) -> String {
+    match parse(target) {
+        Ok(url) if url.password().is_some() => {
+            format!("{}{SECRET}{}", &url[..Position::BeforePassword], &url[Position::AfterPassword..])
+        }
+        // Where the password of something else ends cannot be told.
+        Err(_) if target.contains('@') => SECRET.to_owned(),
+        Ok(_) | Err(_) => target.to_owned(),
     }
 }
 

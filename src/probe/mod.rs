@@ -6,6 +6,7 @@ mod host;
 pub mod http;
 pub mod icmp;
 mod packets;
+mod plain;
 pub mod resolve;
 pub mod tcp;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::net::sys::{ExtendedError, Origin};
 use crate::net::{Network, Source, SourceError};
 use crate::verdict::{Evidence, Failure, Reason};
 pub use connection::Handshake;
+use plain::Delivery;
 
 /// What a module measures. A new prober is one file and one line in each list.
 #[derive(Debug)]
@@ -67,6 +69,15 @@ impl Prober {
             Self::Traceroute(settings) => traceroute::check_target(settings, target),
         }
     }
+
+    /// A target for people, its password hidden.
+    fn shown(&self, target: &str) -> String {
+        match self {
+            Self::Http(_) => http::shown(target),
+            // Their targets have no place for one.
+            Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) => target.to_owned(),
+        }
+    }
 }
 
 /// What a probe measured, by prober.
@@ -102,7 +113,7 @@ pub struct Request {
 /// One finished probe: what was measured, however far it got, and why it got no further.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What was probed.
+    /// What was probed, with `<secret>` in the place of a password.
     pub target: String,
     /// The module's name.
     pub module: String,
@@ -185,6 +196,8 @@ pub struct Probe<'a> {
     pub timeline: SharedTimeline,
     started_wall: SystemTime,
     notes: Mutex<Notes>,
+    /// What its last connection left, once that is gone.
+    delivery: Arc<Mutex<Delivery>>,
 }
 
 /// What a probe collects on its way, whatever the prober.
@@ -204,6 +217,7 @@ impl<'a> Probe<'a> {
             timeline: SharedTimeline::start(started),
             started_wall: SystemTime::now(),
             notes: Mutex::default(),
+            delivery: Arc::default(),
         }
     }
 
@@ -312,7 +326,7 @@ impl<'a> Probe<'a> {
         }
         let notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         Report {
-            target: self.request.target.clone(),
+            target: self.request.module.prober.shown(&self.request.target),
             module: self.request.module.name.clone(),
             isp: self.request.isp.clone(),
             started: self.started_wall,
@@ -452,13 +466,23 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {
 /// What it means that the deadline came in the running phase.
 fn timed_out(probe: &Probe<'_>) -> Failure {
     let phase = probe.timeline.current().unwrap_or(Phase::Resolve);
+    let delivery = *lock(&probe.delivery);
     let (reason, what) = match phase {
         Phase::Resolve => (Reason::DnsTimeout, "no answer from the name servers"),
         Phase::Connect => (Reason::ConnectionTimeout, "no answer to the SYN"),
         Phase::Tls => (Reason::TlsTimeout, "the TLS handshake did not end"),
+        Phase::Query | Phase::Processing if delivery == Delivery::Blocked => {
+            (Reason::ConnectionWriteTimeout, "the server did not take all that was to be sent")
+        }
+        Phase::Query if delivery == Delivery::Unacknowledged => {
+            (Reason::ConnectionWriteTimeout, "the server did not acknowledge what was sent")
+        }
         Phase::Query => (Reason::ConnectionReadTimeout, "the expected answer did not come"),
+        Phase::Processing if delivery == Delivery::Unacknowledged => {
+            (Reason::HttpResponseTimeout, "the server did not acknowledge the request")
+        }
         Phase::Processing => (Reason::HttpResponseTimeout, "the response did not begin"),
-        Phase::Transfer => (Reason::HttpResponseIncomplete, "the response did not end"),
+        Phase::Transfer => (Reason::HttpResponseTimeout, "the response did not end"),
         Phase::Setup => (Reason::ProberError, "the sockets were not ready"),
         Phase::Interval | Phase::Rtt => (Reason::IcmpTimeout, "no echo reply"),
         Phase::Trace => (Reason::DestinationNotReached, "the destination did not answer"),

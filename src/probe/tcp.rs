@@ -10,7 +10,7 @@ use regex::bytes::Regex;
 
 use super::connection::{self, Connection, Handshake};
 use super::resolve::{Preference, resolve};
-use super::{Probe, half_open_raw, tls};
+use super::{Probe, half_open_raw, host, tls};
 use crate::flight::{Phase, Traffic};
 use crate::net::tcp::Opening;
 use crate::net::tls::{Tls, TlsFacts};
@@ -133,16 +133,12 @@ impl Secure<'_> {
     }
 }
 
-/// Splits `host:port`; the host keeps the brackets of an IPv6 address.
+/// Splits `host:port`, `[2001:db8::1]:443`.
 fn host_and_port(target: &str) -> Result<(&str, u16), String> {
-    let wrong = || format!("a tcp target is host:port, as example.com:443 or [2001:db8::1]:443, and {target:?} is not");
-    let (host, port) = target.rsplit_once(':').ok_or_else(wrong)?;
-    let port: u16 = port.parse().map_err(|_| wrong())?;
-    let host_is_one = match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => !host.is_empty() && !host.contains([':', '/', '@', '[', ']', ' ']),
-    };
-    if host_is_one && port != 0 { Ok((host, port)) } else { Err(wrong()) }
+    match host::parse_with_port(target)? {
+        (host, Some(port)) => Ok((host, port)),
+        (_, None) => Err("the target has no port; write host:port, as example.com:443 or [2001:db8::1]:443".to_owned()),
+    }
 }
 
 #[cfg(test)]

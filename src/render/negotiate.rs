@@ -31,14 +31,13 @@ impl Format {
     }
 }
 
-/// The format for an `Accept` header: OpenMetrics where it has the highest q, and the first of several that have it; else text, also
-/// for what we do not have.
+/// The format for an `Accept` header: OpenMetrics where no other has a higher q; else text, also for what we do not have.
 #[must_use]
 pub fn format(accept: Option<&str>) -> Format {
     let mut best = (0.0, Format::Text);
     for range in ranges(accept.unwrap_or_default()) {
         let parameter = |name| range.parameter(name);
-        let offered = match (range.value, parameter("version")) {
+        let offered = match (range.value.as_str(), parameter("version")) {
             ("application/openmetrics-text", None | Some("1.0.0")) => {
                 let escaping =
                     parameter("escaping").and_then(|asked| ESCAPINGS.into_iter().find(|known| *known == asked));
@@ -47,7 +46,8 @@ pub fn format(accept: Option<&str>) -> Format {
             ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Format::Text,
             _ => continue,
         };
-        if range.q > best.0 {
+        let ties = range.q > 0.0 && range.q == best.0 && best.1 == Format::Text;
+        if range.q > best.0 || ties {
             best = (range.q, offered);
         }
     }
@@ -59,7 +59,7 @@ pub fn format(accept: Option<&str>) -> Format {
 pub fn gzip(accept_encoding: Option<&str>) -> bool {
     let (mut gzip, mut any, mut identity) = (None, None, None);
     for range in ranges(accept_encoding.unwrap_or_default()) {
-        match range.value {
+        match range.value.as_str() {
             "gzip" | "x-gzip" => gzip = Some(range.q),
             "*" => any = Some(range.q),
             "identity" => identity = Some(range.q),
@@ -72,7 +72,8 @@ pub fn gzip(accept_encoding: Option<&str>) -> bool {
 
 /// An entry of such a header.
 struct Range<'a> {
-    value: &'a str,
+    /// In lower case, for its case says nothing (RFC 9110, sections 8.3.1 and 8.4.1).
+    value: String,
     parameters: Vec<(&'a str, &'a str)>,
     q: f64,
 }
@@ -87,7 +88,7 @@ impl<'a> Range<'a> {
 fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
     header.split(',').map(|entry| {
         let mut parts = entry.split(';').map(str::trim);
-        let value = parts.next().unwrap_or_default();
+        let value = parts.next().unwrap_or_default().to_ascii_lowercase();
         let parameters = parts.filter_map(|part| part.split_once('='));
         let mut range = Range {
             value,
@@ -129,7 +130,11 @@ mod tests {
             (Some(""), Format::Text),
             (Some("*/*"), Format::Text),
             (Some("text/plain"), Format::Text),
-            (Some("text/plain;q=0.5, application/openmetrics-text;version=1.0.0;q=0.5"), Format::Text),
+            (Some("text/plain;q=0.5, application/openmetrics-text;version=1.0.0;q=0.5"), openmetrics(None)),
+            (Some("*/*, application/openmetrics-text"), openmetrics(None)),
+            (Some("Application/OpenMetrics-Text; Version=1.0.0"), openmetrics(None)),
+            (Some("application/openmetrics-text;q=0.5, TEXT/PLAIN;q=0.6"), Format::Text),
+            (Some("text/plain;q=0, application/openmetrics-text;q=0"), Format::Text),
             (Some("application/openmetrics-text;version=1.0.0;q=0.2,*/*;q=0.9"), Format::Text),
             (Some("application/openmetrics-text;version=1.0.0;q=0"), Format::Text),
             (Some("application/openmetrics-text;version=1.0.0;q=NaN,*/*;q=0.1"), Format::Text),
@@ -163,6 +168,8 @@ mod tests {
             (None, false),
             (Some(""), false),
             (Some("gzip"), true),
+            (Some("GZIP"), true),
+            (Some("GZip;q=0, *"), false),
             (Some("identity"), false),
             (Some("gzip;q=0"), false),
             (Some("gzip; q=0.0, *"), false),

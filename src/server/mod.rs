@@ -1,5 +1,6 @@
 //! The HTTP surface: `/probe`, the exporter's own metrics, pages, reload.
 
+mod client;
 mod own;
 mod pages;
 mod probe;
@@ -16,9 +17,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State as Extract;
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -29,6 +32,7 @@ use tracing::{debug, warn};
 
 use crate::config::{Errors, Problem, Store};
 use crate::net::Network;
+use client::Client;
 use own::Own;
 
 /// How long a client may take for its request, and an open connection may be idle: longer than a scrape interval of a minute, so
@@ -110,8 +114,13 @@ pub async fn run(listeners: Vec<TcpListener>, state: Arc<State>, shutdown: impl 
             accepted = accept(&listeners) => accepted,
         };
         match accepted {
-            Ok(stream) => {
-                let connection = builder.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
+            Ok((stream, client)) => {
+                let service = service.clone();
+                let service = service_fn(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(client.clone());
+                    service.call(request)
+                });
+                let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
                 let connection = graceful.watch(connection);
                 connections.spawn(async move {
                     if let Err(error) = connection.await {
@@ -132,7 +141,7 @@ pub async fn run(listeners: Vec<TcpListener>, state: Arc<State>, shutdown: impl 
 }
 
 /// The next connection of any listener.
-async fn accept(listeners: &[TcpListener]) -> io::Result<TcpStream> {
+async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, Client)> {
     let (stream, _) = poll_fn(|context| {
         let mut ready = listeners.iter().map(|listener| listener.poll_accept(context)).filter(Poll::is_ready);
         ready.next().unwrap_or(Poll::Pending)
@@ -141,7 +150,8 @@ async fn accept(listeners: &[TcpListener]) -> io::Result<TcpStream> {
     if let Err(error) = stream.set_nodelay(true) {
         debug!("TCP_NODELAY: {error}");
     }
-    Ok(stream)
+    let client = Client::of(&stream)?;
+    Ok((stream, client))
 }
 
 fn router(state: Arc<State>) -> Router {

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State as Extract};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::client::Client;
 use super::query::{self, Asked};
 use super::{State, reply};
 use crate::render::negotiate::Format;
 use crate::{metrics, probe, render};
 
-/// Runs a probe and tells its report. A client that goes away drops this future, and the probe with it.
+/// Runs a probe and tells its report. A client that goes away ends the probe.
 pub(super) async fn probe(
     Extract(state): Extract<Arc<State>>,
+    Extension(client): Extension<Client>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
@@ -35,7 +38,13 @@ pub(super) async fn probe(
     };
     let report = {
         let _in_flight = state.own.probing();
-        probe::run(&request).await
+        tokio::select! {
+            report = probe::run(&request) => report,
+            () = client.gone() => {
+                let sentence = "the client ended its side of the connection, which cancels its probe";
+                return reply::sentence(StatusCode::BAD_REQUEST, sentence).into_response();
+            }
+        }
     };
     state.own.probed(&report);
     if json {

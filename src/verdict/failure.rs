@@ -95,9 +95,9 @@ pub enum Reason {
     TlsCertificateError(CertificateFault),
     /// The response is not HTTP.
     HttpProtocolError,
-    /// The first byte of the response did not come in time.
+    /// The whole of the response did not come in time.
     HttpResponseTimeout,
-    /// The response ended before its end.
+    /// The server broke the response off before its end.
     HttpResponseIncomplete,
     /// The status code is not one of those that are allowed.
     HttpStatusUnexpected(StatusClass),

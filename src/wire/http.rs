@@ -3,7 +3,7 @@
 /// Finds the first byte of the response that a client waits for, in what the server sends.
 #[derive(Debug)]
 pub enum ResponseStart {
-    /// HTTP/1: the first byte that is not of an interim response (RFC 9110, section 15.2).
+    /// HTTP/1: the first byte that is not of an interim response (RFC 9110, section 15.2). Status 101 is none: nothing of HTTP follows it.
     Http1(Http1),
     /// HTTP/2: the first HEADERS frame of stream 1 (RFC 9113, section 4.1), the first that a client opens. Interim responses are
     /// HEADERS too, told apart by their compressed content only; the first of them counts.
@@ -13,7 +13,7 @@ pub enum ResponseStart {
 /// State of the search in HTTP/1.
 #[derive(Debug, Default)]
 pub struct Http1 {
-    /// The first bytes of the head that is being read, up to the first digit of its status.
+    /// The first bytes of the head that is being read, its status included.
     start: Vec<u8>,
     /// How much of the empty line at the end of an interim head has been seen, in bytes.
     end: usize,
@@ -53,16 +53,22 @@ impl ResponseStart {
 impl Http1 {
     /// A head begins with `HTTP/1.1 1…` if it is an interim one.
     const INTERIM: &'static [u8] = b"HTTP/1.1 1";
+    /// The end of the status that begins so and is final.
+    const SWITCHING: &'static [u8] = b" 101";
     const EMPTY_LINE: &'static [u8] = b"\r\n\r\n";
 
     fn feed(&mut self, bytes: &[u8]) -> bool {
         for byte in bytes {
-            if self.start.len() < Self::INTERIM.len() {
+            let at = self.start.len();
+            if at < Self::INTERIM.len() + 2 {
                 // The minor version is as it may be.
-                if *byte != Self::INTERIM[self.start.len()] && self.start.len() != 7 {
+                if at != 7 && Self::INTERIM.get(at).is_some_and(|expected| expected != byte) {
                     return true;
                 }
                 self.start.push(*byte);
+                if self.start.ends_with(Self::SWITCHING) {
+                    return true;
+                }
                 continue;
             }
             self.end = match *byte {
@@ -124,6 +130,10 @@ mod tests {
         assert_eq!(begins(ResponseStart::http1(), early, 1), Some(39 + 18 + 9));
         assert_eq!(begins(ResponseStart::http1(), &early[..57], 1), None);
         assert_eq!(begins(ResponseStart::http1(), b"SSH-2.0-x", 1), Some(0));
+        let switching = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n\r\n";
+        for size in [1, 5, 100] {
+            assert_eq!(begins(ResponseStart::http1(), switching, size), Some((25 + 11) / size));
+        }
     }
 
     #[test]

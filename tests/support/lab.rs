@@ -20,6 +20,8 @@ pub(crate) struct Site {
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) network: Arc<Network>,
     pub(crate) folder: tempfile::TempDir,
+    /// The certificate authority of nginx, which the file `CA` makes trusted.
+    pub(crate) authority: rcgen::Issuer<'static, rcgen::KeyPair>,
     _nginx: Running,
 }
 
@@ -48,14 +50,14 @@ impl Site {
         program("tcpdump")?;
         let lab = Lab::start(topology).expect("the lab starts");
         let folder = tempfile::tempdir().unwrap();
-        write_certificates(folder.path());
+        let authority = write_certificates(folder.path());
         let nginx = start_nginx(&lab, &nginx, folder.path());
         let ca = folder.path().join("ca.pem").display().to_string();
         let text = format!("{ISPS}modules:\n{}", modules.replace("CA", &ca));
         let config = config::load_str(&text, "test.yml").unwrap_or_else(|errors| panic!("{errors}"));
         let runtime = lab.prober().runtime().unwrap();
         let network = Arc::new(Network::new());
-        Some(Self { lab, config, runtime, network, folder, _nginx: nginx })
+        Some(Self { lab, config, runtime, network, folder, authority, _nginx: nginx })
     }
 
     /// A request for a module, through an ISP (or as the kernel routes, for ``), to a target.
@@ -102,7 +104,8 @@ pub(crate) fn host(family: Family, number: u8) -> String {
     }
 }
 
-fn write_certificates(folder: &Path) {
+/// Makes a certificate authority and a certificate of the far end; returns the former.
+fn write_certificates(folder: &Path) -> rcgen::Issuer<'static, rcgen::KeyPair> {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -112,9 +115,11 @@ fn write_certificates(folder: &Path) {
         TARGETS.flat_map(|number| [Family::V4, Family::V6].map(|family| target(family, number).to_string()));
     let leaf = rcgen::CertificateParams::new(addresses.collect::<Vec<_>>()).unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(ca, ca_key)).unwrap();
+    let authority = rcgen::Issuer::new(ca, ca_key);
+    let leaf = leaf.signed_by(&key, &authority).unwrap();
     std::fs::write(folder.join("cert.pem"), leaf.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+    authority
 }
 
 fn start_nginx(lab: &Lab, nginx: &Path, folder: &Path) -> Running {

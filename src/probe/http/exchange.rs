@@ -20,6 +20,12 @@ use crate::probe::{Probe, SharedTimeline, tls};
 use crate::verdict::{Failure, Reason};
 use crate::wire::http::ResponseStart;
 
+/// The longest head of a response, in bytes.
+const LONGEST_HEAD: usize = 1 << 20;
+
+/// The most headers of a response: fewer than the 24,576 names at which `HeaderMap` panics.
+const MOST_HEADERS: usize = 10_000;
+
 /// A request that was sent, and the connection that its response comes over.
 pub(super) struct Exchange<'a> {
     probe: &'a Probe<'a>,
@@ -57,8 +63,10 @@ impl<'a> Exchange<'a> {
         request: Request<Full<Bytes>>,
     ) -> hyper::Result<Response<Incoming>> {
         let io = TokioIo::new(Tap::new(connection, ResponseStart::http1(), self.probe.timeline.clone()));
+        let mut builder = http1::Builder::new();
         // Some old servers know headers in their usual spelling only.
-        let (mut sender, connection) = http1::Builder::new().title_case_headers(true).handshake(io).await?;
+        builder.title_case_headers(true).max_headers(MOST_HEADERS).max_buf_size(LONGEST_HEAD);
+        let (mut sender, connection) = builder.handshake(io).await?;
         self.driver.connection = Some(Box::pin(connection));
         self.driver.alongside(sender.send_request(request)).await
     }
@@ -70,7 +78,8 @@ impl<'a> Exchange<'a> {
     ) -> hyper::Result<Response<Incoming>> {
         let io = TokioIo::new(Tap::new(connection, ResponseStart::http2(), self.probe.timeline.clone()));
         let tasks = self.driver.tasks.clone();
-        let handshake = http2::Builder::new(tasks).handshake(io);
+        let mut builder = http2::Builder::new(tasks);
+        let handshake = builder.max_header_list_size(LONGEST_HEAD as u32).handshake(io);
         let (mut sender, connection) = self.driver.alongside(handshake).await?;
         self.driver.connection = Some(Box::pin(connection));
         self.driver.alongside(sender.send_request(request)).await

@@ -9,7 +9,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::Full;
 use url::Url;
 
-use super::Settings;
+use super::{Settings, check_host};
 
 /// What is sent where nobody says otherwise.
 const USER_AGENT: &str = concat!("uplink_exporter/", env!("CARGO_PKG_VERSION"));
@@ -74,9 +74,10 @@ impl Hop {
     /// Why the location cannot be followed, in words that do not repeat it.
     pub(super) fn follow(mut self, status: StatusCode, location: &str) -> Result<Self, String> {
         let url = self.url.join(location).map_err(|error| format!("its Location is no URL: {error}"))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        if !matches!(url.scheme(), "http" | "https") {
             return Err("its Location is no http or https URL".into());
         }
+        check_host(&url).map_err(|what| format!("the host of its Location {what}"))?;
         let relative =
             Url::parse(location) == Err(url::ParseError::RelativeUrlWithoutBase) && !location.starts_with("//");
         if !relative {

@@ -1,4 +1,6 @@
+mod http2;
 mod requests;
+mod targets;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -40,23 +42,6 @@ fn measured(report: &Report) -> &Measurement {
     match &report.measurement {
         crate::probe::Measurement::Http(measured) => measured,
         other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn targets_are_urls() {
-    let good = [
-        ("example.com", "http://example.com/"),
-        ("example.com:8080/a?b", "http://example.com:8080/a?b"),
-        ("HTTPS://[2001:db8::1]/", "https://[2001:db8::1]/"),
-        ("https://user:secret@example.com/a%20b#c", "https://user:secret@example.com/a%20b#c"),
-    ];
-    for (target, expected) in good {
-        assert_eq!(parse(target).unwrap().as_str(), expected);
-    }
-    for target in ["", "ftp://user:secret@example.com/", "http://", "http://user:secret@/", "a:secret", "a:0"] {
-        let error = check_target(target).unwrap_err();
-        assert!(!error.contains("secret"), "{error}");
     }
 }
 
@@ -122,6 +107,11 @@ async fn what_is_wrong_with_a_response_is_told() {
         ("HTTP/1.1 500 x\r\n\r\nend", Transfer, HttpStatusUnexpected(StatusClass::ServerError)),
         ("HTTP/1.1 302 x\r\n\r\n", Transfer, HttpStatusUnexpected(StatusClass::Redirection)),
         ("HTTP/1.1 429 x\r\n\r\n", Transfer, HttpRateLimited),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+            Transfer,
+            HttpStatusUnexpected(StatusClass::Informational),
+        ),
         ("SSH-2.0-OpenSSH_9.2\r\n", Transfer, HttpProtocolError),
         ("", Processing, ConnectionTerminated),
         ("HTTP/1.1 20", Transfer, HttpResponseIncomplete),
@@ -132,6 +122,27 @@ async fn what_is_wrong_with_a_response_is_told() {
     for (answer, phase, reason) in cases {
         let report = get(settings(), says(answer), PATIENCE).await;
         check_failure(&report, phase, reason);
+    }
+}
+
+#[tokio::test]
+async fn a_response_may_have_many_headers_but_not_any_number() {
+    let many = |count: usize, length: usize| {
+        let address = serve(V4, move |mut stream| {
+            hear(&mut stream);
+            let value = "x".repeat(length);
+            let headers: String = (0..count).map(|n| format!("x-{n}: {value}\r\n")).collect();
+            say(&mut stream, &format!("HTTP/1.1 200 OK\r\n{headers}\r\n"));
+        });
+        get(settings(), address, PATIENCE)
+    };
+    for (count, length) in [(101, 1), (9_000, 50), (10, 50_000)] {
+        let report = many(count, length).await;
+        check_success(&report);
+        assert_eq!(measured(&report).requests[0].response_headers, Some(count));
+    }
+    for (count, length) in [(30_000, 1), (80, 50_000)] {
+        check_failure(&many(count, length).await, Phase::Transfer, Reason::HttpProtocolError);
     }
 }
 
@@ -152,13 +163,36 @@ async fn a_server_that_stalls_is_a_timeout_in_its_phase() {
         sleep(1000);
     });
     let report = get(settings(), stalled, short).await;
-    check_failure(&report, Phase::Transfer, Reason::HttpResponseIncomplete);
+    check_failure(&report, Phase::Transfer, Reason::HttpResponseTimeout);
     check_phase(&report, Phase::Transfer, 280..400);
     assert_eq!((measured(&report).status, measured(&report).body_length), (Some(200), Some(4)));
 
     let report = get(settings(), format!("https://{silent}"), short).await;
     check_failure(&report, Phase::Tls, Reason::TlsTimeout);
     check_phase(&report, Phase::Tls, 290..400);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_take_the_body_is_not_one_that_thinks() {
+    let short = Duration::from_millis(900);
+    let deaf = || serve(V4, |stream| drop((sleep(2000), stream)));
+    let posting = |length| Settings { method: Method::POST, body: Bytes::from(vec![b'x'; length]), ..settings() };
+    let report = get(posting(16 << 20), deaf(), short).await;
+    check_failure(&report, Phase::Processing, Reason::ConnectionWriteTimeout);
+    check_phase(&report, Phase::Processing, 880..1000);
+    let report = get(posting(1000), deaf(), short).await;
+    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout);
+
+    let authority = authority();
+    let config = Arc::new(server_config(identity(params(), Some(&authority))));
+    let deaf = serve(V4, move |stream| {
+        let mut stream = under_tls(&config, stream);
+        let _ = stream.conn.complete_io(&mut stream.sock);
+        sleep(2000);
+    });
+    let tls = trusting(Some(authority.pem()), &[]);
+    let report = get(Settings { tls, ..posting(16 << 20) }, format!("https://{deaf}"), short).await;
+    check_failure(&report, Phase::Processing, Reason::ConnectionWriteTimeout);
 }
 
 #[tokio::test]
@@ -431,100 +465,4 @@ async fn a_final_response_must_be_as_the_module_wants() {
     let codes = Settings { valid_status_codes: vec![404], ..settings() };
     let unexpected = Reason::HttpStatusUnexpected(StatusClass::Success);
     check_failure(&get(codes, &url, PATIENCE).await, Phase::Transfer, unexpected);
-}
-
-/// A body of two halves, with a pause before each.
-struct Halves {
-    pause: Duration,
-    half: Bytes,
-    left: u32,
-    timer: std::pin::Pin<Box<tokio::time::Sleep>>,
-}
-
-impl Body for Halves {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
-        std::task::ready!(self.timer.as_mut().poll(cx));
-        if self.left == 0 {
-            return std::task::Poll::Ready(None);
-        }
-        self.left -= 1;
-        let next = tokio::time::Instant::now() + if self.left == 0 { Duration::ZERO } else { self.pause };
-        self.timer.as_mut().reset(next);
-        std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(self.half.clone()))))
-    }
-}
-
-/// An HTTP/2 server in a thread of its own: it waits 60 ms before TLS, 80 ms before the head, 50 ms before the second half of
-/// its body, of `half` bytes each; a request for `/reset` it ends without an answer. Counts its requests.
-fn http2_server(identity: Identity, half: usize) -> (String, Arc<std::sync::atomic::AtomicU32>) {
-    use std::sync::atomic::Ordering::Relaxed;
-    let requests = Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let counter = requests.clone();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
-    let mut config = server_config(identity);
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let half = Bytes::from(vec![b'x'; half]);
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                stream.set_nodelay(true).unwrap();
-                let (acceptor, counter, half) = (acceptor.clone(), counter.clone(), half.clone());
-                tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(60)).await;
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let service = hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| {
-                        counter.fetch_add(1, Relaxed);
-                        let half = half.clone();
-                        async move {
-                            if request.uri().path() == "/reset" {
-                                return Err("no answer");
-                            }
-                            tokio::time::sleep(Duration::from_millis(80)).await;
-                            let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
-                            let pause = Duration::from_millis(50);
-                            Ok(http::Response::new(Halves { pause, half, left: 2, timer }))
-                        }
-                    });
-                    let io = hyper_util::rt::TokioIo::new(stream);
-                    let executor = hyper_util::rt::TokioExecutor::new();
-                    let _ = hyper::server::conn::http2::Builder::new(executor).serve_connection(io, service).await;
-                });
-            }
-        });
-    });
-    (url, requests)
-}
-
-#[tokio::test]
-async fn http2_has_the_phases_of_its_stream_and_not_of_its_settings() {
-    let authority = authority();
-    for half in [5, 3 << 20] {
-        let (url, requests) = http2_server(identity(params(), Some(&authority)), half);
-        let settings = || Settings { tls: trusting(Some(authority.pem()), &["h2", "http/1.1"]), ..settings() };
-        let report = get(settings(), &url, PATIENCE).await;
-        check_success(&report);
-        check_phase(&report, Phase::Tls, 59..100);
-        check_phase(&report, Phase::Processing, 79..120);
-        check_phase(&report, Phase::Transfer, 49..500);
-        let measured = measured(&report);
-        assert_eq!((measured.version, measured.status), (Some(2.0), Some(200)));
-        assert_eq!((measured.content_length, measured.body_length), (Some(-1), Some(half as u64 * 2)));
-        assert_eq!(measured.tls.as_ref().unwrap().alpn.as_deref(), Some("h2"));
-
-        let report = get(settings(), format!("{url}reset"), PATIENCE).await;
-        check_failure(&report, Phase::Processing, Reason::HttpProtocolError);
-        assert_eq!(requests.load(std::sync::atomic::Ordering::Relaxed), 2, "one request per probe, whatever comes");
-    }
 }

@@ -36,15 +36,40 @@ fn targets_are_host_and_port() {
     let good = [
         ("a.example:80", ("a.example", 80)),
         ("192.0.2.1:65535", ("192.0.2.1", 65535)),
-        ("[2001:db8::1]:443", ("[2001:db8::1]", 443)),
+        ("[2001:db8::1]:443", ("2001:db8::1", 443)),
+        ("a_b.example.:80", ("a_b.example.", 80)),
     ];
     for (target, expected) in good {
         assert_eq!(host_and_port(target), Ok(expected));
     }
-    let bad =
-        ["", "a", "a:", ":80", "a:0", "a:65536", "2001:db8::1", "2001:db8::1:80", "[a]:80", "a/b:80", "http://a:80"];
+    let bad = [
+        "",
+        "a",
+        "a:",
+        ":80",
+        "a:0",
+        "a:65536",
+        "x:+80",
+        "2001:db8::1",
+        "2001:db8::1:80",
+        "[a]:80",
+        "a/b:80",
+        "http://a:80",
+        "a..b:80",
+        "10.0.0.256:80",
+        "127.1:80",
+        "ex\nample:80",
+        "ex\0ample:80",
+        "foo%bar:80",
+        "例え.jp:80",
+        "0.0.0.0:80",
+        "[::]:80",
+        "224.0.0.1:80",
+        "user:s3cret@example.org:80",
+    ];
     for target in bad {
-        assert!(check_target(target).is_err(), "{target}");
+        let sentence = check_target(target).unwrap_err();
+        assert!(!sentence.contains("s3cret"), "{target}: {sentence}");
     }
 }
 
@@ -242,6 +267,23 @@ async fn a_conversation_that_fails_says_how() {
     check_failure(&report, Phase::Query, Reason::ConnectionReadTimeout);
     check_phase(&report, Phase::Query, 290..400);
     assert_eq!(measured(&report).failed_due_to_regex, Some(false));
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_take_what_is_sent_is_not_one_that_does_not_answer() {
+    let deaf = serve(V4, |stream| drop((sleep(2000), stream)));
+    // More than both hosts hold; what ours holds and the other one does not take; what the other one holds unread.
+    let sizes = [
+        (16 << 20, Reason::ConnectionWriteTimeout),
+        (1 << 20, Reason::ConnectionWriteTimeout),
+        (1000, Reason::ConnectionReadTimeout),
+    ];
+    for (size, reason) in sizes {
+        let steps = vec![Step { send: Some("x".repeat(size)), ..Step::default() }, expect("never")];
+        let report = probe(&request(open(steps, None), deaf, Duration::from_millis(900))).await;
+        check_failure(&report, Phase::Query, reason);
+        check_phase(&report, Phase::Query, 880..1000);
+    }
 }
 
 #[tokio::test]

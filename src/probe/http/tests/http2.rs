@@ -1,0 +1,110 @@
+//! HTTP/2, whose responses are frames of a stream.
+
+use super::*;
+
+/// A body of two halves, with a pause before each.
+struct Halves {
+    pause: Duration,
+    half: Bytes,
+    left: u32,
+    timer: std::pin::Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Body for Halves {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::task::ready!(self.timer.as_mut().poll(cx));
+        if self.left == 0 {
+            return std::task::Poll::Ready(None);
+        }
+        self.left -= 1;
+        let next = tokio::time::Instant::now() + if self.left == 0 { Duration::ZERO } else { self.pause };
+        self.timer.as_mut().reset(next);
+        std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(self.half.clone()))))
+    }
+}
+
+/// An HTTP/2 server in a thread of its own: it waits 60 ms before TLS, 80 ms before the head, 50 ms before the second half of
+/// its body, of `half` bytes each; a request for `/reset` it ends without an answer, one for
+/// `/many` it answers with a thousand headers. Counts its requests.
+fn http2_server(identity: Identity, half: usize) -> (String, Arc<std::sync::atomic::AtomicU32>) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let requests = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let counter = requests.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let mut config = server_config(identity);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let half = Bytes::from(vec![b'x'; half]);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                let (acceptor, counter, half) = (acceptor.clone(), counter.clone(), half.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(60)).await;
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let service = hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| {
+                        counter.fetch_add(1, Relaxed);
+                        let half = half.clone();
+                        async move {
+                            if request.uri().path() == "/reset" {
+                                return Err("no answer");
+                            }
+                            tokio::time::sleep(Duration::from_millis(80)).await;
+                            let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
+                            let pause = Duration::from_millis(50);
+                            let mut response = http::Response::new(Halves { pause, half, left: 2, timer });
+                            let many = if request.uri().path() == "/many" { 1000 } else { 0 };
+                            let value = HeaderValue::from_static("a value as long as others are");
+                            for _ in 0..many {
+                                response.headers_mut().append("x-many", value.clone());
+                            }
+                            Ok(response)
+                        }
+                    });
+                    let io = hyper_util::rt::TokioIo::new(stream);
+                    let executor = hyper_util::rt::TokioExecutor::new();
+                    let _ = hyper::server::conn::http2::Builder::new(executor).serve_connection(io, service).await;
+                });
+            }
+        });
+    });
+    (url, requests)
+}
+
+#[tokio::test]
+async fn http2_has_the_phases_of_its_stream_and_not_of_its_settings() {
+    let authority = authority();
+    for half in [5, 3 << 20] {
+        let (url, requests) = http2_server(identity(params(), Some(&authority)), half);
+        let settings = || Settings { tls: trusting(Some(authority.pem()), &["h2", "http/1.1"]), ..settings() };
+        let report = get(settings(), &url, PATIENCE).await;
+        check_success(&report);
+        check_phase(&report, Phase::Tls, 59..100);
+        check_phase(&report, Phase::Processing, 79..120);
+        check_phase(&report, Phase::Transfer, 49..500);
+        let measured = measured(&report);
+        assert_eq!((measured.version, measured.status), (Some(2.0), Some(200)));
+        assert_eq!((measured.content_length, measured.body_length), (Some(-1), Some(half as u64 * 2)));
+        assert_eq!(measured.tls.as_ref().unwrap().alpn.as_deref(), Some("h2"));
+
+        let report = get(settings(), format!("{url}reset"), PATIENCE).await;
+        check_failure(&report, Phase::Processing, Reason::HttpProtocolError);
+        assert_eq!(requests.load(std::sync::atomic::Ordering::Relaxed), 2, "one request per probe, whatever comes");
+
+        let report = get(settings(), format!("{url}many"), PATIENCE).await;
+        check_success(&report);
+        assert!(self::measured(&report).requests[0].response_headers.is_some_and(|count| count >= 1000));
+    }
+}

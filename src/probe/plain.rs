@@ -1,0 +1,115 @@
+//! A plain connection of a probe, and what becomes of the bytes that it is given.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::{Probe, SharedTimeline, lock};
+use crate::net::stream::Stream;
+use crate::net::sys;
+
+/// What became of the bytes that a connection was given: the evidence where a deadline comes while the peer is waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// They were acknowledged, or may still be.
+    #[default]
+    Made,
+    /// The peer's host does not acknowledge them.
+    Unacknowledged,
+    /// The socket takes no more of them, since the peer does not.
+    Blocked,
+}
+
+/// The longest that a host may wait before it acknowledges (RFC 1122, section 4.2.3.2), the way not counted.
+const LATEST_ACKNOWLEDGEMENT: Duration = Duration::from_millis(500);
+
+/// A plain connection that feeds the probe's timeline; dropped, it leaves the probe its [`Delivery`].
+#[derive(Debug)]
+pub(super) struct Plain {
+    stream: Stream<SharedTimeline>,
+    /// Whether the last write found no room.
+    blocked: bool,
+    last_written: Instant,
+    delivery: Arc<Mutex<Delivery>>,
+}
+
+impl Plain {
+    /// Watches a connection for a probe.
+    pub(super) fn new(tcp: TcpStream, probe: &Probe<'_>) -> Self {
+        *lock(&probe.delivery) = Delivery::default();
+        Self {
+            stream: Stream::new(tcp, probe.timeline.clone()),
+            blocked: false,
+            last_written: Instant::now(),
+            delivery: Arc::clone(&probe.delivery),
+        }
+    }
+
+    /// The connection itself.
+    pub(super) fn tcp(&self) -> &TcpStream {
+        self.stream.tcp()
+    }
+
+    fn delivery(&self) -> io::Result<Delivery> {
+        if self.blocked {
+            return Ok(Delivery::Blocked);
+        }
+        let in_time = sys::tcp_info(self.tcp())?.rtt + LATEST_ACKNOWLEDGEMENT;
+        let late = sys::unacknowledged(self.tcp())? > 0 && self.last_written.elapsed() > in_time;
+        Ok(if late { Delivery::Unacknowledged } else { Delivery::Made })
+    }
+
+    fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.blocked = written.is_pending();
+        if !self.blocked {
+            self.last_written = Instant::now();
+        }
+        written
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        // A socket that cannot be asked has no evidence to give.
+        *lock(&self.delivery) = self.delivery().unwrap_or_default();
+    }
+}
+
+impl AsyncRead for Plain {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Plain {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.written(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
