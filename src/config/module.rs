@@ -1,6 +1,7 @@
 //! An entry of `modules:`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::decode::{Fields, Value};
 use super::{Isp, Module, http, icmp, tcp, traceroute};
@@ -25,7 +26,7 @@ const PROBERS: [(&str, Name); 4] =
 pub(super) fn module(name: &str, value: &Value<'_>, isps: &[Arc<Isp>]) -> Option<Arc<Module>> {
     let fields = value.fields();
     let prober = prober(&fields);
-    let timeout = fields.get("timeout").and_then(|value| value.duration()).filter(|timeout| !timeout.is_zero());
+    let timeout = fields.get("timeout").and_then(|value| timeout(&value));
     let isp = fields.get("isp").and_then(|value| known_isp(&value, isps));
     fields.finish();
     Some(Arc::new(Module { name: name.to_owned(), prober: prober?, timeout, isp }))
@@ -74,6 +75,15 @@ fn known_isp(value: &Value<'_>, isps: &[Arc<Isp>]) -> Option<String> {
         known => format!("{name:?} is not known; known ISPs: {}", known.join(", ")),
     });
     None
+}
+
+/// How long a probe may take; 0 is what the scrape allows, as in blackbox_exporter.
+fn timeout(value: &Value<'_>) -> Option<Duration> {
+    let timeout = value.duration().filter(|timeout| !timeout.is_zero())?;
+    if timeout < Duration::from_millis(1) {
+        value.problem("no probe ends within less than 1ms; 0 is what the scrape allows");
+    }
+    Some(timeout)
 }
 
 /// The address family, which every prober's section may choose.
