@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use support::lab::{Site, host};
+use support::lab::{Site, alone, host};
 use support::pcap::{Capture, Packet};
 use uplink_exporter::flight::Phase;
 use uplink_exporter::lab::{Isp, Path, Topology, target};
@@ -181,6 +181,7 @@ const CASES: [(&str, bool); 3] = [("http", false), ("http", true), ("https12", t
 
 #[test]
 fn phases_are_the_captures() {
+    let _alone = alone();
     let Some(site) = site() else { return };
     for (module, secure) in CASES {
         for (phase, [median, p95]) in compare(&site, module, secure, 40) {
@@ -192,6 +193,7 @@ fn phases_are_the_captures() {
 
 #[test]
 fn phases_are_the_captures_when_the_machine_is_busy() {
+    let _alone = alone();
     let Some(site) = site() else { return };
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -212,6 +214,7 @@ fn phases_are_the_captures_when_the_machine_is_busy() {
 
 #[test]
 fn a_chain_of_redirects_has_no_time_of_ours_in_its_phases() {
+    let _alone = alone();
     let Some(site) = site() else { return };
     // One goes over HTTP/1.1 to the end, the other over HTTP/2 until there are too many.
     for (module, url) in [

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use uplink_exporter::config::{self, Config};
@@ -23,6 +23,12 @@ pub(crate) struct Site {
     /// The certificate authority of nginx, which the file `CA` makes trusted.
     pub(crate) authority: rcgen::Issuer<'static, rcgen::KeyPair>,
     _nginx: Running,
+}
+
+/// Tests that hold times to microseconds run one at a time: what one does to the machine is not to be seen in the times of another.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The lab's ISPs, each by one means of binding: `a_address`, `a_interface`, `a_mark`, `b_…`; and by all means: `a`, `b`.

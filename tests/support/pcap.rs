@@ -26,7 +26,9 @@ impl Capture {
         let log = folder.join(format!("{interface}.log"));
         let mut command = Command::new(super::program("tcpdump").expect("tcpdump was looked for before"));
         command
-            .args(["-i", interface, "-n", "-U", "--immediate-mode", "-s", "160", "--time-stamp-precision=nano"])
+            // Not in immediate mode: to wake tcpdump for a packet takes up to hundreds of microseconds on a virtual machine, which
+            // the packet waits for.
+            .args(["-i", interface, "-n", "-U", "-s", "160", "--time-stamp-precision=nano"])
             .args(["-B", "16384", "-Z", "root"])
             .arg("-w")
             .arg(&file)
@@ -43,8 +45,8 @@ impl Capture {
 
     /// Ends the capture, once everything that is under way is written; returns its packets in their order.
     pub(crate) fn stop(mut self) -> Vec<Packet> {
-        // The packets of a socket that tcpdump has not yet been woken for.
-        thread::sleep(Duration::from_millis(300));
+        // tcpdump is woken for packets once a second.
+        thread::sleep(Duration::from_millis(1_300));
         let id = self.tcpdump.0.id().to_string();
         Command::new("kill").args(["-INT", &id]).status().unwrap();
         self.tcpdump.0.wait().unwrap();
