@@ -20,9 +20,9 @@ use hickory_proto::rr::{Record, RecordType};
 
 use support::lab::{Site, host};
 use support::pcap::{Capture, Packet};
-use uplink_exporter::config;
 use uplink_exporter::lab::{Isp, Path, Topology, target};
 use uplink_exporter::net::Family;
+use uplink_exporter::probe;
 use uplink_exporter::probe::{Measurement, Report};
 
 const MODULES: &str = "
@@ -201,8 +201,8 @@ fn no_question_to_an_isps_name_servers_leaves_through_the_wrong_isp() {
                     ];
                     for (module, target) in targets {
                         let mut request = site.request(module, &format!("{}_{by}", isp.name()), &target, patience);
-                        let bound = config::Isp::clone(request.isp.as_ref().unwrap());
-                        request.isp = Some(Arc::new(config::Isp { resolvers: vec![resolver], ..bound }));
+                        let bound = probe::Isp::clone(request.isp.as_ref().unwrap());
+                        request.isp = Some(Arc::new(probe::Isp { resolvers: vec![resolver], ..bound }));
                         requests.push(request);
                     }
                 }

@@ -198,7 +198,7 @@ fn a_fault_of_this_host_is_never_the_networks() {
     let Some(site) = start(topology()) else { return };
     let with_source = |source: uplink_exporter::net::Source, module: &str, target: &str| {
         let mut request = site.request(module, "a", target, second());
-        let isp = uplink_exporter::config::Isp { source, ..(*site.config.isps["a"]).clone() };
+        let isp = uplink_exporter::probe::Isp { source, ..(*site.config.isps["a"]).clone() };
         request.isp = Some(std::sync::Arc::new(isp));
         site.run_all(vec![request]).remove(0)
     };
@@ -287,7 +287,7 @@ fn a_link_without_a_carrier_is_this_hosts_fault() {
         for module in ALL {
             for address in ["192.0.2.77", "[2001:db8:2::77]"] {
                 let mut request = site.request(module, "a", &neighbour(module, address), second());
-                let isp = uplink_exporter::config::Isp { source: source.clone(), ..(*site.config.isps["a"]).clone() };
+                let isp = uplink_exporter::probe::Isp { source: source.clone(), ..(*site.config.isps["a"]).clone() };
                 request.isp = Some(std::sync::Arc::new(isp));
                 requests.push(request);
             }

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::Isp;
 use super::decode::Value;
 use crate::net::{Family, Source};
+use crate::probe::Isp;
 
 /// The longest name that the kernel gives an interface (IFNAMSIZ less its NUL).
 const INTERFACE_NAME_LIMIT: usize = 15;

@@ -16,17 +16,13 @@ mod yaml;
 
 pub use duration::parse_duration;
 pub use errors::{Errors, Problem};
-pub(crate) use show::SECRET;
 pub use store::Store;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::net::Source;
-use crate::probe::Prober;
+use crate::probe::{Isp, Module};
 use decode::{Problems, Value};
 
 /// A configuration that loaded, and is therefore right.
@@ -38,32 +34,6 @@ pub struct Config {
     pub isps: BTreeMap<String, Arc<Isp>>,
     /// The file's content without its secrets.
     shown: Option<yaml::Node>,
-}
-
-/// How something is probed.
-#[derive(Debug)]
-pub struct Module {
-    /// Its key in `modules:`.
-    pub name: String,
-    /// The protocol and its settings.
-    pub prober: Prober,
-    /// The longest that a probe may take; nothing leaves it to the scrape.
-    pub timeout: Option<Duration>,
-    /// The ISP of requests that name none.
-    pub isp: Option<String>,
-}
-
-/// An uplink.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Isp {
-    /// Its key in `isps:`.
-    pub name: String,
-    /// The data centre (`dc`), its own or the file's.
-    pub site: String,
-    /// What binds sockets to it.
-    pub source: Source,
-    /// Name servers that are asked through it, from its source; empty, the system resolves.
-    pub resolvers: Vec<SocketAddr>,
 }
 
 impl Config {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{Fields, Value};
-use super::{Isp, Module, http, icmp, tcp, traceroute};
+use super::{http, icmp, tcp, traceroute};
 use crate::net::Family;
-use crate::probe::Prober;
 use crate::probe::resolve::Preference;
+use crate::probe::{Isp, Module, Prober};
 
 /// The probers by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

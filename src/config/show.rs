@@ -1,9 +1,7 @@
 //! A configuration for people to read: as it was loaded, without its secrets.
 
 use super::yaml::{Key, Kind, Node, Scalar};
-
-/// What stands in the place of a secret.
-pub(crate) const SECRET: &str = "<secret>";
+use crate::probe::SECRET;
 
 /// The same tree without secrets.
 pub(super) fn without_secrets(mut root: Node) -> Node {

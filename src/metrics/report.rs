@@ -6,11 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::catalogue::{self, Metric};
 use super::{Family, Sample};
-use crate::config::Isp;
 use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
 use crate::probe::resolve::Resolution;
-use crate::probe::{Handshake, Measurement, Report, http, icmp, tcp, traceroute};
+use crate::probe::{Handshake, Isp, Measurement, Report, http, icmp, tcp, traceroute};
 use crate::verdict::Failure;
 
 /// The longest label value in bytes: what the network says does not decide over Prometheus' memory.

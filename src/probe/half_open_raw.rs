@@ -82,9 +82,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::Module;
     use crate::net::Network;
-    use crate::probe::{Handshake, Measurement, Prober, Report, Request, until_deadline};
+    use crate::probe::{Handshake, Measurement, Module, Prober, Report, Request, until_deadline};
 
     async fn check(destination: SocketAddr) -> (Report, tcp::Measurement) {
         let settings = tcp::Settings { open: tcp::Open::Half { raw: true }, preference: Default::default() };

@@ -14,8 +14,7 @@ use url::{Position, Url};
 
 use super::connection::{self, Connection, Handshake};
 use super::resolve::{Preference, resolve};
-use super::{Probe, host, tls};
-use crate::config::SECRET;
+use super::{Probe, SECRET, host, tls};
 use crate::flight::{Phase, Timeline, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
 use crate::verdict::{Failure, Reason, StatusClass};

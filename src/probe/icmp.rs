@@ -190,9 +190,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::{Isp, Module};
     use crate::net::{Network, Source};
-    use crate::probe::{Prober, Report, Request, run};
+    use crate::probe::{Isp, Module, Prober, Report, Request, run};
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -7,10 +7,13 @@ pub mod http;
 pub mod icmp;
 mod packets;
 mod plain;
+mod report;
+mod request;
 pub mod resolve;
 pub mod tcp;
 #[cfg(test)]
 mod testing;
+mod timeline;
 mod tls;
 pub mod traceroute;
 
@@ -23,14 +26,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::config::{Isp, Module};
-use crate::flight::{Phase, Timeline, Traffic};
-use crate::net::stream::Observer;
+use crate::flight::Phase;
 use crate::net::sys::{ExtendedError, Origin};
-use crate::net::{Network, Source, SourceError};
+use crate::net::{Source, SourceError};
 use crate::verdict::{Evidence, Failure, Reason};
 pub use connection::Handshake;
 use plain::Delivery;
+pub(crate) use report::SECRET;
+pub use report::{LogLine, Measurement, Report};
+pub use request::{Isp, Module, Request};
+pub use timeline::SharedTimeline;
 
 /// What a module measures. A new prober is one file and one line in each list.
 #[derive(Debug)]
@@ -78,82 +83,6 @@ impl Prober {
             Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) => target.to_owned(),
         }
     }
-}
-
-/// What a probe measured, by prober.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Measurement {
-    /// See [`http::Measurement`].
-    Http(http::Measurement),
-    /// See [`tcp::Measurement`].
-    Tcp(tcp::Measurement),
-    /// See [`icmp::Measurement`].
-    Icmp(icmp::Measurement),
-    /// See [`traceroute::Measurement`].
-    Traceroute(traceroute::Measurement),
-}
-
-/// One probe that is asked for.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// What is probed, as the module's prober understands it.
-    pub target: String,
-    /// How.
-    pub module: Arc<Module>,
-    /// Through whom; nothing leaves it to the kernel's routes.
-    pub isp: Option<Arc<Isp>>,
-    /// How long it may take.
-    pub timeout: Duration,
-    /// Whether to keep a log for a person.
-    pub debug: bool,
-    /// The sockets of the process.
-    pub network: Arc<Network>,
-}
-
-/// One finished probe: what was measured, however far it got, and why it got no further.
-#[derive(Debug, Clone)]
-pub struct Report {
-    /// What was probed, with `<secret>` in the place of a password.
-    pub target: String,
-    /// The module's name.
-    pub module: String,
-    /// Through whom.
-    pub isp: Option<Arc<Isp>>,
-    /// When it began.
-    pub started: SystemTime,
-    /// How long it took, by the wall.
-    pub duration: Duration,
-    /// How long it might have taken.
-    pub timeout: Duration,
-    /// The time in each phase that was reached, by the wire.
-    pub phases: Vec<(Phase, Duration)>,
-    /// The time that was our own.
-    pub overhead: Duration,
-    /// What the name became; nothing before a name was looked up.
-    pub resolution: Option<resolve::Resolution>,
-    /// What the prober measured.
-    pub measurement: Measurement,
-    /// Why it failed; nothing on success.
-    pub failure: Option<Failure>,
-    /// What happened, for a person; empty unless asked for.
-    pub log: Vec<LogLine>,
-}
-
-impl Report {
-    /// Whether the probe succeeded.
-    #[must_use]
-    pub fn success(&self) -> bool {
-        self.failure.is_none()
-    }
-}
-
-/// A line of a probe's log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLine {
-    /// Since the start of the probe.
-    pub at: Duration,
-    /// What happened.
-    pub text: String,
 }
 
 /// Runs a probe. It always ends in a report, within the request's timeout.
@@ -339,91 +268,6 @@ impl<'a> Probe<'a> {
             failure,
             log: notes.log,
         }
-    }
-}
-
-/// The timeline of a probe, shared with the sockets that feed it.
-#[derive(Debug, Clone)]
-pub struct SharedTimeline(Arc<Mutex<Timeline>>);
-
-impl SharedTimeline {
-    fn start(now: Instant) -> Self {
-        Self(Arc::new(Mutex::new(Timeline::start(now))))
-    }
-
-    /// A phase begins now.
-    pub fn enter(&self, phase: Phase) {
-        lock(&self.0).enter(phase, Instant::now());
-    }
-
-    /// Another part of the probe begins now, which is told by itself.
-    pub fn begin_leg(&self) {
-        lock(&self.0).begin_leg(Instant::now());
-    }
-
-    /// This part has its connection.
-    pub fn connected(&self) {
-        lock(&self.0).connected();
-    }
-
-    /// Something left, or was asked, at `at`.
-    pub fn sent(&self, at: Instant) {
-        lock(&self.0).sent(at);
-    }
-
-    /// Something arrived at `at`.
-    pub fn received(&self, at: Instant) {
-        lock(&self.0).received(at);
-    }
-
-    /// What was waited for has not come until now.
-    pub fn waited(&self) {
-        lock(&self.0).waited(Instant::now());
-    }
-
-    /// What arrived last is not what was asked for.
-    pub fn still_due(&self) {
-        lock(&self.0).still_due();
-    }
-
-    /// What was sent last asks for no answer.
-    pub fn nothing_due(&self) {
-        lock(&self.0).nothing_due();
-    }
-
-    /// There is nothing to do but wait.
-    pub fn waiting(&self, now: Instant) {
-        lock(&self.0).waiting(now);
-    }
-
-    /// The phase that is running.
-    #[must_use]
-    pub fn current(&self) -> Option<Phase> {
-        lock(&self.0).current()
-    }
-
-    fn finish(&self, now: Instant) -> Timeline {
-        let mut timeline = lock(&self.0);
-        timeline.finish(now);
-        timeline.clone()
-    }
-}
-
-impl Observer for SharedTimeline {
-    fn sent(&self, at: Instant, bytes: usize) {
-        let mut timeline = lock(&self.0);
-        timeline.sent(at);
-        timeline.carried(Traffic { sent: bytes as u64, received: 0 });
-    }
-
-    fn received(&self, at: Instant, bytes: usize) {
-        let mut timeline = lock(&self.0);
-        timeline.received(at);
-        timeline.carried(Traffic { sent: 0, received: bytes as u64 });
-    }
-
-    fn waiting(&self, now: Instant) {
-        self.waiting(now);
     }
 }
 

@@ -10,8 +10,7 @@ use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{Measurement, Prober, Report, Request, run};
-use crate::config::Module;
+use super::{Measurement, Module, Prober, Report, Request, run};
 use crate::flight::Phase;
 use crate::net::tls::{Tls, TlsOptions};
 use crate::verdict::Reason;

@@ -290,9 +290,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::Module;
     use crate::net::Network;
-    use crate::probe::{Prober, Report, Request, run};
+    use crate::probe::{Module, Prober, Report, Request, run};
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::config;
 use crate::flight::Phase;
 use crate::metrics::unix_seconds;
 use crate::path::Statistics;
@@ -190,8 +189,8 @@ impl<'a> Report<'a> {
 }
 
 impl<'a> Isp<'a> {
-    fn of(isp: &'a config::Isp) -> Self {
-        let config::Isp { name, site, source, resolvers: _ } = isp;
+    fn of(isp: &'a probe::Isp) -> Self {
+        let probe::Isp { name, site, source, resolvers: _ } = isp;
         Self {
             name,
             site,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::http::Method;
-use uplink_exporter::config::Isp;
 use uplink_exporter::flight::{Phase, Traffic};
 use uplink_exporter::net::Source;
 use uplink_exporter::net::tls::{Certificate, TlsFacts};
 use uplink_exporter::path::Statistics;
+use uplink_exporter::probe::Isp;
 use uplink_exporter::probe::resolve::Resolution;
 use uplink_exporter::probe::{Handshake, LogLine, Measurement, Report, http, icmp, tcp, traceroute};
 use uplink_exporter::verdict::{CertificateFault, Failure, Reason};

@@ -8,13 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 
-use crate::config::Module;
 use crate::lab::topology::{Action, Binding, Isp, Topology};
 use crate::net::Family;
 use crate::net::tls::Tls;
 use crate::probe::resolve::Preference;
 use crate::probe::tcp::Open;
-use crate::probe::{Prober, http as http_probe, icmp, tcp, traceroute};
+use crate::probe::{Module, Prober, http as http_probe, icmp, tcp, traceroute};
 use crate::verdict::{Evidence, Reason};
 
 /// One line of the self-test.

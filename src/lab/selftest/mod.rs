@@ -11,7 +11,6 @@ pub use cases::{Case, Expect, Injected, Kind, faults, matrix, topology};
 
 use super::topology::{Action, Fault, Isp, Matches, target};
 use super::{Lab, Servers, TARGETS};
-use crate::config;
 use crate::net::tls::{Tls, TlsOptions};
 use crate::net::{Family, Network};
 use crate::probe::{self, Report, Request};
@@ -147,7 +146,7 @@ impl Bench {
             Injected::ClosedPort => port = Some(CLOSED),
             Injected::Nothing | Injected::Fault(_) | Injected::LinkDown | Injected::Loss(..) => {}
         }
-        let isp = config::Isp { name: case.isp.name().to_owned(), site: String::new(), source, resolvers: Vec::new() };
+        let isp = probe::Isp { name: case.isp.name().to_owned(), site: String::new(), source, resolvers: Vec::new() };
         let request = Request {
             target: case.kind.target(address, port),
             module: Arc::new(case.kind.module(case.family, case.count(), &self.tls)),

@@ -12,8 +12,8 @@ use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{RData, Record, RecordType};
 
 use super::*;
-use crate::config::Isp;
 use crate::net::Source;
+use crate::probe::Isp;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report, tcp};
 

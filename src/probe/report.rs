@@ -1,0 +1,70 @@
+//! What a probe ends in.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::{Isp, http, icmp, resolve, tcp, traceroute};
+use crate::flight::Phase;
+use crate::verdict::Failure;
+
+/// What stands in the place of a secret, wherever it would be told.
+pub(crate) const SECRET: &str = "<secret>";
+
+/// One finished probe: what was measured, however far it got, and why it got no further.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What was probed, with `<secret>` in the place of a password.
+    pub target: String,
+    /// The module's name.
+    pub module: String,
+    /// Through whom.
+    pub isp: Option<Arc<Isp>>,
+    /// When it began.
+    pub started: SystemTime,
+    /// How long it took, by the wall.
+    pub duration: Duration,
+    /// How long it might have taken.
+    pub timeout: Duration,
+    /// The time in each phase that was reached, by the wire.
+    pub phases: Vec<(Phase, Duration)>,
+    /// The time that was our own.
+    pub overhead: Duration,
+    /// What the name became; nothing before a name was looked up.
+    pub resolution: Option<resolve::Resolution>,
+    /// What the prober measured.
+    pub measurement: Measurement,
+    /// Why it failed; nothing on success.
+    pub failure: Option<Failure>,
+    /// What happened, for a person; empty unless asked for.
+    pub log: Vec<LogLine>,
+}
+
+impl Report {
+    /// Whether the probe succeeded.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.failure.is_none()
+    }
+}
+
+/// A line of a probe's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Since the start of the probe.
+    pub at: Duration,
+    /// What happened.
+    pub text: String,
+}
+
+/// What a probe measured, by prober.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Measurement {
+    /// See [`http::Measurement`].
+    Http(http::Measurement),
+    /// See [`tcp::Measurement`].
+    Tcp(tcp::Measurement),
+    /// See [`icmp::Measurement`].
+    Icmp(icmp::Measurement),
+    /// See [`traceroute::Measurement`].
+    Traceroute(traceroute::Measurement),
+}

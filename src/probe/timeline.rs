@@ -1,0 +1,93 @@
+//! The timeline of a running probe, which its sockets feed.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::lock;
+use crate::flight::{Phase, Timeline, Traffic};
+use crate::net::stream::Observer;
+
+/// The timeline of a probe, shared with the sockets that feed it.
+#[derive(Debug, Clone)]
+pub struct SharedTimeline(Arc<Mutex<Timeline>>);
+
+impl SharedTimeline {
+    pub(super) fn start(now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(Timeline::start(now))))
+    }
+
+    /// A phase begins now.
+    pub fn enter(&self, phase: Phase) {
+        lock(&self.0).enter(phase, Instant::now());
+    }
+
+    /// Another part of the probe begins now, which is told by itself.
+    pub fn begin_leg(&self) {
+        lock(&self.0).begin_leg(Instant::now());
+    }
+
+    /// This part has its connection.
+    pub fn connected(&self) {
+        lock(&self.0).connected();
+    }
+
+    /// Something left, or was asked, at `at`.
+    pub fn sent(&self, at: Instant) {
+        lock(&self.0).sent(at);
+    }
+
+    /// Something arrived at `at`.
+    pub fn received(&self, at: Instant) {
+        lock(&self.0).received(at);
+    }
+
+    /// What was waited for has not come until now.
+    pub fn waited(&self) {
+        lock(&self.0).waited(Instant::now());
+    }
+
+    /// What arrived last is not what was asked for.
+    pub fn still_due(&self) {
+        lock(&self.0).still_due();
+    }
+
+    /// What was sent last asks for no answer.
+    pub fn nothing_due(&self) {
+        lock(&self.0).nothing_due();
+    }
+
+    /// There is nothing to do but wait.
+    pub fn waiting(&self, now: Instant) {
+        lock(&self.0).waiting(now);
+    }
+
+    /// The phase that is running.
+    #[must_use]
+    pub fn current(&self) -> Option<Phase> {
+        lock(&self.0).current()
+    }
+
+    pub(super) fn finish(&self, now: Instant) -> Timeline {
+        let mut timeline = lock(&self.0);
+        timeline.finish(now);
+        timeline.clone()
+    }
+}
+
+impl Observer for SharedTimeline {
+    fn sent(&self, at: Instant, bytes: usize) {
+        let mut timeline = lock(&self.0);
+        timeline.sent(at);
+        timeline.carried(Traffic { sent: bytes as u64, received: 0 });
+    }
+
+    fn received(&self, at: Instant, bytes: usize) {
+        let mut timeline = lock(&self.0);
+        timeline.received(at);
+        timeline.carried(Traffic { sent: 0, received: bytes as u64 });
+    }
+
+    fn waiting(&self, now: Instant) {
+        self.waiting(now);
+    }
+}
