@@ -19,4 +19,4 @@ mod table;
 
 pub use conversation::{Answer, Conversation, Refusal, Reply, Shape, Syns};
 pub use network::Network;
-pub use source::{Family, Source, SourceError};
+pub use source::{Family, LocalFault, Source, SourceError};

@@ -30,6 +30,15 @@ pub(crate) struct Link {
     pub(crate) running: bool,
 }
 
+/// Where packets go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NextHop {
+    /// The index of the device that they leave by.
+    pub(crate) device: u32,
+    /// The gateway, or the destination itself.
+    pub(crate) neighbour: IpAddr,
+}
+
 impl Netlink {
     #[expect(clippy::disallowed_methods, reason = "a netlink socket talks to the kernel, not to a network")]
     pub(crate) fn open() -> io::Result<Self> {
@@ -55,8 +64,8 @@ impl Netlink {
         parse_link(&answer).ok_or_else(|| io::Error::other(format!("looking up {device:?}: the kernel gave no device")))
     }
 
-    /// The index of the device that packets from a source to a destination leave by.
-    pub(crate) fn route(&mut self, source: &Source, destination: IpAddr) -> io::Result<u32> {
+    /// The way of packets from a source to a destination.
+    pub(crate) fn route(&mut self, source: &Source, destination: IpAddr) -> io::Result<NextHop> {
         let mut message = route_request(source, destination);
         if let Some(interface) = &source.interface {
             let index = self.link(Device::Name(interface))?.index;
@@ -64,11 +73,26 @@ impl Netlink {
         }
         let answer = self.request(message, || format!("asking for the route to {destination}"))?;
         // Behind struct rtmsg.
-        let device = attributes(answer.get(12..).unwrap_or_default()).find(|(kind, _)| *kind == libc::RTA_OIF);
-        device
-            .and_then(|(_, index)| index.try_into().ok())
-            .map(u32::from_ne_bytes)
-            .ok_or_else(|| io::Error::other(format!("asking for the route to {destination}: it has no device")))
+        let value = |wanted| {
+            attributes(answer.get(12..).unwrap_or_default()).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+        };
+        let device = value(libc::RTA_OIF).and_then(|index| index.try_into().ok()).map(u32::from_ne_bytes);
+        let device = device
+            .ok_or_else(|| io::Error::other(format!("asking for the route to {destination}: it has no device")))?;
+        Ok(NextHop { device, neighbour: value(libc::RTA_GATEWAY).and_then(address).unwrap_or(destination) })
+    }
+
+    /// Whether a neighbour was asked for its address (ARP, ND) and has not answered. An error where the kernel knows none.
+    pub(crate) fn is_unresolved(&mut self, hop: NextHop) -> io::Result<bool> {
+        // struct ndmsg: the family, and the device from the fifth byte on.
+        let mut header = [0; 12];
+        header[0] = family(Family::of(hop.neighbour));
+        header[4..8].copy_from_slice(&hop.device.to_ne_bytes());
+        let mut message = Message::new(libc::RTM_GETNEIGH, 0, &header);
+        message.attribute(NDA_DST, &octets(hop.neighbour));
+        let answer = self.request(message, || format!("asking for the neighbour {}", hop.neighbour))?;
+        let state = answer.get(8..10).and_then(|state| state.try_into().ok()).map_or(0, u16::from_ne_bytes);
+        Ok(state & (libc::NUD_INCOMPLETE | libc::NUD_FAILED) != 0)
     }
 
     /// Sends a request, and returns the body of what came before the acknowledgement.
@@ -141,6 +165,11 @@ pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = |octets: [u8; 4]| IpAddr::from(octets);
+    octets.try_into().map(v4).or_else(|_| octets.try_into().map(|octets: [u8; 16]| octets.into())).ok()
+}
+
 /// The number of a family, as netlink has it.
 pub(crate) fn family(family: Family) -> u8 {
     match family {
@@ -205,6 +234,9 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
     })
 }
 
+// linux/neighbour.h, which the libc crate has in part.
+const NDA_DST: u16 = 1;
+
 /// The length of `struct nlmsghdr`.
 pub(crate) const HEADER: usize = 16;
 
@@ -239,7 +271,9 @@ mod tests {
         let lo = netlink.link(Device::Name("lo")).unwrap();
         for address in ["127.0.0.1", "::1"] {
             let source = Source { interface: Some("lo".to_owned()), ..Source::default() };
-            assert_eq!(netlink.route(&source, address.parse().unwrap()).unwrap(), lo.index);
+            let address = address.parse().unwrap();
+            let hop = NextHop { device: lo.index, neighbour: address };
+            assert_eq!(netlink.route(&source, address).unwrap(), hop);
         }
         assert_eq!(netlink.link(Device::Index(lo.index)).unwrap(), lo);
         assert!(lo.running);

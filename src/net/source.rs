@@ -64,6 +64,15 @@ pub enum SourceError {
     Other(&'static str, io::Error),
 }
 
+/// What is wrong on this host with the way to a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalFault {
+    /// The device that packets leave by is down or has no carrier.
+    DeadLink(String),
+    /// The gateway, or the destination where it is next door, does not answer to its address (ARP, ND).
+    SilentNeighbour(IpAddr),
+}
+
 impl std::fmt::Display for SourceError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -109,16 +118,21 @@ impl Source {
         self.is_unbound() || self.address(family).is_some() || self.interface.is_some() || self.mark.is_some()
     }
 
-    /// The name of the device that packets to a destination leave by (its own, or the routing's), where that is down or has no
-    /// carrier; nothing where it is fine, or cannot be told.
+    /// What is wrong on this host with the way to a destination; nothing where it is fine, or cannot be told.
     #[must_use]
-    pub fn dead_link(&self, destination: IpAddr) -> Option<String> {
+    pub fn local_fault(&self, destination: IpAddr) -> Option<LocalFault> {
         let mut netlink = Netlink::open().ok()?;
-        let link = match &self.interface {
-            Some(interface) => netlink.link(Device::Name(interface)),
-            None => netlink.route(self, destination).and_then(|index| netlink.link(Device::Index(index))),
+        let hop = netlink.route(self, destination);
+        let link = match (&self.interface, &hop) {
+            (Some(interface), _) => netlink.link(Device::Name(interface)).ok()?,
+            (None, Ok(hop)) => netlink.link(Device::Index(hop.device)).ok()?,
+            (None, Err(_)) => return None,
         };
-        link.ok().filter(|link| !link.running).map(|link| link.name)
+        if !link.running {
+            return Some(LocalFault::DeadLink(link.name));
+        }
+        let hop = hop.ok()?;
+        netlink.is_unresolved(hop).ok()?.then_some(LocalFault::SilentNeighbour(hop.neighbour))
     }
 
     /// A TCP socket, bound; `port` 0 lets the kernel choose, at connect where it can.

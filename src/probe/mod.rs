@@ -20,6 +20,7 @@ pub mod traceroute;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::flight::Phase;
 use crate::net::sys::{ExtendedError, Origin};
-use crate::net::{Source, SourceError};
+use crate::net::{LocalFault, Source, SourceError};
 use crate::verdict::{Evidence, Failure, Reason};
 pub use connection::Handshake;
 use plain::Delivery;
@@ -129,11 +130,16 @@ pub struct Probe<'a> {
     delivery: Arc<Mutex<Delivery>>,
 }
 
+/// Where the kernel routes as it likes.
+static UNBOUND: Source = Source { v4: None, v6: None, interface: None, mark: None };
+
 /// What a probe collects on its way, whatever the prober.
 #[derive(Debug, Default)]
 struct Notes {
     log: Vec<LogLine>,
     resolution: Option<resolve::Resolution>,
+    /// The name server that was asked last, and whether through the ISP.
+    asked: Option<(IpAddr, bool)>,
 }
 
 impl<'a> Probe<'a> {
@@ -161,7 +167,6 @@ impl<'a> Probe<'a> {
     /// What binds this probe's sockets.
     #[must_use]
     pub fn source(&self) -> &'a Source {
-        static UNBOUND: Source = Source { v4: None, v6: None, interface: None, mark: None };
         self.request.isp.as_ref().map_or(&UNBOUND, |isp| &isp.source)
     }
 
@@ -220,25 +225,36 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// That nothing came, or that there is no way, is this host's own fault where the device that the packets leave by is dead.
+    /// Keeps who was asked for the name last: through the ISP, or as the kernel routes.
+    pub fn asked(&self, server: IpAddr, through_isp: bool) {
+        lock(&self.notes).asked = Some((server, through_isp));
+    }
+
+    /// That nothing came, or that there is no way, is this host's own fault where its device is dead or its next hop is silent.
     fn local_cause(&self, failure: Failure) -> Failure {
         if !failure.reason.is_silence() {
             return failure;
         }
-        let isp = self.request.isp.as_ref();
-        let towards = match failure.phase {
-            Phase::Resolve => isp.and_then(|isp| isp.resolvers.first()).map(|resolver| resolver.ip()),
-            _ => lock(&self.notes).resolution.as_ref().and_then(|resolution| resolution.address),
+        let notes = lock(&self.notes);
+        let fault = match (failure.phase, notes.asked, &notes.resolution) {
+            (Phase::Resolve, Some((server, true)), _) => self.source().local_fault(server),
+            (Phase::Resolve, Some((server, false)), _) => UNBOUND.local_fault(server),
+            (Phase::Resolve, None, _) => None,
+            (_, _, resolution) => {
+                let address = resolution.as_ref().and_then(|resolution| resolution.address);
+                address.and_then(|address| self.source().local_fault(address))
+            }
         };
-        match towards.and_then(|towards| self.source().dead_link(towards)) {
-            Some(device) => Failure {
-                reason: Reason::LocalLinkDown,
-                detail: format!("the interface {device} is down or has no carrier: {}", failure.detail),
-                offender: None,
-                ..failure
-            },
-            None => failure,
-        }
+        let (reason, what) = match fault {
+            Some(LocalFault::DeadLink(device)) => {
+                (Reason::LocalLinkDown, format!("the interface {device} is down or has no carrier"))
+            }
+            Some(LocalFault::SilentNeighbour(neighbour)) => {
+                (Reason::ArpUnresolved, format!("the next hop {neighbour} does not answer to its address"))
+            }
+            None => return failure,
+        };
+        Failure { reason, detail: format!("{what}: {}", failure.detail), offender: None, ..failure }
     }
 
     fn report(self, mut measurement: Measurement, failure: Option<Failure>) -> Report {

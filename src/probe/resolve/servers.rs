@@ -115,6 +115,7 @@ impl Servers<'_> {
 
     /// Asks one server for one or both families at once; an answer for the first with an address in it needs no second.
     async fn ask(&self, server: SocketAddr, host: &str, families: &[Family], wait: Duration) -> Result<Known, Failure> {
+        self.probe.asked(server.ip(), !self.source.is_unbound());
         let question = |family| async move {
             let silent = || {
                 let detail = format!("the name server {server} did not answer within {} s", wait.as_secs_f64());

@@ -15,16 +15,13 @@ use super::hosts::Hosts;
 use super::resolv_conf::{NameServer, ResolvConf};
 use super::servers::{Patience, Servers};
 use super::{first_of, no_address};
-use crate::net::{Family, Source, sys};
-use crate::probe::Probe;
+use crate::net::{Family, sys};
+use crate::probe::{Probe, UNBOUND};
 use crate::verdict::{Failure, Reason};
 
 /// This system.
 pub(super) static SYSTEM: LazyLock<System> =
     LazyLock::new(|| System::new(Path::new("/etc"), PathBuf::from("/proc/sys/kernel/hostname"), 53));
-
-/// Packets to name servers leave as the kernel routes.
-static UNBOUND: Source = Source { v4: None, v6: None, interface: None, mark: None };
 
 /// What `localhost` is where no file says it (RFC 6761, section 6.3).
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
