@@ -438,7 +438,9 @@ fn icmp_without_privileges_can_be_forbidden() {
         }
         result => result.unwrap(),
     }
-    assert!(lab.prober().run(|| Isp::A.bound_by(Binding::Address).ping(Family::V4).is_err()).unwrap());
+    let refused =
+        lab.prober().run(|| Isp::A.bound_by(Binding::Address).ping(Family::V4).unwrap_err().to_string()).unwrap();
+    assert!(refused.contains("net.ipv4.ping_group_range"), "{refused}");
     lab.unprivileged_icmp(true).unwrap();
     assert!(lab.prober().run(|| Isp::A.bound_by(Binding::Address).ping(Family::V4).is_ok()).unwrap());
 }

@@ -95,7 +95,7 @@ impl Network {
     /// The same by a datagram socket, which needs no privileges where `net.ipv4.ping_group_range` allows it.
     ///
     /// # Errors
-    /// A [`Refusal`]; `NotPermitted` where it is not allowed.
+    /// A [`Refusal`]; `PingNotAllowed` where it is not.
     pub fn ping(&self, source: &Source, destination: IpAddr, size: usize) -> Result<Conversation, Refusal> {
         let family = Family::of(destination);
         let uplink = self.uplink(source);

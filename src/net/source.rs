@@ -60,6 +60,8 @@ pub enum SourceError {
     NoInterface(String, io::Error),
     /// The operation (named) is not allowed: it wants CAP_NET_RAW or CAP_NET_ADMIN.
     NotPermitted(&'static str, io::Error),
+    /// `net.ipv4.ping_group_range` has none of our groups.
+    PingNotAllowed(io::Error),
     /// Anything else; the operation is named.
     Other(&'static str, io::Error),
 }
@@ -89,12 +91,19 @@ impl std::fmt::Display for SourceError {
             Self::NotPermitted(operation, error) => {
                 write!(f, "{operation} is not permitted, give the program CAP_NET_RAW: {error}")
             }
+            Self::PingNotAllowed(error) => write!(
+                f,
+                "net.ipv4.ping_group_range allows this program no datagram sockets for ICMP (it must have one of its groups): {error}"
+            ),
             Self::Other(operation, error) => write!(f, "{operation}: {error}"),
         }
     }
 }
 
 impl std::error::Error for SourceError {}
+
+/// What fails where sockets of a kind are not for everybody.
+const OPENING: &str = "opening the socket";
 
 impl Source {
     /// The source address of a family, where one is set.
@@ -156,7 +165,10 @@ impl Source {
     /// # Errors
     /// As [`Source::tcp`].
     pub fn ping(&self, family: Family) -> Result<Socket, SourceError> {
-        self.socket(family, Type::DGRAM, icmp(family), 0)
+        self.socket(family, Type::DGRAM, icmp(family), 0).map_err(|error| match error {
+            SourceError::NotPermitted(OPENING, error) => SourceError::PingNotAllowed(error),
+            error => error,
+        })
     }
 
     /// A raw socket of a protocol, bound; needs CAP_NET_RAW.
@@ -194,8 +206,8 @@ impl Source {
         }
         let socket = Socket::new(family.domain(), ty.nonblocking().cloexec(), Some(protocol)).map_err(|error| {
             match error.raw_os_error() {
-                Some(libc::EPERM | libc::EACCES) => SourceError::NotPermitted("opening the socket", error),
-                _ => SourceError::Other("opening the socket", error),
+                Some(libc::EPERM | libc::EACCES) => SourceError::NotPermitted(OPENING, error),
+                _ => SourceError::Other(OPENING, error),
             }
         })?;
         if family == Family::V6 && ty != Type::RAW {

@@ -192,7 +192,7 @@ impl<'a> Probe<'a> {
         let reason = match error {
             SourceError::NoAddress(_) | SourceError::NotOnThisHost(..) => Reason::SourceAddressUnavailable,
             SourceError::NoInterface(..) => Reason::LocalLinkDown,
-            SourceError::NotPermitted(..) => Reason::ProberConfigError,
+            SourceError::NotPermitted(..) | SourceError::PingNotAllowed(_) => Reason::ProberConfigError,
             SourceError::Other(what, error) => return self.local_failure(what, error),
         };
         self.failure(reason, error.to_string())

@@ -1,7 +1,7 @@
 //! One request and its response over one connection, by hyper, without a task of its own: what is dropped leaves nothing behind.
 
 use std::error::Error as _;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -114,6 +114,10 @@ impl<'a> Exchange<'a> {
         if let Some(beneath) = beneath {
             let failure = tls::failure(probe, what, beneath, self.certificate_asked);
             return match failure.reason {
+                // hyper's own words about what came, such as a chunk without a size.
+                Reason::Unknown if matches!(beneath.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
+                    Failure { reason: Reason::HttpProtocolError, ..failure }
+                }
                 Reason::ConnectionTerminated | Reason::ConnectionResetHandshake | Reason::Unknown => {
                     Failure { phase: probe.timeline.current().unwrap_or(failure.phase), reason: broken_off, ..failure }
                 }

@@ -86,8 +86,8 @@ impl Hop {
         if !is_same_or_below(&url, &self.url) {
             CONFIDENTIAL.iter().for_each(|name| drop(self.headers.remove(name)));
         }
-        self.at_target &=
-            url.host() == self.url.host() && url.port_or_known_default() == self.url.port_or_known_default();
+        // Without a port, http and https of a host are one server, as for blackbox_exporter.
+        self.at_target &= url.host() == self.url.host() && url.port() == self.url.port();
         let keeps_method = matches!(status.as_u16(), 307 | 308);
         if !keeps_method {
             if self.method != Method::HEAD {

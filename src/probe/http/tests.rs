@@ -117,6 +117,7 @@ async fn what_is_wrong_with_a_response_is_told() {
         ("HTTP/1.1 20", Transfer, HttpResponseIncomplete),
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123", Transfer, HttpResponseIncomplete),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n0123\r\n", Transfer, HttpResponseIncomplete),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Transfer, HttpProtocolError),
         ("HTTP/1.1 302 x\r\nLocation: ftp://a/\r\n\r\n", Transfer, HttpProtocolError),
     ];
     for (answer, phase, reason) in cases {
