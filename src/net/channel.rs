@@ -218,6 +218,26 @@ impl Channel {
         }
     }
 
+    /// Reads a batch of what has arrived; says whether that was all.
+    fn read_batch(&self, buffer: &mut [u8]) -> bool {
+        for _ in 0..BATCH {
+            match sys::receive(self.socket.get_ref(), buffer, 0) {
+                Ok(received) => self.deliver(&received, &buffer[..received.len]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                // An earlier packet's error, reported once; what waits is still there.
+                Err(_) => {}
+            }
+        }
+        false
+    }
+
+    /// Reads all that has arrived, without being woken for it.
+    pub(super) fn read_now(&self) {
+        self.read_errors();
+        let mut buffer = [0; RECEIVED];
+        while !self.read_batch(&mut buffer) {}
+    }
+
     /// Gives a received packet to who waits for it.
     fn deliver(&self, received: &Received, bytes: &[u8]) {
         let Some(peer) = received.peer.map(|peer| peer.ip()) else { return };
@@ -410,16 +430,8 @@ async fn drive(channel: Arc<Channel>) {
         if !guard.ready().is_readable() {
             continue;
         }
-        for _ in 0..BATCH {
-            match sys::receive(channel.socket.get_ref(), &mut buffer, 0) {
-                Ok(received) => channel.deliver(&received, &buffer[..received.len]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    guard.clear_ready_matching(Ready::READABLE);
-                    break;
-                }
-                // An earlier packet's error, reported once; what waits is still there.
-                Err(_) => {}
-            }
+        if channel.read_batch(&mut buffer) {
+            guard.clear_ready_matching(Ready::READABLE);
         }
     }
 }

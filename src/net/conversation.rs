@@ -4,9 +4,10 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 
 use super::channel::{Channel, Cookie, Departing};
 use super::network::Uplink;
@@ -129,7 +130,7 @@ pub enum Syns {
 #[derive(Debug)]
 pub struct Conversation {
     /// Keeps the sockets read that answers come in at, also where a reload has forgotten their source meanwhile.
-    _uplink: Arc<Uplink>,
+    uplink: Arc<Uplink>,
     channel: Arc<Channel>,
     table: Arc<Table>,
     source: Source,
@@ -157,7 +158,7 @@ impl Conversation {
         let (outbox, inbox) = mpsc::channel(INBOX);
         let table = Arc::clone(uplink.table(Family::of(remote)));
         Self {
-            _uplink: uplink,
+            uplink,
             channel,
             table,
             source,
@@ -220,13 +221,21 @@ impl Conversation {
         Ok(departed)
     }
 
-    /// The next answer, duplicates included.
-    pub async fn answer(&mut self) -> Answer {
-        match self.inbox.recv().await {
-            Some(answer) => answer,
-            // Cannot be, since this end holds a sender, too.
-            None => std::future::pending().await,
+    /// The next answer, duplicates included; nothing where none came until then. What had arrived when it was our own process that came
+    /// late is an answer all the same.
+    pub async fn answer_until(&mut self, until: Instant) -> Option<Answer> {
+        match timeout_at(until.into(), self.inbox.recv()).await {
+            Ok(answer) => answer,
+            Err(_) => self.late_answer(until),
         }
+    }
+
+    /// An answer that is here already. Once `until` is over, the sockets are looked into for it, too: ask before anything is given up.
+    pub fn late_answer(&mut self, until: Instant) -> Option<Answer> {
+        if Instant::now() >= until {
+            self.uplink.read_now();
+        }
+        self.inbox.try_recv().ok()
     }
 
     /// Writes the packet of a number into the buffer, and returns its name.

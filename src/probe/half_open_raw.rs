@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout_at;
-
 use super::{Probe, packets, tcp};
 use crate::flight::Phase;
 use crate::net::clock::instant_of;
@@ -43,7 +41,7 @@ pub(super) async fn measure(
         probe.note(format_args!("SYN {number} left for {destination}"));
 
         let again = end.min(Instant::now() + RETRANSMIT);
-        while let Ok(answer) = timeout_at(again.into(), conversation.answer()).await {
+        while let Some(answer) = conversation.answer_until(again).await {
             probe.timeline.received(instant_of(answer.arrived));
             probe.note(format_args!("{} answers: {:?}", answer.from, answer.reply));
             match answer.reply {

@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout_at;
-
 use super::resolve::{Preference, resolve};
 use super::{Probe, host, packets};
 use crate::flight::Phase;
@@ -99,50 +97,59 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
 
     let mut series = Series::new(settings.count, settings.interval, packets::end(probe));
     let mut said = None;
+    let mut until = probe.deadline;
     loop {
-        match series.step(Instant::now()) {
-            Step::Send(number) => {
-                // The phases of a series are cut at its first and its last departure.
-                match (number == 0, series.all_sent()) {
-                    (_, true) => probe.timeline.enter(Phase::Rtt),
-                    (true, false) => probe.timeline.enter(Phase::Interval),
-                    (false, false) => {}
-                }
-                let departed = conversation
-                    .send(number, shape)
-                    .map_err(|refusal| packets::refused(probe, destination, &refusal))?;
-                measured.sent += 1;
-                probe.timeline.sent(instant_of(departed));
-            }
-            Step::Wait(until) => {
-                if series.all_sent() {
-                    probe.timeline.waiting(Instant::now());
-                }
-                let Ok(answer) = timeout_at(until.into(), conversation.answer()).await else {
-                    if series.all_sent() {
-                        probe.timeline.waited();
+        let answer = match conversation.late_answer(until) {
+            Some(answer) => answer,
+            None => match series.step(Instant::now()) {
+                Step::Send(number) => {
+                    // The phases of a series are cut at its first and its last departure.
+                    match (number == 0, series.all_sent()) {
+                        (_, true) => probe.timeline.enter(Phase::Rtt),
+                        (true, false) => probe.timeline.enter(Phase::Interval),
+                        (false, false) => {}
                     }
+                    let departed = conversation
+                        .send(number, shape)
+                        .map_err(|refusal| packets::refused(probe, destination, &refusal))?;
+                    measured.sent += 1;
+                    probe.timeline.sent(instant_of(departed));
                     continue;
-                };
-                if series.all_sent() {
-                    probe.timeline.received(instant_of(answer.arrived));
                 }
-                match answer.reply {
-                    Reply::Error { ty, code } => {
-                        series.failed(answer.number);
-                        let failure = packets::reported(probe, destination, answer.from, (ty, code));
-                        let Some(failure) = failure else { continue };
-                        probe.note(format_args!("packet {}: {}", answer.number, failure.detail));
-                        if measured.received == 0 && packets::is_unreachable(answer.from, ty) {
-                            return Err(failure);
-                        }
-                        said = Some(failure);
+                Step::Wait(next) => {
+                    until = next;
+                    if series.all_sent() {
+                        probe.timeline.waiting(Instant::now());
                     }
-                    Reply::Echo => take(&answer, &mut series, probe, measured),
-                    Reply::SynAck { .. } | Reply::Reset => {}
+                    match conversation.answer_until(next).await {
+                        Some(answer) => answer,
+                        None => {
+                            if series.all_sent() {
+                                probe.timeline.waited();
+                            }
+                            continue;
+                        }
+                    }
                 }
+                Step::Done => break,
+            },
+        };
+        if series.all_sent() {
+            probe.timeline.received(instant_of(answer.arrived));
+        }
+        match answer.reply {
+            Reply::Error { ty, code } => {
+                series.failed(answer.number);
+                let failure = packets::reported(probe, destination, answer.from, (ty, code));
+                let Some(failure) = failure else { continue };
+                probe.note(format_args!("packet {}: {}", answer.number, failure.detail));
+                if measured.received == 0 && packets::is_unreachable(answer.from, ty) {
+                    return Err(failure);
+                }
+                said = Some(failure);
             }
-            Step::Done => break,
+            Reply::Echo => take(&answer, &mut series, probe, measured),
+            Reply::SynAck { .. } | Reply::Reset => {}
         }
     }
     match (measured.received, said) {

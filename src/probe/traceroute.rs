@@ -3,8 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout_at;
-
 use super::resolve::{Preference, resolve};
 use super::{Probe, host, packets};
 use crate::flight::Phase;
@@ -146,44 +144,52 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     let mut trace = Trace::new(plan, Instant::now());
     let mut ended = None;
     let mut last_arrival = None;
+    let mut until = probe.deadline;
     loop {
-        match trace.step(Instant::now()) {
-            Step::Send { number, hop } => {
-                let shape = Shape { hop_limit: Some(hop), dont_fragment: false };
-                let departed = conversation.send(number, shape).map_err(refused)?;
-                if let Some(hop) = measured.hop(plan.first_hop, hop) {
-                    hop.sent += 1;
+        let answer = match conversation.late_answer(until) {
+            Some(answer) => answer,
+            None => match trace.step(Instant::now()) {
+                Step::Send { number, hop } => {
+                    let shape = Shape { hop_limit: Some(hop), dont_fragment: false };
+                    let departed = conversation.send(number, shape).map_err(refused)?;
+                    if let Some(hop) = measured.hop(plan.first_hop, hop) {
+                        hop.sent += 1;
+                    }
+                    if number == 0 {
+                        probe.timeline.sent(instant_of(departed));
+                    }
+                    last_arrival = None;
+                    continue;
                 }
-                if number == 0 {
-                    probe.timeline.sent(instant_of(departed));
-                }
-                last_arrival = None;
-            }
-            Step::Wait(until) => {
-                last_arrival = None;
-                let Ok(answer) = timeout_at(until.into(), conversation.answer()).await else { continue };
-                let meaning = meaning(probe, destination, &answer);
-                if let Meaning::Refused(failure) = &meaning
-                    && failure.reason == Reason::ArpUnresolved
-                {
-                    return Err(failure.clone());
-                }
-                let ends = !matches!(meaning, Meaning::Hop);
-                let Some(hop) = trace.answered(answer.number, answer.rtt(), ends) else { continue };
-                last_arrival = Some(answer.arrived);
-                probe.note(format_args!("hop {hop}: {} after {:?}: {:?}", answer.from, answer.rtt(), answer.reply));
-                match meaning {
-                    Meaning::Hop => {}
-                    Meaning::Destination => measured.reached = true,
-                    Meaning::Refused(failure) => {
-                        measured.reached |= answer.from == destination;
-                        ended = Some(failure);
+                Step::Wait(next) => {
+                    (until, last_arrival) = (next, None);
+                    match conversation.answer_until(next).await {
+                        Some(answer) => answer,
+                        None => continue,
                     }
                 }
-                take(&answer, hop, &trace, plan.first_hop, measured);
-            }
-            Step::Done => break,
+                Step::Done => break,
+            },
+        };
+        let meaning = meaning(probe, destination, &answer);
+        if let Meaning::Refused(failure) = &meaning
+            && failure.reason == Reason::ArpUnresolved
+        {
+            return Err(failure.clone());
         }
+        let ends = !matches!(meaning, Meaning::Hop);
+        let Some(hop) = trace.answered(answer.number, answer.rtt(), ends) else { continue };
+        last_arrival = Some(answer.arrived);
+        probe.note(format_args!("hop {hop}: {} after {:?}: {:?}", answer.from, answer.rtt(), answer.reply));
+        match meaning {
+            Meaning::Hop => {}
+            Meaning::Destination => measured.reached = true,
+            Meaning::Refused(failure) => {
+                measured.reached |= answer.from == destination;
+                ended = Some(failure);
+            }
+        }
+        take(&answer, hop, &trace, plan.first_hop, measured);
     }
     // A trace that is over with an answer was over when it arrived; the rest is ours.
     if let Some(arrived) = last_arrival {

@@ -207,7 +207,7 @@ impl Case {
     #[must_use]
     pub fn repeats(&self) -> usize {
         match self.expect {
-            Expect::Path => 3,
+            Expect::Path => 5,
             Expect::Routers(_) => 12,
             Expect::Retransmits(_) | Expect::Fails(..) | Expect::Loss | Expect::LossyHop(_) => 1,
         }
