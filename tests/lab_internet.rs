@@ -397,7 +397,8 @@ fn the_path_can_change_while_something_waits() {
     let Some(lab) = lab(short()) else { return };
     let to = target(Family::V4, 24);
     let source = Isp::A.bound_by(Binding::Address);
-    let echo = || lab.prober().run(|| ping(&source, to, 64, 0, 0).unwrap().after).unwrap();
+    let echo =
+        || lab.prober().run(|| median((0..7).map(|n| ping(&source, to, 64, n, 0).unwrap().after).collect())).unwrap();
     let extra = Duration::from_millis(15);
     let before = echo();
     lab.change(|topology| topology.faults = vec![fault(to, Action::Delay(extra))]);
