@@ -11,6 +11,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -179,6 +180,84 @@ fn serve_names(site: &Site, address: SocketAddr) {
             }
         }
     });
+}
+
+/// The prober's host is then told an ISP by its mark and its device only: whatever has neither takes the default route, whatever its
+/// source address.
+fn forget_source_addresses(site: &Site) {
+    for isp in Isp::ALL {
+        for family in ["-4", "-6"] {
+            let preference = (1_000 + isp.mark()).to_string();
+            let mut command = Command::new("ip");
+            command.args([family, "rule", "del", "pref", &preference]);
+            assert!(site.lab.prober().spawn(&mut command).unwrap().wait().unwrap().success());
+        }
+    }
+}
+
+#[test]
+fn no_answer_that_comes_too_late_is_refused_through_the_wrong_isp() {
+    let path = |isp| Path::straight(isp, &[1_000, 19_000, 20_000], 20_000);
+    let topology = Topology { seed: 1, a: path(Isp::A), b: path(Isp::B), faults: Vec::new() };
+    let modules = format!(
+        "{MODULES}  trace_tcp_once: {{prober: traceroute, traceroute: {{protocol: tcp, port: 80, count: 1}}}}\n"
+    );
+    let Some(site) = Site::start(topology, &modules) else { return };
+    forget_source_addresses(&site);
+    let captures = captures(&site);
+    let probes = PROBES.into_iter().chain([
+        ("http", "http://", "/big"),
+        ("https_2", "https://", "/big"),
+        ("trace_tcp_once", "", ""),
+    ]);
+    for isp in Isp::ALL {
+        site.lab.default_route(isp.other()).unwrap();
+        let mut requests = Vec::new();
+        for (binding, name) in (1..).zip(&BINDINGS[1..]) {
+            for family in [Family::V4, Family::V6] {
+                let resolver = SocketAddr::new(target(family, number(isp, binding)), 53);
+                serve_names(&site, resolver);
+                for (module, before, behind) in probes.clone() {
+                    // A round trip is 60 ms: cut before and after each word of the conversation, and not at all.
+                    for timeout in [20, 50, 80, 110, 140, 170, 200, 20_000] {
+                        let target = format!("{before}{}{behind}", host(family, number(isp, binding)));
+                        let timeout = Duration::from_millis(timeout);
+                        requests.push(site.request(module, &format!("{}_{name}", isp.name()), &target, timeout));
+                    }
+                }
+                for name_to_find in ["short.example", "long.example"] {
+                    let mut request = site.request(
+                        "icmp_raw",
+                        &format!("{}_{name}", isp.name()),
+                        name_to_find,
+                        Duration::from_millis(40),
+                    );
+                    let bound = probe::Isp::clone(request.isp.as_ref().unwrap());
+                    request.isp = Some(Arc::new(probe::Isp { resolvers: vec![resolver], ..bound }));
+                    requests.push(request);
+                }
+            }
+        }
+        let reports = site.run_all(requests);
+        let cut = reports.iter().filter(|report| report.failure.is_some()).count();
+        assert!(cut > reports.len() / 4 && cut < reports.len(), "{cut} of {}", reports.len());
+        for report in reports.iter().filter(|report| report.timeout > Duration::from_secs(1)) {
+            assert_eq!(report.failure, None, "{} {} {:?}", report.module, report.target, report.isp);
+        }
+        // What a probe leaves behind is over.
+        thread::sleep(Duration::from_millis(3_500));
+    }
+    let [through_a, through_b] = captures.map(Capture::stop);
+    for (isp, wrong) in [(Isp::A, &through_b), (Isp::B, &through_a)] {
+        for (binding, name) in (1..).zip(&BINDINGS[1..]) {
+            for family in [Family::V4, Family::V6] {
+                let target = target(family, number(isp, binding));
+                let strays = wrong.iter().filter(|packet| packet.destination == target);
+                let strays: Vec<_> = strays.map(|packet| (packet.ports(), packet.flags(), packet.protocol)).collect();
+                assert!(strays.is_empty(), "{} packets to {target}, by {name}: {strays:?}", strays.len());
+            }
+        }
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::network::Uplink;
 use super::ports::{Identifier, Port};
 use super::sys::Stamp;
 use super::table::{Key, Name, Table};
-use super::{Family, Source, SourceError};
+use super::{Family, Source, SourceError, linger};
 use crate::wire::icmp::{self, Echo};
 use crate::wire::ip;
 use crate::wire::tcp::{Kind, Outgoing};
@@ -112,9 +112,9 @@ pub(super) enum Speech {
     /// The same by a datagram socket, where the kernel sets the identifier, and the sequence is the channel's.
     Ping { payload: Vec<u8> },
     /// Datagrams from one port to another, numbered by their checksum.
-    Udp { port: Port, remote: u16 },
+    Udp { port: Arc<Port>, remote: u16 },
     /// SYNs from one port to another.
-    Tcp { port: Port, remote: u16, first: u32, syns: Syns },
+    Tcp { port: Arc<Port>, remote: u16, first: u32, syns: Syns },
 }
 
 /// What tells the SYNs of a conversation apart.
@@ -126,7 +126,8 @@ pub enum Syns {
     Clock,
 }
 
-/// The packets of one probe to one destination. What they wait for is forgotten when this is dropped.
+/// The packets of one probe to one destination. What they wait for is forgotten when this is dropped; where what comes later could be
+/// refused by another way, it is still heard, and a SYN-ACK still reset, for [`linger::LINGER`].
 #[derive(Debug)]
 pub struct Conversation {
     /// Keeps the sockets read that answers come in at, also where a reload has forgotten their source meanwhile.
@@ -291,6 +292,24 @@ impl Conversation {
 }
 
 impl Drop for Conversation {
+    fn drop(&mut self) {
+        let forgotten = Forgotten { table: Arc::clone(&self.table), keys: std::mem::take(&mut self.keys) };
+        match &self.speech {
+            Speech::Udp { port, .. } | Speech::Tcp { port, .. } if self.source.is_steered() => {
+                linger::keep((forgotten, Arc::clone(port), Arc::clone(&self.uplink)));
+            }
+            Speech::Echo { .. } | Speech::Ping { .. } | Speech::Udp { .. } | Speech::Tcp { .. } => {}
+        }
+    }
+}
+
+/// Packets whose answers nobody waits for; dropped, they are forgotten.
+struct Forgotten {
+    table: Arc<Table>,
+    keys: Vec<Key>,
+}
+
+impl Drop for Forgotten {
     fn drop(&mut self) {
         self.table.remove(self.keys.drain(..));
     }

@@ -1,6 +1,7 @@
 //! Every socket of the program, always made from a [`Source`]; kernel time stamps; TLS.
 
 pub mod clock;
+pub mod linger;
 pub mod options;
 pub mod stream;
 pub mod sys;

@@ -129,7 +129,7 @@ impl Network {
         self.channel(&uplink, source, family, Kind::Icmp)?;
         let local = source.address_towards(destination.ip())?;
         let port = self.ports.take(source, family, Use::Udp)?.ok_or(Refusal::Exhausted("4,536 source ports"))?;
-        let speech = Speech::Udp { port, remote };
+        let speech = Speech::Udp { port: Arc::new(port), remote };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
     }
 
@@ -146,7 +146,7 @@ impl Network {
         let port = self.ports.take(source, family, Use::Tcp)?.ok_or(Refusal::Exhausted("4,536 source ports"))?;
         // RFC 9293, section 3.4.1: initial sequence numbers follow a clock of 4 µs.
         let first = (clock::now().as_micros() / 4) as u32;
-        let speech = Speech::Tcp { port, remote, first, syns };
+        let speech = Speech::Tcp { port: Arc::new(port), remote, first, syns };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
     }
 

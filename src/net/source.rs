@@ -121,10 +121,16 @@ impl Source {
         *self == Self::default()
     }
 
+    /// Whether more than addresses decides the way, so that what the kernel sends for a socket that is gone may go another.
+    #[must_use]
+    pub fn is_steered(&self) -> bool {
+        self.interface.is_some() || self.mark.is_some()
+    }
+
     /// Whether packets of the family can be sent from here so that the routing sees whose they are.
     #[must_use]
     pub fn supports(&self, family: Family) -> bool {
-        self.is_unbound() || self.address(family).is_some() || self.interface.is_some() || self.mark.is_some()
+        self.is_unbound() || self.address(family).is_some() || self.is_steered()
     }
 
     /// What is wrong on this host with the way to a destination; nothing where it is fine, or cannot be told.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::linger::Lingering;
 use super::{clock, sys};
 
 /// Who is told what happens on a connection, and when.
@@ -24,14 +25,14 @@ pub trait Observer {
 /// A connection whose reads carry the kernel's stamps of arrival to an observer.
 #[derive(Debug)]
 pub struct Stream<O> {
-    tcp: TcpStream,
+    tcp: Lingering<TcpStream>,
     observer: O,
 }
 
 impl<O> Stream<O> {
     /// Watches a connection. Its socket stamps what it receives, as [`super::tcp::connect`] prepares it; without
     /// stamps the time of the read counts.
-    pub fn new(tcp: TcpStream, observer: O) -> Self {
+    pub fn new(tcp: Lingering<TcpStream>, observer: O) -> Self {
         Self { tcp, observer }
     }
 
@@ -61,7 +62,7 @@ impl<O: Observer + Unpin> AsyncRead for Stream<O> {
             };
             ready?;
             let unfilled = buffer.initialize_unfilled();
-            match self.tcp.try_io(Interest::READABLE, || sys::receive(&self.tcp, unfilled, 0)) {
+            match self.tcp.try_io(Interest::READABLE, || sys::receive(&*self.tcp, unfilled, 0)) {
                 Ok(received) => {
                     let at = received.stamp.map_or_else(Instant::now, clock::instant_of);
                     self.observer.received(at, received.len);
@@ -81,7 +82,7 @@ impl<O: Observer + Unpin> AsyncRead for Stream<O> {
 impl<O: Observer + Unpin> AsyncWrite for Stream<O> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let before = Instant::now();
-        let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, bytes));
+        let written = ready!(Pin::new(&mut *self.tcp).poll_write(cx, bytes));
         if let Ok(bytes) = written {
             self.observer.sent(before, bytes);
         }
@@ -94,7 +95,7 @@ impl<O: Observer + Unpin> AsyncWrite for Stream<O> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let before = Instant::now();
-        let written = ready!(Pin::new(&mut self.tcp).poll_write_vectored(cx, parts));
+        let written = ready!(Pin::new(&mut *self.tcp).poll_write_vectored(cx, parts));
         if let Ok(bytes) = written {
             self.observer.sent(before, bytes);
         }
@@ -106,10 +107,10 @@ impl<O: Observer + Unpin> AsyncWrite for Stream<O> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut *self.tcp).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut *self.tcp).poll_shutdown(cx)
     }
 }

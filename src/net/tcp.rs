@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
+use super::linger::Lingering;
 use super::stream::Observer;
 use super::sys::{self, ExtendedError, Origin, TcpInfo};
 use super::{Family, Source, SourceError, options};
@@ -53,10 +54,10 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// A connection that is being made. Dropping it closes its socket at once.
+/// A connection that is being made.
 #[derive(Debug)]
 pub struct Connecting {
-    stream: TcpStream,
+    stream: Lingering<TcpStream>,
     destination: SocketAddr,
     local: Option<SocketAddr>,
     started: Instant,
@@ -86,7 +87,7 @@ pub fn connect(
     // Registered only now: before connect(2) the reactor would see a hang-up.
     let stream = TcpStream::from_std(socket.into())
         .map_err(|error| ConnectError::Source(SourceError::Other("watching the socket", error)))?;
-    Ok(Connecting { stream, destination, local, started })
+    Ok(Connecting { stream: Lingering::new(stream, source), destination, local, started })
 }
 
 impl Connecting {
@@ -109,7 +110,7 @@ impl Connecting {
             observer.received(now, 0);
             return Err(fail(error));
         }
-        let info = sys::tcp_info(&self.stream).map_err(fail)?;
+        let info = self.info().map_err(fail)?;
         // With a SYN sent again the kernel knows the last round trip only, and the wait is the sum.
         let arrived = info.handshake_rtt().map_or(now, |rtt| now.min(self.started + rtt));
         observer.received(arrived, 0);
@@ -121,7 +122,7 @@ impl Connecting {
     /// # Errors
     /// As [`sys::tcp_info`].
     pub fn info(&self) -> io::Result<TcpInfo> {
-        sys::tcp_info(&self.stream)
+        sys::tcp_info(&*self.stream)
     }
 
     /// The established connection.
@@ -130,15 +131,15 @@ impl Connecting {
     ///
     /// # Errors
     /// As `setsockopt(2)`.
-    pub fn into_stream(self) -> io::Result<TcpStream> {
+    pub fn into_stream(self) -> io::Result<Lingering<TcpStream>> {
         let family = Family::of(self.destination.ip());
-        options::report_icmp(&self.stream, family, false)?;
+        options::report_icmp(&*self.stream, family, false)?;
         Ok(self.stream)
     }
 
     /// What the error queue says.
     fn evidence(&self) -> Option<ExtendedError> {
-        let evidence = options::evidence(&self.stream)?;
+        let evidence = options::evidence(&*self.stream)?;
         // A message from ourselves about a packet to another host: our own neighbour discovery, or our own firewall.
         let local = self.local.map(|local| local.ip()).filter(|ip| *ip != self.destination.ip());
         match evidence.offender {
@@ -164,12 +165,15 @@ fn prepare(socket: &socket2::Socket, family: Family, opening: Opening) -> Result
             socket.set_tcp_nodelay(true).map_err(other("TCP_NODELAY"))?;
             options::stamp_arrivals(socket).map_err(other("SO_TIMESTAMPING"))
         }
-        Opening::Half => {
-            sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0).map_err(other("TCP_QUICKACK"))?;
-            sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 1).map_err(other("TCP_DEFER_ACCEPT"))?;
-            socket.set_linger(Some(Duration::ZERO)).map_err(other("SO_LINGER"))
-        }
+        Opening::Half => refuse(socket).map_err(other("opening by half")),
     }
+}
+
+/// Has a connection that is not there yet be reset once it is there and dropped: see [`Opening::Half`].
+pub(super) fn refuse(socket: &socket2::Socket) -> io::Result<()> {
+    sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0)?;
+    sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 1)?;
+    socket.set_linger(Some(Duration::ZERO))
 }
 
 /// What it means that connect(2) failed at once. `EADDRNOTAVAIL` is either "no port is left" or "no address of the family".

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::{Probe, SharedTimeline, lock};
+use crate::net::linger::Lingering;
 use crate::net::stream::Stream;
 use crate::net::sys;
 
@@ -40,7 +41,7 @@ pub(super) struct Plain {
 
 impl Plain {
     /// Watches a connection for a probe.
-    pub(super) fn new(tcp: TcpStream, probe: &Probe<'_>) -> Self {
+    pub(super) fn new(tcp: Lingering<TcpStream>, probe: &Probe<'_>) -> Self {
         *lock(&probe.delivery) = Delivery::default();
         Self {
             stream: Stream::new(tcp, probe.timeline.clone()),

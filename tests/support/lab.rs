@@ -146,11 +146,13 @@ http {{
     location /busy {{ return 429; }}
     location /moved {{ return 302 /there; }}
     location /circle {{ return 302 /circle; }}
+    location /big {{ root {path}; }}
   }}
 }}
 "
     );
     std::fs::write(folder.join("nginx.conf"), text).unwrap();
+    std::fs::write(folder.join("big"), vec![b'.'; 4 << 20]).unwrap();
     let mut command = Command::new(nginx);
     command.args(["-c", &format!("{path}/nginx.conf"), "-e", &format!("{path}/error.log")]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

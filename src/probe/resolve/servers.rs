@@ -194,9 +194,10 @@ impl Servers<'_> {
         loop {
             let received = receive(&socket, &mut buffer).await;
             let received =
-                received.map_err(|error| self.probe.io_failure(&what, &error, options::evidence(&socket).as_ref()))?;
+                received.map_err(|error| self.probe.io_failure(&what, &error, options::evidence(&*socket).as_ref()))?;
             let arrived = received.stamp.map_or_else(Instant::now, clock::instant_of);
             if let Some(answer) = question.answer(&buffer[..received.len]) {
+                socket.close();
                 self.probe.timeline.received(arrived);
                 return Ok((answer, arrived));
             }
