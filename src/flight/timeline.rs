@@ -111,6 +111,7 @@ pub struct Timeline {
     current: Option<Phase>,
     turn: Turn,
     since: Instant,
+    last_arrival: Option<Instant>,
 }
 
 impl Timeline {
@@ -124,6 +125,7 @@ impl Timeline {
             current: None,
             turn: Turn::Ours { waiting: None },
             since: now,
+            last_arrival: None,
         }
     }
 
@@ -163,9 +165,15 @@ impl Timeline {
 
     /// Something arrived at `at`, which may lie before the last call: the kernel saw it before we did.
     pub fn received(&mut self, at: Instant) {
-        let at = at.max(self.since);
-        self.book(at);
+        self.last_arrival = Some(at);
+        self.book(at.max(self.since));
         self.turn = Turn::Ours { waiting: None };
+    }
+
+    /// When something arrived last.
+    #[must_use]
+    pub fn last_arrival(&self) -> Option<Instant> {
+        self.last_arrival
     }
 
     /// What arrived last is not what we asked for: it is still the network's turn.

@@ -42,6 +42,9 @@ pub(super) async fn measure(
 
         let again = end.min(Instant::now() + RETRANSMIT);
         while let Some(answer) = conversation.answer_until(again).await {
+            if !packets::in_time(probe, &answer) {
+                continue;
+            }
             probe.timeline.received(instant_of(answer.arrived));
             probe.note(format_args!("{} answers: {:?}", answer.from, answer.reply));
             match answer.reply {

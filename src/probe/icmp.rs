@@ -134,6 +134,9 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 Step::Done => break,
             },
         };
+        if !packets::in_time(probe, &answer) {
+            continue;
+        }
         if series.all_sent() {
             probe.timeline.received(instant_of(answer.arrived));
         }

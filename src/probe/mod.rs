@@ -27,7 +27,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::flight::Phase;
+use tokio::time::{timeout, timeout_at};
+
+use crate::flight::{Phase, Timeline};
 use crate::net::sys::{ExtendedError, Origin};
 use crate::net::{LocalFault, Source, SourceError};
 use crate::verdict::{Evidence, Failure, Reason};
@@ -230,6 +232,18 @@ impl<'a> Probe<'a> {
         lock(&self.notes).asked = Some((server, through_isp));
     }
 
+    /// That nothing came in time is our own fault where most of the time was ours: this program stood still, or had no processor. Where what
+    /// was waited for came after the deadline, the network was late all the same.
+    fn own_cause(&self, failure: Failure, timeline: &Timeline) -> Failure {
+        let overhead = timeline.overhead();
+        let in_time = timeline.last_arrival().is_none_or(|arrival| arrival <= self.deadline);
+        if !failure.reason.is_silence() || !in_time || overhead < self.request.timeout / 2 {
+            return failure;
+        }
+        let detail = format!("this program was kept from its work for {overhead:?}: {}", failure.detail);
+        Failure { reason: Reason::ProberOverload, detail, offender: None, ..failure }
+    }
+
     /// That nothing came, or that there is no way, is this host's own fault where its device is dead or its next hop is silent.
     fn local_cause(&self, failure: Failure) -> Failure {
         if !failure.reason.is_silence() {
@@ -260,7 +274,7 @@ impl<'a> Probe<'a> {
     fn report(self, mut measurement: Measurement, failure: Option<Failure>) -> Report {
         let ended = Instant::now();
         let timeline = self.timeline.finish(ended);
-        let failure = failure.map(|failure| self.local_cause(failure));
+        let failure = failure.map(|failure| self.local_cause(self.own_cause(failure, &timeline)));
         match &mut measurement {
             Measurement::Http(measured) => measured.share(&timeline),
             Measurement::Tcp(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
@@ -294,17 +308,41 @@ async fn until_deadline<M>(
     wrap: fn(M) -> Measurement,
     measure: impl AsyncFnOnce(&mut M) -> Result<(), Failure>,
 ) -> (Measurement, Option<Failure>) {
-    let result = tokio::time::timeout_at(probe.deadline.into(), caught(measure(&mut measured))).await;
+    let result = in_time(probe, caught(measure(&mut measured))).await;
     let failure = match result {
-        Ok(Ok(result)) => result.err(),
-        Ok(Err(panic)) => Some(probe.failure(Reason::ProberError, format!("the prober broke: {panic}"))),
-        Err(_) => {
+        Some(Ok(result)) => result.err(),
+        Some(Err(panic)) => Some(probe.failure(Reason::ProberError, format!("the prober broke: {panic}"))),
+        None => {
             probe.timeline.waited();
             Some(timed_out(probe))
         }
     };
     (wrap(measured), failure)
 }
+
+/// What comes of `work` until the deadline; nothing where it did not end. A success whose last word came later, by its stamp, is none.
+///
+/// A program that stood still finds the deadline over together with what arrived meanwhile, and may be told of the timer first (`epoll_wait`
+/// ends with `EINTR` when a stopped process goes on). It then looks once more.
+async fn in_time(
+    probe: &Probe<'_>,
+    work: impl Future<Output = Result<Result<(), Failure>, String>>,
+) -> Option<Result<Result<(), Failure>, String>> {
+    let mut work = pin!(work);
+    let outcome = match timeout_at(probe.deadline.into(), work.as_mut()).await {
+        Err(_) if probe.deadline.elapsed() > LATE => timeout(LOOK, work).await,
+        outcome => outcome,
+    };
+    outcome.ok().filter(|outcome| {
+        !matches!(outcome, Ok(Ok(()))) || probe.timeline.last_arrival().is_none_or(|arrival| arrival <= probe.deadline)
+    })
+}
+
+/// By how much a timer is late when it is not the timer's precision (1 ms) nor a busy machine, but a program that stood still.
+const LATE: Duration = Duration::from_millis(10);
+
+/// How long a program that stood still looks for what came meanwhile: one turn of the reactor, whose timers have this precision.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Runs a future whose panic is an outcome: its message.
 async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {

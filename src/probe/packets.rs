@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::Probe;
-use crate::net::Refusal;
+use super::{LATE, Probe};
+use crate::net::clock::instant_of;
+use crate::net::{Answer, Refusal};
 use crate::verdict::{Evidence, Failure, Reason};
 
 /// How long before its deadline a probe stops waiting, so that it ends with what it knows rather than by being cut; of a short time
@@ -15,6 +16,17 @@ const MARGIN: Duration = Duration::from_millis(5);
 pub(super) fn end(probe: &Probe<'_>) -> Instant {
     let left = probe.deadline.saturating_duration_since(Instant::now());
     probe.deadline.checked_sub(MARGIN.min(left / 2)).unwrap_or(probe.deadline)
+}
+
+/// Takes note of when an answer arrived, where that was a while ago: the time since then was ours. False where it came after the deadline,
+/// and so does not count.
+pub(super) fn in_time(probe: &Probe<'_>, answer: &Answer) -> bool {
+    let (arrived, now) = (instant_of(answer.arrived), Instant::now());
+    if arrived + LATE < now {
+        probe.timeline.received(arrived);
+        probe.timeline.sent(now);
+    }
+    arrived <= probe.deadline
 }
 
 /// A packet could not be sent: never the network's fault.

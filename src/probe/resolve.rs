@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Probe;
+use super::host::check_address;
 use crate::flight::Phase;
 use crate::net::{Family, SourceError};
 use crate::verdict::{Failure, Reason};
@@ -74,6 +75,9 @@ async fn resolve_on(system: &System, probe: &Probe<'_>, host: &str, preference: 
     };
     record.address = Some(address);
     drop(record);
+    if let Err(what) = check_address(address) {
+        return Err(probe.failure(Reason::DestinationIpProhibited, format!("{host} is {address}, which {what}")));
+    }
     probe.note(format_args!("{host} is {address}"));
     Ok(address)
 }

@@ -67,6 +67,12 @@ impl SharedTimeline {
         lock(&self.0).current()
     }
 
+    /// When something arrived last.
+    #[must_use]
+    pub fn last_arrival(&self) -> Option<Instant> {
+        lock(&self.0).last_arrival()
+    }
+
     pub(super) fn finish(&self, now: Instant) -> Timeline {
         let mut timeline = lock(&self.0);
         timeline.finish(now);

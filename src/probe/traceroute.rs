@@ -171,6 +171,9 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 Step::Done => break,
             },
         };
+        if !packets::in_time(probe, &answer) {
+            continue;
+        }
         let meaning = meaning(probe, destination, &answer);
         if let Meaning::Refused(failure) = &meaning
             && failure.reason == Reason::ArpUnresolved

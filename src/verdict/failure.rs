@@ -35,7 +35,7 @@ pub enum Reason {
     ProberError,
     /// The probe cannot be made as it is configured on this host: a missing capability, a refused option.
     ProberConfigError,
-    /// This program refused to have more packets in flight.
+    /// This program refused to have more packets in flight, or was kept from its work for half of the time that the probe had.
     ProberOverload,
     /// The ISP's source address is not on this host, or it has none of the target's family.
     SourceAddressUnavailable,
@@ -53,6 +53,8 @@ pub enum Reason {
     DnsServfail,
     /// The name server refused to answer.
     DnsRefused,
+    /// The name has an address that no single host has (unspecified, multicast, broadcast).
+    DestinationIpProhibited,
     /// This host has no route.
     UnroutableLocal,
     /// The gateway, or a neighbour, does not answer to its address (ARP, ND).
@@ -187,6 +189,7 @@ impl Reason {
             Self::DnsNodata => "dns_error:nodata",
             Self::DnsServfail => "dns_error:servfail",
             Self::DnsRefused => "dns_error:refused",
+            Self::DestinationIpProhibited => "destination_ip_prohibited",
             Self::UnroutableLocal => "destination_ip_unroutable:local",
             Self::ArpUnresolved => "arp_unresolved",
             Self::NetUnreachable => "net_unreachable",
@@ -298,6 +301,7 @@ impl Reason {
             | Self::DnsNodata
             | Self::DnsServfail
             | Self::DnsRefused
+            | Self::DestinationIpProhibited
             | Self::IcmpTimeout
             | Self::DestinationNotReached => "",
         }
@@ -334,6 +338,7 @@ impl Reason {
             Self::HttpProtocolError => "UPE",
             Self::HttpRateLimited => "RL",
             Self::SourceAddressUnavailable
+            | Self::DestinationIpProhibited
             | Self::HttpStatusUnexpected(_)
             | Self::TooManyRedirects
             | Self::AssertionFailedTls

@@ -5,6 +5,7 @@ mod system;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 
 use hickory_proto::op::{Message, ResponseCode};
@@ -44,7 +45,9 @@ fn address(report: &Report) -> Option<IpAddr> {
 
 /// A name server; `answer` changes the empty answer to a question, or says that there is none.
 fn serve_dns(answer: impl Fn(RecordType, &mut Message) -> bool + Send + Sync + 'static) -> SocketAddr {
-    serve_dns_on(([127, 0, 0, 1], 0).into(), answer)
+    // An address for each, so that the port that UDP got is free for TCP.
+    static SERVERS: AtomicU8 = AtomicU8::new(1);
+    serve_dns_on(([127, 1, 0, SERVERS.fetch_add(1, Ordering::Relaxed)], 0).into(), answer)
 }
 
 /// The same on an address.
@@ -214,6 +217,22 @@ async fn a_look_up_that_fails_says_how() {
     let report = look_up("www.example", &[silent], Source::default(), Preference::default(), short).await;
     check_failure(&report, Phase::Resolve, Reason::DnsTimeout);
     check_phase(&report, Phase::Resolve, 290..400);
+}
+
+#[tokio::test]
+async fn a_name_of_no_single_host_is_not_probed() {
+    let addresses: [IpAddr; 3] = ["0.0.0.0".parse().unwrap(), "ff02::1".parse().unwrap(), "::".parse().unwrap()];
+    for wrong in addresses {
+        let server = serve_dns(move |_, message| {
+            let name = message.queries[0].name.clone();
+            message.answers.push(Record::from_rdata(name, 60, wrong.into()));
+            true
+        });
+        let preference = Preference { family: Family::of(wrong), fallback: false };
+        let report = look_up("www.example", &[server], Source::default(), preference, PATIENCE).await;
+        check_failure(&report, Phase::Resolve, Reason::DestinationIpProhibited);
+        assert_eq!(address(&report), Some(wrong));
+    }
 }
 
 #[tokio::test]
