@@ -5,7 +5,6 @@ mod system;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 
 use hickory_proto::op::{Message, ResponseCode};
@@ -45,9 +44,7 @@ fn address(report: &Report) -> Option<IpAddr> {
 
 /// A name server; `answer` changes the empty answer to a question, or says that there is none.
 fn serve_dns(answer: impl Fn(RecordType, &mut Message) -> bool + Send + Sync + 'static) -> SocketAddr {
-    // An address for each, so that the port that UDP got is free for TCP.
-    static SERVERS: AtomicU8 = AtomicU8::new(1);
-    serve_dns_on(([127, 1, 0, SERVERS.fetch_add(1, Ordering::Relaxed)], 0).into(), answer)
+    serve_dns_on(([127, 0, 0, 1], 0).into(), answer)
 }
 
 /// The same on an address.
@@ -56,9 +53,14 @@ fn serve_dns_on(
     answer: impl Fn(RecordType, &mut Message) -> bool + Send + Sync + 'static,
 ) -> SocketAddr {
     let answer = Arc::new(answer);
-    let socket = UdpSocket::bind(address).unwrap();
+    // The kernel chooses a port for UDP, which another test may have for TCP.
+    let (socket, listener) = std::iter::repeat_with(|| {
+        let socket = UdpSocket::bind(address).unwrap();
+        TcpListener::bind(socket.local_addr().unwrap()).ok().map(|listener| (socket, listener))
+    })
+    .find_map(|pair| pair)
+    .unwrap();
     let address = socket.local_addr().unwrap();
-    let listener = TcpListener::bind(address).unwrap();
     let respond = move |question: &[u8], by_tcp: bool| {
         let mut message = Message::from_vec(question).unwrap().into_response();
         let ty = message.queries[0].query_type;
