@@ -114,9 +114,9 @@ modules:
     let headers: Vec<_> = web.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
     assert_eq!(headers, [("x", "true"), ("y", "5"), ("z", "")]);
     assert_eq!((web.host.as_deref(), &web.body[..]), (Some("example.net"), &b"hello"[..]));
-    assert_eq!((web.method.as_str(), &web.valid_status_codes[..]), ("POST", &[200, 404][..]));
-    assert_eq!(web.valid_http_versions, ["HTTP/1.1", "HTTP/2.0"]);
-    assert!(!web.follow_redirects && !web.enable_http2 && web.fail_if_ssl && !web.fail_if_not_ssl);
+    assert_eq!((web.method.as_str(), &web.expectations.status_codes[..]), ("POST", &[200, 404][..]));
+    assert_eq!(web.expectations.versions, ["HTTP/1.1", "HTTP/2.0"]);
+    assert!(!web.follow_redirects && !web.enable_http2 && web.expectations.no_tls && !web.expectations.tls);
     assert_eq!((web.preference.family, web.preference.fallback), (Family::V4, true));
 
     let Prober::Http(web) = &config.modules["web2"].prober else { panic!("web2") };

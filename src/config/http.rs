@@ -4,30 +4,31 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::Host;
 
 use super::decode::{Fields, Value};
 use super::module::preference;
-use super::tls;
-use crate::probe::http::Settings;
+use super::{http_client, tls};
+use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderRule, Settings};
 
 /// The settings; nothing where something is wrong with them.
 pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     let method = fields.get("method").and_then(|value| method(&value));
     let given = fields.get("headers");
-    let body = fields.get("body").map_or_else(|| Some(Bytes::new()), |value| value.bytes());
-    let (headers, host) = given.map(|value| headers(&value, body.as_ref().map(Bytes::len))).unwrap_or_default();
-    let status_codes = fields.get("valid_status_codes").map(|value| value.list()).unwrap_or_default();
-    let versions = fields.get("valid_http_versions").map(|value| value.list()).unwrap_or_default();
+    let body = body(&fields);
+    let (mut headers, host) = given.map(|value| headers(&value, body.as_ref().map(Bytes::len))).unwrap_or_default();
+    let compression = compression(&fields);
+    http_client::add_headers(&fields, &mut headers);
+    let authorization = http_client::authorization(&fields);
+    let expectations = expectations(&fields);
     let enable_http2 = fields.boolean("enable_http2", true);
     let alpn = if enable_http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
-    let follow_redirects = fields.boolean("follow_redirects", true);
-    let fail_if_ssl = fields.boolean("fail_if_ssl", false);
-    let fail_if_not_ssl = fields.boolean("fail_if_not_ssl", false);
-    if let (true, true, Some(value)) = (fail_if_ssl, fail_if_not_ssl, fields.get("fail_if_not_ssl")) {
-        value.problem("every response would fail: fail_if_ssl is set too");
-    }
+    let follow_redirects = match fields.get("no_follow_redirects") {
+        // The name that blackbox_exporter had for it before, which wins there, too.
+        Some(value) => !value.boolean().unwrap_or_default(),
+        None => fields.boolean("follow_redirects", true),
+    };
     let preference = preference(&fields);
     let tls = tls::tls(&fields, alpn);
     fields.finish();
@@ -35,16 +36,115 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
         method: method.unwrap_or(Method::GET),
         headers,
         host,
+        authorization,
         body: body.unwrap_or_default(),
-        valid_status_codes: status_codes.iter().filter_map(|value| value.integer(100, 999)).collect(),
-        valid_http_versions: versions.iter().filter_map(version).map(str::to_owned).collect(),
+        compression,
+        body_size_limit: None,
+        expectations,
         follow_redirects,
         enable_http2,
-        fail_if_ssl,
-        fail_if_not_ssl,
         preference,
         tls: Arc::new(tls?),
     })
+}
+
+/// The body, as it stands there or in a file; nothing where it could not be had.
+fn body(fields: &Fields<'_>) -> Option<Bytes> {
+    match (fields.get("body"), fields.get("body_file")) {
+        (Some(_), Some(value)) => {
+            value.problem("excludes body, which is there too");
+            None
+        }
+        (Some(value), None) => value.bytes(),
+        (None, Some(value)) => value.file().map(Bytes::from),
+        (None, None) => Some(Bytes::new()),
+    }
+}
+
+/// How the response is compressed, which the request's own `Accept-Encoding` must allow.
+fn compression(fields: &Fields<'_>) -> Option<Compression> {
+    let value = fields.get("compression")?;
+    let name = value.text()?.to_ascii_lowercase();
+    let compression = match name.as_str() {
+        "" => return None,
+        "identity" => None,
+        "gzip" => Some(Compression::Gzip),
+        "br" => Some(Compression::Brotli),
+        "deflate" => Some(Compression::Deflate),
+        _ => {
+            value.problem(format!("{name:?} is not known; known: gzip, br, deflate, identity"));
+            return None;
+        }
+    };
+    let headers = fields.get("headers").map(|value| value.entries()).unwrap_or_default();
+    let accepted = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
+    if let Some(accepted) = accepted.and_then(|(_, value)| value.text())
+        && !accepts(accepted, &name)
+    {
+        value.problem(format!("{name} is not what the header Accept-Encoding asks for"));
+    }
+    compression
+}
+
+/// Whether an `Accept-Encoding` takes a coding (RFC 9110, section 12.5.3): it, or `*`, of a quality above 0, whichever comes first by quality.
+fn accepts(header: &str, coding: &str) -> bool {
+    let mut listed: Vec<(&str, f64)> = header
+        .split(',')
+        .map(|entry| {
+            let (name, parameter) = entry.split_once(';').unwrap_or((entry, "q=1"));
+            let quality = parameter.trim().strip_prefix("q=").and_then(|quality| quality.trim().parse().ok());
+            (name.trim(), quality.unwrap_or(0.0))
+        })
+        .collect();
+    listed.sort_by(|(_, left), (_, right)| right.total_cmp(left));
+    let found = listed.iter().find(|(name, _)| name.eq_ignore_ascii_case(coding) || *name == "*");
+    found.is_some_and(|(_, quality)| *quality > 0.0)
+}
+
+/// What the response must be like.
+fn expectations(fields: &Fields<'_>) -> Expectations {
+    let list = |key| fields.get(key).map(|value| value.list()).unwrap_or_default();
+    let rules = |key, forbids| {
+        let regexes = list(key).into_iter().filter_map(|value| value.regex());
+        regexes.map(move |regex| BodyRule { regex, forbids }).collect::<Vec<_>>()
+    };
+    let headers =
+        |key, forbids| list(key).into_iter().filter_map(move |value| header_rule(&value, forbids)).collect::<Vec<_>>();
+    let conditions = [("fail_if_body_json_matches_cel", true), ("fail_if_body_json_not_matches_cel", false)];
+    let json = conditions.into_iter().filter_map(|(key, forbids)| {
+        let value = fields.get(key)?;
+        value.noted(
+            Condition::new(value.text()?, forbids).map_err(|error| format!("is not an expression of CEL: {error}")),
+        )
+    });
+    let expectations = Expectations {
+        status_codes: list("valid_status_codes").iter().filter_map(|value| value.integer(100, 999)).collect(),
+        versions: list("valid_http_versions").iter().filter_map(version).map(str::to_owned).collect(),
+        no_tls: fields.boolean("fail_if_ssl", false),
+        tls: fields.boolean("fail_if_not_ssl", false),
+        headers: [headers("fail_if_header_matches", true), headers("fail_if_header_not_matches", false)].concat(),
+        body: [rules("fail_if_body_matches_regexp", true), rules("fail_if_body_not_matches_regexp", false)].concat(),
+        json: json.collect(),
+    };
+    if let (true, true, Some(value)) = (expectations.no_tls, expectations.tls, fields.get("fail_if_not_ssl")) {
+        value.problem("every response would fail: fail_if_ssl is set too");
+    }
+    expectations
+}
+
+fn header_rule(value: &Value<'_>, forbids: bool) -> Option<HeaderRule> {
+    let fields = value.fields();
+    let name = fields.get("header").filter(|value| value.text() != Some(""));
+    let regex = fields.get("regexp").filter(|value| value.text() != Some(""));
+    for (key, value) in [("header", &name), ("regexp", &regex)] {
+        if value.is_none() {
+            fields.problem(format!("{key} is missing"));
+        }
+    }
+    let allow_missing = fields.boolean("allow_missing", false);
+    fields.finish();
+    let (name, regex) = (name?.parsed("the name of a header"), regex?.regex());
+    Some(HeaderRule { name: name?, regex: regex?, forbids, allow_missing })
 }
 
 /// A version as it is compared. `HTTP/2` never matches in blackbox_exporter, though its examples use it.
@@ -67,8 +167,8 @@ fn method(value: &Value<'_>) -> Option<Method> {
 }
 
 /// The headers of a request, and the host among them; `length` is that of its body, where that is known.
-fn headers(value: &Value<'_>, length: Option<usize>) -> (Vec<(HeaderName, HeaderValue)>, Option<String>) {
-    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+fn headers(value: &Value<'_>, length: Option<usize>) -> (HeaderMap, Option<String>) {
+    let mut headers = HeaderMap::new();
     let mut known: Vec<HeaderName> = Vec::new();
     let mut host = None;
     for (name, value) in value.entries() {
@@ -94,7 +194,7 @@ fn headers(value: &Value<'_>, length: Option<usize>) -> (Vec<(HeaderName, Header
         } else if name == header::HOST {
             host = authority(&value, text);
         } else {
-            headers.push((name.clone(), content));
+            headers.append(name.clone(), content);
         }
         known.push(name);
     }

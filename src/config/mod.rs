@@ -4,6 +4,7 @@ mod decode;
 mod duration;
 mod errors;
 mod http;
+mod http_client;
 mod icmp;
 mod isp;
 mod module;

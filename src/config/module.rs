@@ -57,7 +57,7 @@ fn prober(fields: &Fields<'_>) -> Option<Prober> {
 
 fn decode(name: Name, section: Fields<'_>) -> Option<Prober> {
     match name {
-        Name::Http => http::settings(section).map(Prober::Http),
+        Name::Http => http::settings(section).map(Box::new).map(Prober::Http),
         Name::Tcp => tcp::settings(section).map(Prober::Tcp),
         Name::Icmp => Some(Prober::Icmp(icmp::settings(section))),
         Name::Traceroute => Some(Prober::Traceroute(traceroute::settings(section))),

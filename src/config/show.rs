@@ -54,7 +54,10 @@ fn is_secret(path: &[String]) -> bool {
     match path.as_slice() {
         ["modules", _, "http", "headers", name] => !is_public_header(name),
         ["modules", _, "http", "body"] | ["modules", _, "tcp", "query_response", "send"] => true,
-        [.., "tls_config", "key"] => true,
+        [.., "tls_config", "key"] | [.., "proxy_connect_header", _] => true,
+        [.., "password" | "credentials" | "bearer_token" | "client_secret" | "client_certificate_key" | "secrets"] => {
+            true
+        }
         _ => false,
     }
 }
@@ -160,6 +163,12 @@ modules:
       body: s3cret
       tls_config: {server_name: x, key: s3cret, key_file: k.pem}
       proxy_url: http://me:s3cret@10.0.0.1:3128/path@x
+      basic_auth: {username: me, password: s3cret, password_file: p}
+      authorization: {type: Bearer, credentials: s3cret}
+      bearer_token: s3cret
+      http_headers: {X-A: {values: [open], secrets: [s3cret], files: [f]}}
+      oauth2: {client_id: me, client_secret: s3cret}
+      proxy_connect_header: {X-B: [s3cret]}
   b:
     prober: tcp
     tcp:
@@ -183,6 +192,28 @@ modules:
         key: <secret>
         key_file: k.pem
       proxy_url: http://me:<secret>@10.0.0.1:3128/path@x
+      basic_auth:
+        username: me
+        password: <secret>
+        password_file: p
+      authorization:
+        type: Bearer
+        credentials: <secret>
+      bearer_token: <secret>
+      http_headers:
+        X-A:
+          values:
+            - open
+          secrets:
+            - <secret>
+          files:
+            - f
+      oauth2:
+        client_id: me
+        client_secret: <secret>
+      proxy_connect_header:
+        X-B:
+          - <secret>
   b:
     prober: tcp
     tcp:

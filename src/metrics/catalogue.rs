@@ -76,6 +76,7 @@ catalogue! {
         "Round-trip time of the TCP handshake by the kernel's clock; absent where a SYN had to be sent again";
     TCP_SYN_RETRANSMITS = Gauge "probe_tcp_syn_retransmits" [] "SYNs that had to be sent again";
     FAILED_REGEX = Gauge "probe_failed_due_to_regex" [] "Whether the probe failed because of a regular expression (1) or not (0)";
+    FAILED_CEL = Gauge "probe_failed_due_to_cel" [] "Whether the probe failed because of a CEL expression for the JSON of the body (1) or not (0)";
     FAILED_BYTES = Gauge "probe_failed_due_to_bytes" [] "Whether the probe failed because of expected bytes (1) or not (0)";
     EXPECT = Info "probe_expect_info" [] "What the module took from the server's answers as labels";
 

@@ -113,6 +113,8 @@ impl Families {
             version,
             content_length,
             body_length,
+            failed_due_to_regex,
+            failed_due_to_cel,
             redirects,
             ssl,
             last_modified,
@@ -126,6 +128,8 @@ impl Families {
         self.number(catalogue::HTTP_REDIRECTS, f64::from(*redirects));
         self.truth(catalogue::HTTP_SSL, *ssl);
         self.number(catalogue::HTTP_VERSION, *version);
+        self.truth(catalogue::FAILED_REGEX, *failed_due_to_regex);
+        self.truth(catalogue::FAILED_CEL, *failed_due_to_cel);
         self.number(catalogue::HTTP_LAST_MODIFIED, last_modified.map(unix_seconds));
         self.tls(tls.as_ref());
     }

@@ -1,14 +1,17 @@
 //! HTTP and HTTPS: phase-timed requests.
 
+mod body;
 mod exchange;
+mod expectations;
 mod hop;
+mod json;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Version, header, response};
+use http::{HeaderMap, HeaderValue, Method, Version, header, response};
 use hyper::body::Body;
 use url::{Position, Url};
 
@@ -17,37 +20,62 @@ use super::resolve::{Preference, resolve};
 use super::{Probe, SECRET, host, tls};
 use crate::flight::{Phase, Timeline, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
-use crate::verdict::{Failure, Reason, StatusClass};
+use crate::verdict::{Failure, Reason};
+pub use body::Compression;
+use body::Reader;
 use exchange::Exchange;
+pub use expectations::{BodyRule, Expectations, HeaderRule};
 use hop::Hop;
+pub use json::Condition;
 
 /// The `http:` section of a module.
 #[derive(Debug)]
 pub struct Settings {
     /// The request's method.
     pub method: Method,
-    /// The request's headers, `Host` excepted.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The request's headers, `Host` excepted. Those that are sensitive go to the target's domain only.
+    pub headers: HeaderMap,
     /// The `Host` header, and the TLS server name where none is set.
     pub host: Option<String>,
+    /// The `Authorization` header, where neither the headers nor the target's URL have one.
+    pub authorization: Option<HeaderValue>,
     /// The request's body.
     pub body: Bytes,
-    /// Status codes that are a success; empty, all of 2xx.
-    pub valid_status_codes: Vec<u16>,
-    /// HTTP versions that are a success, as `HTTP/1.1`, `HTTP/2.0`; empty, all.
-    pub valid_http_versions: Vec<String>,
+    /// How the body of the response is compressed.
+    pub compression: Option<Compression>,
+    /// The most bytes that it may have when it no longer is; nothing, any number.
+    pub body_size_limit: Option<u64>,
+    /// What the response must be like.
+    pub expectations: Expectations,
     /// Whether redirects are followed.
     pub follow_redirects: bool,
     /// Whether HTTP/2 is offered over TLS.
     pub enable_http2: bool,
-    /// Whether TLS is a failure.
-    pub fail_if_ssl: bool,
-    /// Whether plain text is a failure.
-    pub fail_if_not_ssl: bool,
     /// The address family.
     pub preference: Preference,
     /// TLS, built once per module.
     pub tls: Arc<Tls>,
+}
+
+impl Settings {
+    /// A GET of the target, and nothing more.
+    #[must_use]
+    pub fn new(tls: Arc<Tls>) -> Self {
+        Self {
+            method: Method::GET,
+            headers: HeaderMap::new(),
+            host: None,
+            authorization: None,
+            body: Bytes::new(),
+            compression: None,
+            body_size_limit: None,
+            expectations: Expectations::default(),
+            follow_redirects: true,
+            enable_http2: true,
+            preference: Preference::default(),
+            tls,
+        }
+    }
 }
 
 /// What an http probe measured.
@@ -61,8 +89,12 @@ pub struct Measurement {
     pub version: Option<f64>,
     /// Its `Content-Length`; −1 where it has none.
     pub content_length: Option<i64>,
-    /// Bytes of its body that were read.
+    /// Bytes of its body that were read, after decompression.
     pub body_length: Option<u64>,
+    /// Whether a regular expression for its headers or its body failed; nothing before there was a response.
+    pub failed_due_to_regex: Option<bool>,
+    /// Whether a condition on its JSON failed; nothing where there is none, and before there was a response.
+    pub failed_due_to_cel: Option<bool>,
     /// Redirects that were followed, or would have been.
     pub redirects: u32,
     /// Whether the last response came over TLS.
@@ -178,8 +210,17 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 probe.note(format_args!("redirected to {}", without_user(&hop.url)));
             }
             None => {
-                exchange.drain(body, measured.body_length.insert(0)).await?;
-                return check(settings, probe, &head, hop.over_tls());
+                let expectations = &settings.expectations;
+                let as_expected = expectations.check_head(probe, &head, measured);
+                let keep = as_expected.is_ok() && expectations.need_body();
+                let mut reader = Reader::new(settings.compression, settings.body_size_limit, keep);
+                let read = exchange.read(body, &mut reader, measured.body_length.insert(0)).await;
+                as_expected?;
+                read?;
+                if let Some(body) = &reader.sink().kept {
+                    expectations.check_body(probe, body, measured)?;
+                }
+                return expectations.check_transport(probe, head.version, hop.over_tls());
             }
         }
     }
@@ -227,35 +268,6 @@ fn number(version: Version) -> Option<f64> {
         Version::HTTP_3 => Some(3.0),
         _ => None,
     }
-}
-
-/// Whether the final response is what the module wants: its status, its version, its transport.
-fn check(settings: &Settings, probe: &Probe<'_>, head: &response::Parts, over_tls: bool) -> Result<(), Failure> {
-    let status = head.status.as_u16();
-    let valid = match settings.valid_status_codes.as_slice() {
-        [] => head.status.is_success(),
-        codes => codes.contains(&status),
-    };
-    if !valid {
-        let reason = match status {
-            429 => Reason::HttpRateLimited,
-            status => Reason::HttpStatusUnexpected(StatusClass::of(status)),
-        };
-        return Err(probe.failure(reason, format!("the status is {}", head.status)));
-    }
-    // `HTTP/2` is what people write, `HTTP/2.0` what Go prints.
-    let version = format!("{:?}", head.version);
-    let versions = &settings.valid_http_versions;
-    if !versions.is_empty() && !versions.iter().any(|valid| *valid == version || format!("{valid}.0") == version) {
-        return Err(probe.failure(Reason::AssertionFailedHeader, format!("the version is {version}")));
-    }
-    if over_tls && settings.fail_if_ssl {
-        return Err(probe.failure(Reason::AssertionFailedTls, "the response came over TLS"));
-    }
-    if !over_tls && settings.fail_if_not_ssl {
-        return Err(probe.failure(Reason::AssertionFailedTls, "the response came in plain text"));
-    }
-    Ok(())
 }
 
 /// Reads a target; without a scheme it is `http`.

@@ -44,7 +44,7 @@ pub use timeline::SharedTimeline;
 #[derive(Debug)]
 pub enum Prober {
     /// HTTP and HTTPS.
-    Http(http::Settings),
+    Http(Box<http::Settings>),
     /// TCP, full or half open.
     Tcp(tcp::Settings),
     /// ICMP echo.

@@ -101,6 +101,8 @@ pub enum Reason {
     HttpResponseTimeout,
     /// The server broke the response off before its end.
     HttpResponseIncomplete,
+    /// The response is larger than the module allows.
+    HttpResponseBodySize,
     /// The status code is not one of those that are allowed.
     HttpStatusUnexpected(StatusClass),
     /// Status 429.
@@ -221,6 +223,7 @@ impl Reason {
             Self::HttpProtocolError => "http_protocol_error",
             Self::HttpResponseTimeout => "http_response_timeout",
             Self::HttpResponseIncomplete => "http_response_incomplete",
+            Self::HttpResponseBodySize => "http_response_body_size",
             Self::HttpStatusUnexpected(class) => match class {
                 StatusClass::Informational => "http_status_unexpected:1xx",
                 StatusClass::Success => "http_status_unexpected:2xx",
@@ -288,6 +291,7 @@ impl Reason {
             Self::ConnectionReadTimeout | Self::ConnectionWriteTimeout | Self::HttpResponseTimeout => "L7TOUT",
             Self::HttpProtocolError
             | Self::HttpResponseIncomplete
+            | Self::HttpResponseBodySize
             | Self::TooManyRedirects
             | Self::AssertionFailedBody => "L7RSP",
             Self::HttpStatusUnexpected(_)
@@ -340,6 +344,7 @@ impl Reason {
             Self::SourceAddressUnavailable
             | Self::DestinationIpProhibited
             | Self::HttpStatusUnexpected(_)
+            | Self::HttpResponseBodySize
             | Self::TooManyRedirects
             | Self::AssertionFailedTls
             | Self::AssertionFailedHeader

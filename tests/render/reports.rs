@@ -67,6 +67,8 @@ fn http_success() -> Report {
         version: Some(1.1),
         content_length: Some(-1),
         body_length: Some(5120),
+        failed_due_to_regex: Some(false),
+        failed_due_to_cel: Some(false),
         redirects: 1,
         ssl: Some(true),
         last_modified: Some(time(1_600_000_000)),

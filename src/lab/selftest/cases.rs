@@ -5,9 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Method;
-
 use crate::lab::topology::{Action, Binding, Isp, Topology};
 use crate::net::Family;
 use crate::net::tls::Tls;
@@ -149,20 +146,10 @@ impl Kind {
         let preference = Preference { family, fallback: false };
         let interval = Duration::from_millis(10);
         let prober = match self {
-            Self::Http | Self::Https => Prober::Http(http_probe::Settings {
-                method: Method::GET,
-                headers: Vec::new(),
-                host: None,
-                body: Bytes::new(),
-                valid_status_codes: Vec::new(),
-                valid_http_versions: Vec::new(),
-                follow_redirects: true,
-                enable_http2: true,
-                fail_if_ssl: false,
-                fail_if_not_ssl: false,
+            Self::Http | Self::Https => Prober::Http(Box::new(http_probe::Settings {
                 preference,
-                tls: Arc::clone(tls),
-            }),
+                ..http_probe::Settings::new(Arc::clone(tls))
+            })),
             Self::Tcp => {
                 let open = Open::Full { tls: false, tls_config: Arc::clone(tls), query_response: Vec::new() };
                 Prober::Tcp(tcp::Settings { open, preference })

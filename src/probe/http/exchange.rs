@@ -14,6 +14,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::body::Reader;
 use crate::flight::Phase;
 use crate::probe::connection::Connection;
 use crate::probe::{Probe, SharedTimeline, tls};
@@ -85,21 +86,48 @@ impl<'a> Exchange<'a> {
         self.driver.alongside(sender.send_request(request)).await
     }
 
-    /// Reads the body to its end, and counts it.
+    /// Reads the body to its end; `length` counts what `reader` makes of it.
     ///
     /// # Errors
-    /// Why its end did not come.
-    pub(super) async fn drain(&mut self, mut body: Incoming, length: &mut u64) -> Result<(), Failure> {
+    /// Why its end did not come, or was not waited for.
+    pub(super) async fn read(
+        &mut self,
+        mut body: Incoming,
+        reader: &mut Reader,
+        length: &mut u64,
+    ) -> Result<(), Failure> {
         while !body.is_end_stream() {
             match self.driver.alongside(body.frame()).await {
-                Some(Ok(frame)) => *length += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Ok(frame)) => {
+                    let Some(data) = frame.data_ref() else { continue };
+                    let taken = reader.take(data);
+                    *length = reader.sink().length;
+                    taken.map_err(|error| self.unreadable(reader, &error))?;
+                }
                 Some(Err(error)) => return Err(self.failure("the response broke off", &error)),
                 None => break,
             }
         }
         // What may have left behind the request is a goodbye.
         self.probe.timeline.nothing_due();
-        Ok(())
+        let ended = reader.end();
+        *length = reader.sink().length;
+        ended.map_err(|error| self.unreadable(reader, &error))
+    }
+
+    /// Why the body cannot be read on.
+    fn unreadable(&self, reader: &mut Reader, error: &io::Error) -> Failure {
+        let sink = reader.sink();
+        match sink.over {
+            true => {
+                let detail = format!("the body has more than {} bytes", sink.length);
+                self.probe.failure(Reason::HttpResponseBodySize, detail)
+            }
+            false => {
+                let detail = format!("the body is not compressed as the module says: {error}");
+                self.probe.failure(Reason::AssertionFailedBody, detail)
+            }
+        }
     }
 
     fn failure(&self, what: &str, error: &hyper::Error) -> Failure {

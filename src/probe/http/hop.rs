@@ -42,6 +42,8 @@ pub(super) struct Hop {
     headers: HeaderMap,
     /// The `Host` header, where it is not the URL's.
     host: Option<String>,
+    /// The `Authorization` header, where nothing else has one.
+    authorization: Option<HeaderValue>,
     /// What it carries.
     pub(super) body: Bytes,
     /// Whether it goes to the target, and not to another server that the target redirected to.
@@ -54,8 +56,9 @@ impl Hop {
         Self {
             url,
             method: settings.method.clone(),
-            headers: settings.headers.iter().cloned().collect(),
+            headers: settings.headers.clone(),
             host: settings.host.clone(),
+            authorization: settings.authorization.clone(),
             body: settings.body.clone(),
             at_target: true,
         }
@@ -84,7 +87,10 @@ impl Hop {
             self.host = None;
         }
         if !is_same_or_below(&url, &self.url) {
-            CONFIDENTIAL.iter().for_each(|name| drop(self.headers.remove(name)));
+            self.authorization = None;
+            let sensitive = self.headers.iter().filter(|(_, value)| value.is_sensitive()).map(|(name, _)| name);
+            let confidential: Vec<_> = sensitive.chain(&CONFIDENTIAL).cloned().collect();
+            confidential.iter().for_each(|name| drop(self.headers.remove(name)));
         }
         // Without a port, http and https of a host are one server, as for blackbox_exporter.
         self.at_target &= url.host() == self.url.host() && url.port() == self.url.port();
@@ -154,8 +160,8 @@ impl Hop {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        if let Some(authorization) = self.authorization() {
-            headers.insert(header::AUTHORIZATION, authorization?);
+        if let Some(authorization) = self.user().transpose()?.or_else(|| self.authorization.clone()) {
+            headers.insert(header::AUTHORIZATION, authorization);
         }
         if self.body.is_empty() && matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -177,7 +183,7 @@ impl Hop {
     }
 
     /// Basic authentication from the URL's user and password.
-    fn authorization(&self) -> Option<Result<HeaderValue, header::InvalidHeaderValue>> {
+    fn user(&self) -> Option<Result<HeaderValue, header::InvalidHeaderValue>> {
         let (user, password) = (self.url.username(), self.url.password());
         if user.is_empty() && password.is_none() {
             return None;

@@ -1,3 +1,4 @@
+mod expectations;
 mod http2;
 mod requests;
 mod targets;
@@ -13,29 +14,21 @@ use super::*;
 use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report};
-use crate::verdict::CertificateFault;
+use crate::verdict::{CertificateFault, StatusClass};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn settings() -> Settings {
-    Settings {
-        method: Method::GET,
-        headers: vec![],
-        host: None,
-        body: Bytes::new(),
-        valid_status_codes: vec![],
-        valid_http_versions: vec![],
-        follow_redirects: true,
-        enable_http2: true,
-        fail_if_ssl: false,
-        fail_if_not_ssl: false,
-        preference: Preference::default(),
-        tls: Arc::new(Tls::new(TlsOptions::default()).unwrap()),
-    }
+    Settings::new(Arc::new(Tls::new(TlsOptions::default()).unwrap()))
+}
+
+/// The settings, with something that is wanted of the response.
+fn expecting(expectations: Expectations) -> Settings {
+    Settings { expectations, ..settings() }
 }
 
 async fn get(settings: Settings, url: impl ToString, timeout: Duration) -> Report {
-    probe(&request(Prober::Http(settings), url, timeout)).await
+    probe(&request(Prober::Http(Box::new(settings)), url, timeout)).await
 }
 
 fn measured(report: &Report) -> &Measurement {
@@ -77,6 +70,7 @@ async fn every_phase_is_as_long_as_the_server_makes_it() {
             version: Some(1.1),
             content_length: Some(10),
             body_length: Some(10),
+            failed_due_to_regex: Some(false),
             ssl: Some(false),
             ..Measurement::default()
         };
@@ -261,7 +255,10 @@ async fn ten_redirects_are_followed() {
     check_failure(&report, Phase::Transfer, Reason::TooManyRedirects);
     assert_eq!((measured(&report).redirects, measured(&report).status), (11, Some(302)));
 
-    let stay = Settings { follow_redirects: false, valid_status_codes: vec![302], ..settings() };
+    let stay = Settings {
+        follow_redirects: false,
+        ..expecting(Expectations { status_codes: vec![302], ..Expectations::default() })
+    };
     let report = get(stay, format!("{url}11"), PATIENCE).await;
     check_success(&report);
     assert_eq!((measured(&report).redirects, measured(&report).body_length), (1, Some(5)));
@@ -273,10 +270,10 @@ fn a_redirect_changes_method_body_and_secrets_as_it_must() {
         method: Method::POST,
         body: Bytes::from_static(b"question"),
         host: Some("virtual.example".into()),
-        headers: vec![
+        headers: HeaderMap::from_iter([
             (header::AUTHORIZATION, HeaderValue::from_static("secret")),
             (header::CONTENT_TYPE, HeaderValue::from_static("text/plain")),
-        ],
+        ]),
         ..settings()
     };
     let hop = || Hop::first(&settings, parse("https://user:p%40ss@a.example/x/y").unwrap());
@@ -457,13 +454,13 @@ async fn a_server_that_wants_a_certificate_refuses_in_the_tls_phase() {
 async fn a_final_response_must_be_as_the_module_wants() {
     let url = says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let wants = |versions: &[&str]| versions.iter().map(|version| (*version).to_owned()).collect();
-    let one = Settings { valid_http_versions: wants(&["HTTP/1.1"]), ..settings() };
+    let one = expecting(Expectations { versions: wants(&["HTTP/1.1"]), ..Expectations::default() });
     check_success(&get(one, &url, PATIENCE).await);
-    let two = Settings { valid_http_versions: wants(&["HTTP/2", "HTTP/2.0"]), ..settings() };
+    let two = expecting(Expectations { versions: wants(&["HTTP/2.0"]), ..Expectations::default() });
     check_failure(&get(two, &url, PATIENCE).await, Phase::Transfer, Reason::AssertionFailedHeader);
-    let encrypted = Settings { fail_if_not_ssl: true, ..settings() };
+    let encrypted = expecting(Expectations { tls: true, ..Expectations::default() });
     check_failure(&get(encrypted, &url, PATIENCE).await, Phase::Transfer, Reason::AssertionFailedTls);
-    let codes = Settings { valid_status_codes: vec![404], ..settings() };
+    let codes = expecting(Expectations { status_codes: vec![404], ..Expectations::default() });
     let unexpected = Reason::HttpStatusUnexpected(StatusClass::Success);
     check_failure(&get(codes, &url, PATIENCE).await, Phase::Transfer, unexpected);
 }

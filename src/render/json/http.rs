@@ -20,6 +20,10 @@ pub(super) struct Http<'a> {
     content_length: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_length: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_due_to_regex: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_due_to_cel: Option<bool>,
     redirects: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     ssl: Option<bool>,
@@ -67,6 +71,8 @@ impl<'a> Http<'a> {
             version,
             content_length,
             body_length,
+            failed_due_to_regex,
+            failed_due_to_cel,
             redirects,
             ssl,
             last_modified,
@@ -78,6 +84,8 @@ impl<'a> Http<'a> {
             version: *version,
             content_length: *content_length,
             body_length: *body_length,
+            failed_due_to_regex: *failed_due_to_regex,
+            failed_due_to_cel: *failed_due_to_cel,
             redirects: *redirects,
             ssl: *ssl,
             last_modified_timestamp_seconds: last_modified.map(unix_seconds),

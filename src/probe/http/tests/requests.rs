@@ -79,7 +79,10 @@ async fn a_redirect_that_is_not_followed_still_says_where_to() {
             hear(&mut stream);
             say(&mut stream, &format!("HTTP/1.1 301 x\r\nLocation: {location}\r\n\r\n"));
         });
-        let stay = Settings { follow_redirects: false, valid_status_codes: vec![301], ..settings() };
+        let stay = Settings {
+            follow_redirects: false,
+            ..expecting(Expectations { status_codes: vec![301], ..Expectations::default() })
+        };
         let report = get(stay, address, PATIENCE).await;
         check_success(&report);
         let [request] = &measured(&report).requests[..] else { panic!("{report:#?}") };

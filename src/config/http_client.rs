@@ -1,0 +1,133 @@
+//! Who a request says that it comes from: the part of Prometheus' `http_config` that every prober of HTTP takes.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::decode::{Fields, Value};
+
+/// The `Authorization` header that `basic_auth`, `authorization`, `bearer_token` or `bearer_token_file` ask for; at most one of them may.
+pub(super) fn authorization(fields: &Fields<'_>) -> Option<HeaderValue> {
+    let given = [
+        ("basic_auth", basic_auth as fn(&Value<'_>) -> Option<HeaderValue>),
+        ("authorization", credentials),
+        ("bearer_token", |value| header(value, &format!("Bearer {}", value.text()?))),
+        ("bearer_token_file", |value| header(value, &format!("Bearer {}", file_text(value)?))),
+    ];
+    let mut chosen: Option<(&str, Option<HeaderValue>)> = None;
+    for (key, read) in given {
+        let Some(value) = fields.get(key) else { continue };
+        let read = read(&value);
+        match &chosen {
+            Some((first, _)) => value.problem(format!("excludes {first}, which is there too")),
+            None => chosen = Some((key, read)),
+        }
+    }
+    chosen.and_then(|(_, header)| header)
+}
+
+/// RFC 7617.
+fn basic_auth(value: &Value<'_>) -> Option<HeaderValue> {
+    let fields = value.fields();
+    let user = secret(&fields, "username", "username_file", "username_ref");
+    let password = secret(&fields, "password", "password_file", "password_ref");
+    fields.finish();
+    let pair = format!("{}:{}", user.unwrap_or_default(), password.unwrap_or_default());
+    header(value, &format!("Basic {}", BASE64_STANDARD.encode(pair)))
+}
+
+/// RFC 6750, or what `type` says.
+fn credentials(value: &Value<'_>) -> Option<HeaderValue> {
+    let fields = value.fields();
+    let ty = fields.get("type");
+    let name = ty.as_ref().and_then(|ty| ty.text()).map(str::trim).filter(|ty| !ty.is_empty()).unwrap_or("Bearer");
+    if let Some(ty) = ty.filter(|_| name.eq_ignore_ascii_case("basic")) {
+        ty.problem("is what basic_auth is for");
+    }
+    let credentials = secret(&fields, "credentials", "credentials_file", "credentials_ref");
+    fields.finish();
+    header(value, &format!("{name} {}", credentials.unwrap_or_default()))
+}
+
+/// A text that may stand in the configuration or in a file.
+pub(super) fn secret(
+    fields: &Fields<'_>,
+    inline: &'static str,
+    file: &'static str,
+    reference: &'static str,
+) -> Option<String> {
+    if let Some(value) = fields.get(reference) {
+        value.problem(format!("needs a manager of secrets, which there is none; use {file}"));
+    }
+    match (fields.get(inline), fields.get(file)) {
+        (Some(_), Some(value)) => {
+            value.problem(format!("excludes {inline}, which is there too"));
+            None
+        }
+        (Some(value), None) => value.text().map(str::to_owned),
+        (None, Some(value)) => file_text(&value),
+        (None, None) => None,
+    }
+}
+
+/// The text of a file, without the blanks around it.
+fn file_text(value: &Value<'_>) -> Option<String> {
+    let text = String::from_utf8(value.file()?);
+    value.noted(text.map(|text| text.trim().to_owned()).map_err(|_| "the file is not UTF-8"))
+}
+
+/// A header that only the target may see.
+fn header(value: &Value<'_>, text: &str) -> Option<HeaderValue> {
+    let Ok(mut header) = HeaderValue::from_str(text) else {
+        value.problem("has a character that no header may have, such as a line break");
+        return None;
+    };
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// Headers that `http_headers` may not set, as in Prometheus: the request has its own.
+const RESERVED: [HeaderName; 13] = [
+    header::AUTHORIZATION,
+    header::HOST,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::USER_AGENT,
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::WWW_AUTHENTICATE,
+    header::ACCEPT_ENCODING,
+    header::TRANSFER_ENCODING,
+];
+
+/// Likewise, by how they begin.
+const RESERVED_PREFIXES: [&str; 2] = ["x-prometheus-", "x-amz-"];
+
+/// Adds the headers of `http_headers`: each has `values`, and `secrets` and `files` that only the target may see.
+pub(super) fn add_headers(fields: &Fields<'_>, headers: &mut HeaderMap) {
+    for (name, value) in fields.get("http_headers").map(|value| value.entries()).unwrap_or_default() {
+        let Ok(name) = name.parse::<HeaderName>() else {
+            value.problem("is not the name of a header");
+            continue;
+        };
+        if RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix)) {
+            value.problem("is a header that http_headers may not set");
+        }
+        let fields = value.fields();
+        let list = |key| fields.get(key).map(|value| value.list()).unwrap_or_default();
+        let open = list("values").into_iter().filter_map(|value| {
+            let mut header = header(&value, value.text()?)?;
+            header.set_sensitive(false);
+            Some(header)
+        });
+        let secrets = list("secrets").into_iter().filter_map(|value| header(&value, value.text()?));
+        let files = list("files").into_iter().filter_map(|value| header(&value, &file_text(&value)?));
+        for value in open.chain(secrets).chain(files) {
+            headers.append(name.clone(), value);
+        }
+        fields.finish();
+    }
+}

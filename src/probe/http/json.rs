@@ -1,0 +1,138 @@
+//! Conditions on the JSON of a body, in the Common Expression Language (cel.dev), as blackbox_exporter has them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use cel::{Context, ExecutionError, Program, ResolveResult, Value};
+
+/// A condition on `body`, the JSON of a response's body.
+pub struct Condition {
+    program: Program,
+    text: String,
+    forbids: bool,
+}
+
+impl Condition {
+    /// Compiles an expression; `forbids`: whether it is a failure that it holds, otherwise that it does not.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub fn new(text: &str, forbids: bool) -> Result<Self, String> {
+        let program = Program::compile(text).map_err(|errors| {
+            let first = errors.errors.first().map(|error| error.to_string()).unwrap_or_default();
+            first.lines().next().unwrap_or("a syntax error").to_owned()
+        })?;
+        // What no JSON has a part in is known before any came: a name or a function that there is not.
+        if let Err(ExecutionError::UndeclaredReference(name)) = run(&program, value(serde_json::json!({}))) {
+            return Err(format!("{name} is not known; the JSON is called body"));
+        }
+        Ok(Self { program, text: text.to_owned(), forbids })
+    }
+
+    /// Says why a body is not as it must be: no JSON, or the condition holds, or does not, or cannot be told.
+    pub(super) fn check(&self, body: &[u8]) -> Result<(), String> {
+        let json = serde_json::from_slice(body).map_err(|error| format!("the body is not JSON: {error}"))?;
+        match run(&self.program, value(json)) {
+            Ok(Value::Bool(true)) if self.forbids => {
+                Err(format!("the body's JSON is as it must not be: {}", self.text))
+            }
+            Ok(Value::Bool(false)) if !self.forbids => {
+                Err(format!("the body's JSON is not as it must be: {}", self.text))
+            }
+            Ok(Value::Bool(_)) => Ok(()),
+            Ok(other) => Err(format!("{} is no truth value but {:?}", self.text, other.type_of())),
+            Err(error) => Err(format!("{} cannot be told: {error}", self.text)),
+        }
+    }
+}
+
+/// What an expression is of a body.
+fn run(program: &Program, body: Value) -> ResolveResult {
+    let mut context = Context::default();
+    context.add_variable_from_value("body", body);
+    program.execute(&context)
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition").field("text", &self.text).field("forbids", &self.forbids).finish_non_exhaustive()
+    }
+}
+
+/// JSON as CEL sees it in blackbox_exporter, where every number is a double.
+fn value(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(truth) => Value::Bool(truth),
+        serde_json::Value::Number(number) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        serde_json::Value::String(text) => Value::String(Arc::new(text)),
+        serde_json::Value::Array(values) => Value::List(Arc::new(values.into_iter().map(value).collect())),
+        serde_json::Value::Object(entries) => {
+            let entries: std::collections::HashMap<String, Value> =
+                entries.into_iter().map(|(key, json)| (key, value(json))).collect();
+            Value::Map(entries.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str =
+        r#"{"status": "ok", "n": 5, "half": 2.5, "list": [1, 2, {"a": "x"}], "none": null, "deep": {"up": true}}"#;
+
+    #[test]
+    fn conditions_are_told_as_cel_has_them() {
+        let cases = [
+            ("body.status == 'ok'", true),
+            ("body.status == \"down\"", false),
+            ("body.n > 4", true),
+            ("body.n == 5", true),
+            ("5 == body.n", true),
+            ("body.n + 1.5 < 7.0", true),
+            ("body.half * 2.0 == body.n", true),
+            ("size(body.list) == 3", true),
+            ("body.list.size() == 3", true),
+            ("body.list[2].a == 'x'", true),
+            ("body.list.exists(e, e == 2)", true),
+            ("has(body.missing)", false),
+            ("has(body.deep.up) && body.deep.up", true),
+            ("body.none == null", true),
+            ("body.status.startsWith('o') && body.status.matches('^o.$')", true),
+            ("'status' in body", true),
+            ("body['status'] in ['ok', 'fine']", true),
+            ("body.n > 1 ? body.deep.up : false", true),
+        ];
+        for (text, holds) in cases {
+            let wanted = Condition::new(text, false).unwrap().check(BODY.as_bytes());
+            let unwanted = Condition::new(text, true).unwrap().check(BODY.as_bytes());
+            assert_eq!((wanted.is_ok(), unwanted.is_ok()), (holds, !holds), "{text}: {wanted:?} {unwanted:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_a_failure_either_way() {
+        let cases =
+            [("body.missing == 1", BODY), ("body.status", BODY), ("body.n", "<html>"), ("body.n + 'x' == 'y'", BODY)];
+        for (text, body) in cases {
+            for forbids in [false, true] {
+                assert!(Condition::new(text, forbids).unwrap().check(body.as_bytes()).is_err(), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_expression_that_is_none_is_refused() {
+        for (text, wrong) in [
+            ("", ""),
+            ("body.", ""),
+            ("boddy.n == 1", "boddy is not known"),
+            ("body.n == ", ""),
+            ("nope(body)", "nope is not known"),
+        ] {
+            let error = Condition::new(text, false).map(drop).unwrap_err();
+            assert!(error.contains(wrong) && !error.is_empty() && !error.contains('\n'), "{text}: {error}");
+        }
+    }
+}

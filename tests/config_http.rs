@@ -1,0 +1,133 @@
+//! The `http:` section: what it takes, and what is refused.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+
+use uplink_exporter::config::{load, load_str};
+use uplink_exporter::probe::Prober;
+use uplink_exporter::probe::http::{Compression, Settings};
+
+/// The settings of the only module of a folder's configuration.
+fn settings(folder: &tempfile::TempDir, section: &str) -> Settings {
+    let path = folder.path().join("probes.yml");
+    std::fs::write(&path, format!("modules: {{web: {{prober: http, http: {section}}}}}")).unwrap();
+    let config = load(&path).unwrap_or_else(|errors| panic!("{section}: {errors}"));
+    let module = config.modules["web"].clone();
+    drop(config);
+    match std::sync::Arc::into_inner(module).unwrap().prober {
+        Prober::Http(settings) => *settings,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_asks_is_told_in_every_way_that_prometheus_has() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "  s3cret\n").unwrap();
+    let cases = [
+        ("{basic_auth: {username: me, password: s3cret}}", "Basic bWU6czNjcmV0"),
+        ("{basic_auth: {username_file: secret, password_file: secret}}", "Basic czNjcmV0OnMzY3JldA=="),
+        ("{basic_auth: {username: me}}", "Basic bWU6"),
+        ("{authorization: {credentials: s3cret}}", "Bearer s3cret"),
+        ("{authorization: {type: Token, credentials_file: secret}}", "Token s3cret"),
+        ("{bearer_token: s3cret}", "Bearer s3cret"),
+        ("{bearer_token_file: secret}", "Bearer s3cret"),
+    ];
+    for (section, expected) in cases {
+        let authorization = settings(&folder, section).authorization.unwrap();
+        assert_eq!((authorization.to_str().unwrap(), authorization.is_sensitive()), (expected, true), "{section}");
+    }
+    assert_eq!(settings(&folder, "{}").authorization, None);
+    let section = "{headers: {X-A: one}, http_headers: {X-A: {values: [two], secrets: [three], files: [secret]}}}";
+    let headers = settings(&folder, section).headers;
+    let values: Vec<_> =
+        headers.get_all("x-a").iter().map(|value| (value.to_str().unwrap(), value.is_sensitive())).collect();
+    assert_eq!(values, [("one", false), ("two", false), ("three", true), ("s3cret", true)]);
+}
+
+#[test]
+fn bodies_and_expectations_load() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("body.json"), "{}\n").unwrap();
+    assert_eq!(&settings(&folder, "{method: POST, body_file: body.json}").body[..], b"{}\n");
+    let codings = [
+        ("gzip", Some(Compression::Gzip)),
+        ("GZIP", Some(Compression::Gzip)),
+        ("br", Some(Compression::Brotli)),
+        ("deflate", Some(Compression::Deflate)),
+        ("identity", None),
+        ("''", None),
+    ];
+    for (name, expected) in codings {
+        assert_eq!(settings(&folder, &format!("{{compression: {name}}}")).compression, expected, "{name}");
+    }
+    let section = "{
+        fail_if_body_matches_regexp: [a, b], fail_if_body_not_matches_regexp: [c],
+        fail_if_header_matches: [{header: X-A, regexp: a, allow_missing: true}],
+        fail_if_header_not_matches: [{header: X-B, regexp: b}],
+        fail_if_body_json_matches_cel: body.n == 1, fail_if_body_json_not_matches_cel: body.m == 1,
+        no_follow_redirects: true}";
+    let settings = settings(&folder, section);
+    let expectations = settings.expectations;
+    let body: Vec<_> = expectations.body.iter().map(|rule| (rule.regex.as_str(), rule.forbids)).collect();
+    assert_eq!(body, [("a", true), ("b", true), ("c", false)]);
+    let headers: Vec<_> =
+        expectations.headers.iter().map(|rule| (rule.name.as_str(), rule.forbids, rule.allow_missing)).collect();
+    assert_eq!(headers, [("x-a", true, true), ("x-b", false, false)]);
+    assert_eq!(expectations.json.len(), 2);
+    assert!(!settings.follow_redirects);
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_place() {
+    let cases = [
+        ("{basic_auth: {username: a}, bearer_token: b}", "http.bearer_token: excludes basic_auth, which is there too"),
+        ("{authorization: {type: Basic}}", "http.authorization.type: is what basic_auth is for"),
+        ("{authorization: {credentials: a, credentials_file: b}}", "credentials_file: excludes credentials"),
+        (
+            "{basic_auth: {password_ref: a}}",
+            "http.basic_auth.password_ref: needs a manager of secrets, which there is none",
+        ),
+        ("{basic_auth: {password_file: none}}", "http.basic_auth.password_file: \"none\" cannot be read"),
+        ("{bearer_token: \"a\\nb\"}", "http.bearer_token: has a character that no header may have"),
+        ("{http_headers: {Host: {values: [a]}}}", "http.http_headers.Host: is a header that http_headers may not set"),
+        (
+            "{http_headers: {X-Prometheus-A: {values: [a]}}}",
+            "X-Prometheus-A: is a header that http_headers may not set",
+        ),
+        ("{http_headers: {X: a}}", "http.http_headers.X: must be a mapping"),
+        ("{body: a, body_file: b}", "http.body_file: excludes body, which is there too"),
+        ("{body_file: none}", "http.body_file: \"none\" cannot be read"),
+        ("{compression: zstd}", "http.compression: \"zstd\" is not known; known: gzip, br, deflate, identity"),
+        (
+            "{compression: gzip, headers: {Accept-Encoding: 'br, gzip;q=0'}}",
+            "http.compression: gzip is not what the header Accept-Encoding asks for",
+        ),
+        ("{fail_if_body_matches_regexp: ['(']}", "http.fail_if_body_matches_regexp[0]: is not a regular expression"),
+        ("{fail_if_body_matches_regexp: a}", "http.fail_if_body_matches_regexp: must be a list"),
+        ("{fail_if_header_matches: [{header: X}]}", "http.fail_if_header_matches[0]: regexp is missing"),
+        ("{fail_if_header_matches: [{regexp: X}]}", "http.fail_if_header_matches[0]: header is missing"),
+        ("{fail_if_header_matches: [{header: 'X Y', regexp: a}]}", "header: \"X Y\" is not the name of a header"),
+        ("{fail_if_body_json_matches_cel: 'body.'}", "http.fail_if_body_json_matches_cel: is not an expression of CEL"),
+        ("{fail_if_body_json_matches_cel: 'boddy.n == 1'}", "boddy is not known; the JSON is called body"),
+    ];
+    for (section, expected) in cases {
+        let text = format!("modules:\n  web: {{prober: http, http: {section}}}");
+        let errors = load_str(&text, "x.yml").map(drop).unwrap_err().to_string();
+        assert!(errors.starts_with("x.yml:2: module \"web\": ") && errors.contains(expected), "{section}: {errors}");
+        assert!(!errors.contains('\n'), "one error for one mistake: {errors}");
+    }
+}
+
+#[test]
+fn an_accepted_coding_need_not_be_the_preferred_one() {
+    for header in ["br;q=1.0, gzip;q=0.9", "gzip", "*", "br, *;q=0.1", "GZIP"] {
+        let section = format!("{{compression: gzip, headers: {{Accept-Encoding: '{header}'}}}}");
+        let text = format!("modules: {{web: {{prober: http, http: {section}}}}}");
+        assert!(load_str(&text, "x.yml").is_ok(), "{header}");
+    }
+    for header in ["br, identity", "*;q=0", "gzip;q=no"] {
+        let section = format!("{{compression: gzip, headers: {{Accept-Encoding: '{header}'}}}}");
+        let text = format!("modules: {{web: {{prober: http, http: {section}}}}}");
+        assert!(load_str(&text, "x.yml").is_err(), "{header}");
+    }
+}
