@@ -54,8 +54,8 @@ fn hanging() -> Vec<(&'static str, &'static str, String, &'static str)> {
         ("hops", "trace_icmp", to(12), "a"),
         ("hops", "trace_udp", to(12), "a"),
         ("hops", "trace_tcp", to(12), "a"),
-        // These stay for some seconds, and then no longer.
         ("a name server", "http", "http://name.example/".to_owned(), "steered"),
+        ("a handshake", "tcp", format!("{}:80", to(12)), "steered"),
         ("a response", "http", format!("http://{}/", to(11)), "steered"),
         ("hops", "trace_tcp", to(12), "steered"),
     ]
@@ -79,10 +79,6 @@ fn a_client_that_goes_away_takes_its_probe_with_it() {
             // Sockets that are kept for all probes are open from the first one on.
             for round in ["the first", "the second"] {
                 until("nothing runs", || in_flight(exporter.address) == 0.0);
-                if isp == "steered" && round == "the second" {
-                    // What the round before has left is over.
-                    std::thread::sleep(Duration::from_millis(3_500));
-                }
                 let before = descriptors();
                 let client = ask(exporter.address, module, &target, isp);
                 until("it runs", || in_flight(exporter.address) == 1.0);

@@ -126,8 +126,8 @@ pub enum Syns {
     Clock,
 }
 
-/// The packets of one probe to one destination. What they wait for is forgotten when this is dropped; where what comes later could be
-/// refused by another way, it is still heard, and a SYN-ACK still reset, for [`linger::LINGER`].
+/// The packets of one probe to one destination. What they wait for is forgotten when this is dropped; where the kernel would refuse what
+/// comes later by another way, it is still heard for 3 seconds, and a SYN-ACK still reset.
 #[derive(Debug)]
 pub struct Conversation {
     /// Keeps the sockets read that answers come in at, also where a reload has forgotten their source meanwhile.
@@ -295,7 +295,7 @@ impl Drop for Conversation {
     fn drop(&mut self) {
         let forgotten = Forgotten { table: Arc::clone(&self.table), keys: std::mem::take(&mut self.keys) };
         match &self.speech {
-            Speech::Udp { port, .. } | Speech::Tcp { port, .. } if self.source.is_steered() => {
+            Speech::Udp { port, .. } | Speech::Tcp { port, .. } if self.source.has_strays(self.local, self.remote) => {
                 linger::keep((forgotten, Arc::clone(port), Arc::clone(&self.uplink)));
             }
             Speech::Echo { .. } | Speech::Ping { .. } | Speech::Udp { .. } | Speech::Tcp { .. } => {}

@@ -1,11 +1,12 @@
 //! Sockets that outlive the probe that made them, for a moment.
 //!
 //! What arrives for a socket that is gone is answered by the kernel: with a reset, or with "port unreachable". It routes that answer by its
-//! addresses alone (Linux: `ip_send_unicast_reply`, `tcp_v6_send_response`, `icmp_send`), so where a mark or an interface decides the ISP,
-//! it may leave through another. A socket of such a source therefore stays until the peer is done, though never longer than [`LINGER`].
+//! addresses alone (Linux: `ip_send_unicast_reply`, `tcp_v6_send_response`, `icmp_send`), so where only a mark or an interface decides the
+//! ISP, it leaves through another. There something stays for 3 seconds that takes what still comes.
 
 use std::future::pending;
 use std::io;
+use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -14,31 +15,31 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Source, tcp};
 
-/// How long a socket stays, at most: well above any round trip, and above the second after which a SYN-ACK is sent again (RFC 6298).
+/// How long that is: well above any round trip, and above the second after which a SYN-ACK is sent again (RFC 6298).
 pub(super) const LINGER: Duration = Duration::from_secs(3);
 
-/// How much is still read of what a peer sends that nobody wants: what a sender may send at first, on a path of usual delay. More stays
-/// unread, and a full window stops the peer.
+/// How much is still read of what a peer sends that nobody wants, in bytes, and for how long.
 const UNWANTED: usize = 64 << 10;
+const UNWANTED_TIME: Duration = Duration::from_millis(1_500);
 
-/// A socket that is left in good order when it is dropped.
+/// A socket that leaves something behind when it is dropped, where it must.
 #[derive(Debug)]
 pub struct Lingering<S: Leave> {
     socket: S,
-    /// Whether an answer to it could go astray once it is gone.
-    strays: bool,
+    /// The source that it was made from, where that is more than an address, and where it leads to.
+    way: Option<(Source, IpAddr)>,
 }
 
 /// A kind of socket that can be left.
 pub trait Leave: AsFd {
-    /// Whether nothing more is to come, so that it need not stay.
-    fn is_over(&self) -> bool;
+    /// Our address; nothing where nothing more is to come.
+    fn local(&self) -> Option<IpAddr>;
 
-    /// What is still to be done with `socket`, the same one, before it is closed.
+    /// What is still to be done with `socket`, the same one, before it is closed, and after.
     ///
     /// # Errors
     /// Those of its system calls; it is closed then.
@@ -46,14 +47,14 @@ pub trait Leave: AsFd {
 }
 
 impl<S: Leave> Lingering<S> {
-    /// Has a socket that was made from a source linger where it must.
-    pub(super) fn new(socket: S, source: &Source) -> Self {
-        Self { socket, strays: source.is_steered() }
+    /// Has a socket that was made from a source, and leads to an address, linger where it must.
+    pub(super) fn new(socket: S, source: &Source, remote: IpAddr) -> Self {
+        Self { socket, way: source.is_steered().then(|| (source.clone(), remote)) }
     }
 
     /// Closes it at once: nothing more is to come.
     pub fn close(mut self) {
-        self.strays = false;
+        self.way = None;
     }
 }
 
@@ -73,8 +74,9 @@ impl<S: Leave> DerefMut for Lingering<S> {
 
 impl<S: Leave> Drop for Lingering<S> {
     fn drop(&mut self) {
-        if self.strays
-            && !self.socket.is_over()
+        if let Some((source, remote)) = &self.way
+            && let Some(local) = self.socket.local()
+            && source.has_strays(local, *remote)
             && let Ok(runtime) = Handle::try_current()
             && let Ok(socket) = self.socket.as_fd().try_clone_to_owned()
         {
@@ -87,15 +89,15 @@ impl<S: Leave> Drop for Lingering<S> {
 pub(super) fn keep<T: Send + 'static>(what: T) {
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(async move {
-            tokio::time::sleep(LINGER).await;
+            sleep(LINGER).await;
             drop(what);
         });
     }
 }
 
 impl Leave for UdpSocket {
-    fn is_over(&self) -> bool {
-        false
+    fn local(&self) -> Option<IpAddr> {
+        self.local_addr().ok().map(|local| local.ip())
     }
 
     /// An answer may still come.
@@ -106,28 +108,45 @@ impl Leave for UdpSocket {
 }
 
 impl Leave for TcpStream {
-    /// A connection that was half opened is to be reset at once, and nothing comes of it.
-    fn is_over(&self) -> bool {
-        SockRef::from(self).linger().is_ok_and(|linger| linger == Some(Duration::ZERO)) && self.peer_addr().is_ok()
+    fn local(&self) -> Option<IpAddr> {
+        // A connection that was half opened is to be reset at once.
+        let resets = SockRef::from(self).linger().is_ok_and(|linger| linger == Some(Duration::ZERO));
+        let local = self.local_addr().ok().filter(|_| !resets || self.peer_addr().is_err());
+        local.map(|local| local.ip())
     }
 
-    /// A connection that is still being made is refused once it is there; one that is there is ended from our side, and then from the
-    /// peer's.
+    /// A connection that is still being made is refused once it is there. One that is there is ended from our side, and then from the peer's;
+    /// or reset, where the peer goes on. What comes after a reset is taken by a guard.
     async fn leave(socket: OwnedFd) -> io::Result<()> {
         let mut stream = Self::from_std(socket.into())?;
+        let guard = tcp::guard(&SockRef::from(&stream))?;
         if stream.peer_addr().is_err() {
             tcp::refuse(&SockRef::from(&stream))?;
-            return stream.writable().await;
-        }
-        stream.shutdown().await?;
-        let mut buffer = [0; 1024];
-        let mut unwanted = 0;
-        while unwanted < UNWANTED {
-            match stream.read(&mut buffer).await? {
-                0 => return Ok(()),
-                more => unwanted += more,
+            stream.writable().await?;
+        } else {
+            stream.shutdown().await?;
+            if let Ok(ended) = timeout(UNWANTED_TIME, read_on(&mut stream)).await
+                && ended?
+            {
+                return Ok(());
             }
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
         }
+        drop(stream);
+        let _guard = guard;
         pending().await
     }
+}
+
+/// Reads what nobody wants; whether it came to its end.
+async fn read_on(stream: &mut TcpStream) -> io::Result<bool> {
+    let mut buffer = [0; 1024];
+    let mut unwanted = 0;
+    while unwanted < UNWANTED {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(true),
+            more => unwanted += more,
+        }
+    }
+    Ok(false)
 }

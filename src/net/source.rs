@@ -121,10 +121,29 @@ impl Source {
         *self == Self::default()
     }
 
-    /// Whether more than addresses decides the way, so that what the kernel sends for a socket that is gone may go another.
+    /// Whether more than addresses decides the way.
     #[must_use]
     pub fn is_steered(&self) -> bool {
         self.interface.is_some() || self.mark.is_some()
+    }
+
+    /// Whether what the kernel sends for a socket that is gone, by its addresses alone, leaves another way than what the socket sent; also
+    /// where that cannot be told.
+    pub(super) fn has_strays(&self, local: IpAddr, remote: IpAddr) -> bool {
+        if !self.is_steered() {
+            return false;
+        }
+        let addresses = match local {
+            IpAddr::V4(v4) => Self { v4: Some(v4), ..Self::default() },
+            IpAddr::V6(v6) => Self { v6: Some(v6), ..Self::default() },
+        };
+        let Ok(mut netlink) = Netlink::open() else { return true };
+        match (netlink.route(self, remote), netlink.route(&addresses, remote)) {
+            (Ok(own), Ok(strays)) => own != strays,
+            (Err(_), Ok(_)) => true,
+            // Where no way leads, nothing leaves.
+            (_, Err(_)) => false,
+        }
     }
 
     /// Whether packets of the family can be sent from here so that the routing sees whose they are.

@@ -5,8 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use socket2::Socket;
 use tokio::net::TcpStream;
 
+use super::filter::Filter;
 use super::linger::Lingering;
 use super::stream::Observer;
 use super::sys::{self, ExtendedError, Origin, TcpInfo};
@@ -76,6 +78,9 @@ pub fn connect(
     let family = Family::of(destination.ip());
     let socket = source.tcp(family, 0).map_err(ConnectError::Source)?;
     prepare(&socket, family, opening).map_err(ConnectError::Source)?;
+    if source.is_steered() {
+        share_port(&socket).map_err(ConnectError::Source)?;
+    }
     let started = Instant::now();
     observer.sent(started, 0);
     match socket.connect(&destination.into()) {
@@ -87,7 +92,8 @@ pub fn connect(
     // Registered only now: before connect(2) the reactor would see a hang-up.
     let stream = TcpStream::from_std(socket.into())
         .map_err(|error| ConnectError::Source(SourceError::Other("watching the socket", error)))?;
-    Ok(Connecting { stream: Lingering::new(stream, source), destination, local, started })
+    let stream = Lingering::new(stream, source, destination.ip());
+    Ok(Connecting { stream, destination, local, started })
 }
 
 impl Connecting {
@@ -157,7 +163,7 @@ impl TcpInfo {
     }
 }
 
-fn prepare(socket: &socket2::Socket, family: Family, opening: Opening) -> Result<(), SourceError> {
+fn prepare(socket: &Socket, family: Family, opening: Opening) -> Result<(), SourceError> {
     let other = |operation| move |error| SourceError::Other(operation, error);
     options::report_icmp(socket, family, true).map_err(other("IP_RECVERR"))?;
     match opening {
@@ -170,10 +176,32 @@ fn prepare(socket: &socket2::Socket, family: Family, opening: Opening) -> Result
 }
 
 /// Has a connection that is not there yet be reset once it is there and dropped: see [`Opening::Half`].
-pub(super) fn refuse(socket: &socket2::Socket) -> io::Result<()> {
+pub(super) fn refuse(socket: &Socket) -> io::Result<()> {
     sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0)?;
     sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 1)?;
     socket.set_linger(Some(Duration::ZERO))
+}
+
+/// Lets a [`guard`] have the port, too.
+fn share_port(socket: &Socket) -> Result<(), SourceError> {
+    socket.set_reuse_port(true).map_err(|error| SourceError::Other("SO_REUSEPORT", error))
+}
+
+/// A socket that takes what comes for the address and port of a connection once that is gone, and says nothing: it listens behind a filter
+/// that drops all. Only connections of a steered source can have one.
+///
+/// # Errors
+/// As of its system calls.
+pub(super) fn guard(connection: &Socket) -> io::Result<Socket> {
+    let local = connection.local_addr()?;
+    let local = local.as_socket().ok_or_else(|| io::Error::other("the connection has no address"))?;
+    let family = Family::of(local.ip());
+    let guard = Source::default().tcp(family, 0).and_then(|guard| share_port(&guard).map(|()| guard));
+    let guard = guard.map_err(io::Error::other)?;
+    Filter::Nothing.attach(&guard, family)?;
+    guard.bind(&local.into())?;
+    guard.listen(1)?;
+    Ok(guard)
 }
 
 /// What it means that connect(2) failed at once. `EADDRNOTAVAIL` is either "no port is left" or "no address of the family".

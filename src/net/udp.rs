@@ -22,5 +22,5 @@ pub fn connect(source: &Source, destination: SocketAddr) -> Result<Lingering<Udp
     stamp_arrivals(&socket).map_err(other("SO_TIMESTAMPING"))?;
     socket.connect(&destination.into()).map_err(other("the route"))?;
     let socket = UdpSocket::from_std(socket.into()).map_err(other("watching the socket"))?;
-    Ok(Lingering::new(socket, source))
+    Ok(Lingering::new(socket, source, destination.ip()))
 }
