@@ -45,7 +45,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         families.isp(isp, resolution.as_ref().and_then(|resolution| resolution.address));
     }
     if let Some(Failure { phase, reason, detail: _, offender: _ }) = failure {
-        let values = [phase.name(), &reason.name(), reason.haproxy(), reason.envoy()];
+        let values = [phase.name(), &reason.name(), reason.haproxy(*phase), reason.envoy()];
         families.info(catalogue::FAILURE, &values);
     }
     if let Some(Resolution { name: _, address, duration }) = resolution {

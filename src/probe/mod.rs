@@ -207,6 +207,13 @@ impl<'a> Probe<'a> {
             Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EINVAL) => {
                 self.failure(Reason::UnroutableLocal, format!("{what}: {error}"))
             }
+            Some(libc::ECONNREFUSED) => {
+                self.failure(Reason::ProberConfigError, format!("{what}: this host's own firewall: {error}"))
+            }
+            Some(libc::EMSGSIZE) => {
+                let detail = format!("{what}: the packet is larger than the device takes: {error}");
+                self.failure(Reason::ProberConfigError, detail)
+            }
             _ => self.io_failure(what, error, None),
         }
     }
@@ -263,10 +270,11 @@ impl<'a> Probe<'a> {
             Some(LocalFault::DeadLink(device)) => {
                 (Reason::LocalLinkDown, format!("the interface {device} is down or has no carrier"))
             }
-            Some(LocalFault::SilentNeighbour(neighbour)) => {
+            // Where there is no way, no neighbour was asked.
+            Some(LocalFault::SilentNeighbour(neighbour)) if failure.reason != Reason::UnroutableLocal => {
                 (Reason::ArpUnresolved, format!("the next hop {neighbour} does not answer to its address"))
             }
-            None => return failure,
+            Some(LocalFault::SilentNeighbour(_)) | None => return failure,
         };
         Failure { reason, detail: format!("{what}: {}", failure.detail), offender: None, ..failure }
     }
@@ -383,7 +391,7 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
         Phase::Transfer => (Reason::HttpResponseTimeout, "the response did not end"),
         Phase::Setup => (Reason::ProberError, "the sockets were not ready"),
         Phase::Interval | Phase::Rtt => (Reason::IcmpTimeout, "no echo reply"),
-        Phase::Trace => (Reason::DestinationNotReached, "the destination did not answer"),
+        Phase::Trace => (Reason::IcmpTimeout, "the destination did not answer"),
     };
     probe.failure(reason, format!("{what} within {} s", probe.request.timeout.as_secs_f64()))
 }

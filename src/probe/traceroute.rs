@@ -204,7 +204,11 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         _ if measured.reached => Ok(()),
         _ => {
             let detail = format!("{destination} did not answer within {} hops", settings.max_hops);
-            Err(probe.failure(Reason::DestinationNotReached, detail))
+            let reason = match settings.protocol {
+                Protocol::Icmp | Protocol::Udp => Reason::IcmpTimeout,
+                Protocol::Tcp => Reason::ConnectionTimeout,
+            };
+            Err(probe.failure(reason, detail))
         }
     }
 }

@@ -210,7 +210,7 @@ impl<'a> Failure<'a> {
             reason: reason.name().into_owned(),
             detail,
             offender: *offender,
-            haproxy: reason.haproxy(),
+            haproxy: reason.haproxy(*phase),
             envoy: reason.envoy(),
         }
     }

@@ -101,8 +101,14 @@ pub enum Reason {
     HttpResponseTimeout,
     /// The server broke the response off before its end.
     HttpResponseIncomplete,
-    /// The response is larger than the module allows.
+    /// The head of the response is larger than any should be.
+    HttpResponseHeaderSize,
+    /// The body of the response is larger than the module allows.
     HttpResponseBodySize,
+    /// A proxy says that it has no server that could answer (503, of Envoy or with RFC 9209's header).
+    HttpUpstreamUnhealthy,
+    /// A proxy says that it knows no way to the URL (an empty 404 of Envoy).
+    HttpNoRoute,
     /// The status code is not one of those that are allowed.
     HttpStatusUnexpected(StatusClass),
     /// Status 429.
@@ -117,8 +123,6 @@ pub enum Reason {
     AssertionFailedBody,
     /// No echo request was answered.
     IcmpTimeout,
-    /// The trace ended without an answer of the destination.
-    DestinationNotReached,
     /// None of the above. It must stay 0.
     Unknown,
 }
@@ -218,12 +222,15 @@ impl Reason {
                 CertificateFault::UnknownCa => "tls_certificate_error:unknown_ca",
                 CertificateFault::SelfSigned => "tls_certificate_error:self_signed",
                 CertificateFault::Revoked => "tls_certificate_error:revoked",
-                CertificateFault::Invalid => "tls_certificate_error:invalid",
+                CertificateFault::Invalid => "tls_certificate_error",
             },
             Self::HttpProtocolError => "http_protocol_error",
             Self::HttpResponseTimeout => "http_response_timeout",
             Self::HttpResponseIncomplete => "http_response_incomplete",
+            Self::HttpResponseHeaderSize => "http_response_header_size",
             Self::HttpResponseBodySize => "http_response_body_size",
+            Self::HttpUpstreamUnhealthy => "http_upstream_unhealthy",
+            Self::HttpNoRoute => "http_no_route",
             Self::HttpStatusUnexpected(class) => match class {
                 StatusClass::Informational => "http_status_unexpected:1xx",
                 StatusClass::Success => "http_status_unexpected:2xx",
@@ -238,7 +245,6 @@ impl Reason {
             Self::AssertionFailedHeader => "assertion_failed:header",
             Self::AssertionFailedBody => "assertion_failed:body",
             Self::IcmpTimeout => "icmp_timeout",
-            Self::DestinationNotReached => "destination_not_reached",
             Self::Unknown => "unknown",
         })
     }
@@ -257,14 +263,14 @@ impl Reason {
                 | Self::TlsTimeout
                 | Self::HttpResponseTimeout
                 | Self::IcmpTimeout
-                | Self::DestinationNotReached
         )
     }
 
-    /// HAProxy's code for such a failed health check (its `check_status`); empty where it has none.
+    /// HAProxy's code for such a failed health check (its `check_status`) in a phase; empty where it has none.
     #[must_use]
-    pub fn haproxy(self) -> &'static str {
+    pub fn haproxy(self, phase: Phase) -> &'static str {
         match self {
+            Self::ConnectionResetHandshake if phase == Phase::Tls => "L6RSP",
             Self::ProberError
             | Self::ProberConfigError
             | Self::SourceAddressUnavailable
@@ -291,10 +297,13 @@ impl Reason {
             Self::ConnectionReadTimeout | Self::ConnectionWriteTimeout | Self::HttpResponseTimeout => "L7TOUT",
             Self::HttpProtocolError
             | Self::HttpResponseIncomplete
+            | Self::HttpResponseHeaderSize
             | Self::HttpResponseBodySize
             | Self::TooManyRedirects
             | Self::AssertionFailedBody => "L7RSP",
             Self::HttpStatusUnexpected(_)
+            | Self::HttpUpstreamUnhealthy
+            | Self::HttpNoRoute
             | Self::HttpRateLimited
             | Self::AssertionFailedTls
             | Self::AssertionFailedHeader => "L7STS",
@@ -306,8 +315,7 @@ impl Reason {
             | Self::DnsServfail
             | Self::DnsRefused
             | Self::DestinationIpProhibited
-            | Self::IcmpTimeout
-            | Self::DestinationNotReached => "",
+            | Self::IcmpTimeout => "",
         }
     }
 
@@ -341,16 +349,18 @@ impl Reason {
             Self::ConnectionReadTimeout | Self::ConnectionWriteTimeout | Self::HttpResponseTimeout => "UT",
             Self::HttpProtocolError => "UPE",
             Self::HttpRateLimited => "RL",
+            Self::HttpUpstreamUnhealthy => "UH",
+            Self::HttpNoRoute => "NR",
             Self::SourceAddressUnavailable
             | Self::DestinationIpProhibited
             | Self::HttpStatusUnexpected(_)
+            | Self::HttpResponseHeaderSize
             | Self::HttpResponseBodySize
             | Self::TooManyRedirects
             | Self::AssertionFailedTls
             | Self::AssertionFailedHeader
             | Self::AssertionFailedBody
             | Self::IcmpTimeout
-            | Self::DestinationNotReached
             | Self::Unknown => "",
         }
     }

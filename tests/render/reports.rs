@@ -220,7 +220,7 @@ fn traceroute_not_reached() -> Report {
     let mut report =
         report("192.0.2.9", "trace", &[(Phase::Resolve, 0), (Phase::Trace, 4000)], Measurement::Traceroute(measured));
     report.resolution = resolution("192.0.2.9", Some("192.0.2.9"));
-    report.failure = failure(Phase::Trace, Reason::DestinationNotReached, "192.0.2.9 did not answer", None);
+    report.failure = failure(Phase::Trace, Reason::IcmpTimeout, "192.0.2.9 did not answer", None);
     report
 }
 

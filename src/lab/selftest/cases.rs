@@ -257,7 +257,7 @@ pub fn faults() -> Vec<Case> {
         (Kind::HalfOpenRaw, Fault(Action::Drop), Fails(Reason::ConnectionTimeout, None)),
         (Kind::IcmpRaw, Fault(Action::Drop), Fails(Reason::IcmpTimeout, None)),
         (Kind::IcmpDatagram, Fault(Action::Drop), Fails(Reason::IcmpTimeout, None)),
-        (trace, Fault(Action::Drop), Fails(Reason::DestinationNotReached, None)),
+        (trace, Fault(Action::Drop), Fails(Reason::IcmpTimeout, None)),
         (Kind::Https, Fault(Action::Stall), Fails(Reason::TlsTimeout, None)),
         (Kind::Http, Fault(Action::Stall), Fails(Reason::HttpResponseTimeout, None)),
         (Kind::IcmpRaw, Fault(Action::Loop { hop: 4 }), Fails(Reason::TtlExceeded, None)),

@@ -1,6 +1,6 @@
 //! What a module wants of the last response: its status, headers, body, version and transport.
 
-use http::{HeaderMap, HeaderName, StatusCode, Version, response};
+use http::{HeaderMap, HeaderName, StatusCode, Version, header, response};
 use regex::bytes::Regex;
 
 use super::Measurement;
@@ -67,7 +67,7 @@ impl Expectations {
     ) -> Result<(), Failure> {
         measured.failed_due_to_regex = Some(false);
         measured.failed_due_to_cel = (!self.json.is_empty()).then_some(false);
-        self.check_status(probe, head.status)?;
+        self.check_status(probe, head)?;
         for rule in &self.headers {
             if let Err(detail) = rule.check(&head.headers) {
                 measured.failed_due_to_regex = Some(true);
@@ -117,7 +117,8 @@ impl Expectations {
         Ok(())
     }
 
-    fn check_status(&self, probe: &Probe<'_>, status: StatusCode) -> Result<(), Failure> {
+    fn check_status(&self, probe: &Probe<'_>, head: &response::Parts) -> Result<(), Failure> {
+        let (status, headers) = (head.status, &head.headers);
         let valid = match self.status_codes.as_slice() {
             [] => status.is_success(),
             codes => codes.contains(&status.as_u16()),
@@ -125,13 +126,23 @@ impl Expectations {
         if valid {
             return Ok(());
         }
-        let reason = match status.as_u16() {
-            429 => Reason::HttpRateLimited,
-            status => Reason::HttpStatusUnexpected(StatusClass::of(status)),
+        let is_envoy = headers.get(header::SERVER).is_some_and(|server| server == "envoy")
+            || headers.keys().any(|name| name.as_str().starts_with("x-envoy-"));
+        let said = headers.get(PROXY_STATUS).map(|said| String::from_utf8_lossy(said.as_bytes()));
+        let is_empty = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+        let reason = match status {
+            StatusCode::TOO_MANY_REQUESTS => Reason::HttpRateLimited,
+            StatusCode::SERVICE_UNAVAILABLE if is_envoy || said.is_some() => Reason::HttpUpstreamUnhealthy,
+            StatusCode::NOT_FOUND if is_envoy && is_empty => Reason::HttpNoRoute,
+            status => Reason::HttpStatusUnexpected(StatusClass::of(status.as_u16())),
         };
-        Err(probe.failure(reason, format!("the status is {status}")))
+        let said = said.map(|said| format!(", and a proxy says: {said}")).unwrap_or_default();
+        Err(probe.failure(reason, format!("the status is {status}{said}")))
     }
 }
+
+/// RFC 9209: what a proxy has to say about a response.
+const PROXY_STATUS: &str = "proxy-status";
 
 impl HeaderRule {
     /// Says what is wrong with the headers of a response.

@@ -137,7 +137,7 @@ async fn a_response_may_have_many_headers_but_not_any_number() {
         assert_eq!(measured(&report).requests[0].response_headers, Some(count));
     }
     for (count, length) in [(30_000, 1), (80, 50_000)] {
-        check_failure(&many(count, length).await, Phase::Transfer, Reason::HttpProtocolError);
+        check_failure(&many(count, length).await, Phase::Transfer, Reason::HttpResponseHeaderSize);
     }
 }
 
