@@ -3,6 +3,7 @@
 mod decode;
 mod duration;
 mod errors;
+mod files;
 mod http;
 mod http_client;
 mod icmp;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use crate::probe::{Isp, Module};
 use decode::{Problems, Value};
+use files::Files;
 
 /// A configuration that loaded, and is therefore right.
 #[derive(Debug, Default)]
@@ -56,11 +58,16 @@ impl Config {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Config, Errors> {
+    load_from(path, &Files::default())
+}
+
+/// Loads a configuration, and takes down every file that it came from, also where something is wrong with it.
+fn load_from(path: &Path, files: &Files) -> Result<Config, Errors> {
     let file = path.display().to_string();
     let whole = |message| Errors(vec![Problem { file: file.clone(), line: None, place: String::new(), message }]);
-    let bytes = std::fs::read(path).map_err(|error| whole(format!("cannot be read: {error}")))?;
+    let bytes = files.read(path).map_err(|error| whole(format!("cannot be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|error| whole(format!("is not UTF-8: {}", error.utf8_error())))?;
-    load_str(&text, &file)
+    decoded(&text, Problems::of(&file, files))
 }
 
 /// Loads a configuration from its text; `file` is its name in errors, and the files that it names are sought from there.
@@ -68,7 +75,10 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load_str(text: &str, file: &str) -> Result<Config, Errors> {
-    let problems = Problems::of(file);
+    decoded(text, Problems::of(file, &Files::default()))
+}
+
+fn decoded(text: &str, problems: Problems<'_>) -> Result<Config, Errors> {
     let root = match yaml::parse(text) {
         Ok(Some(root)) => root,
         Ok(None) => {
