@@ -45,12 +45,6 @@ impl Config {
     pub fn to_yaml(&self) -> String {
         self.shown.as_ref().map(show::print).unwrap_or_default()
     }
-
-    /// A module as YAML, likewise.
-    #[must_use]
-    pub fn module_to_yaml(&self, name: &str) -> String {
-        self.shown.as_ref().and_then(|root| show::print_part(root, ["modules", name])).unwrap_or_default()
-    }
 }
 
 /// Loads a configuration, and every file that it names.
@@ -90,6 +84,7 @@ fn decoded(text: &str, problems: Problems<'_>) -> Result<Config, Errors> {
             return problems.or(Config::default());
         }
     };
+    let shown = show::without_secrets(root.clone());
     let fields = Value::root(&root, &problems).fields();
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or_default();
     let isps = fields.get("isps").map(|value| value.entries()).unwrap_or_default();
@@ -98,13 +93,16 @@ fn decoded(text: &str, problems: Problems<'_>) -> Result<Config, Errors> {
     let modules = fields.get("modules").map(|value| value.entries()).unwrap_or_default();
     let modules: Vec<Arc<Module>> = modules
         .into_iter()
-        .filter_map(|(name, value)| module::module(name, &value.owned_by(format!("module {name:?}")), &isps))
+        .filter_map(|(name, value)| {
+            let yaml = show::print_module(&shown, name).unwrap_or_default();
+            module::module(name, &value.owned_by(format!("module {name:?}")), &isps, yaml)
+        })
         .collect();
     fields.finish();
     let config = Config {
         modules: modules.into_iter().map(|module| (module.name.clone(), module)).collect(),
         isps: isps.into_iter().map(|isp| (isp.name.clone(), isp)).collect(),
-        shown: Some(show::without_secrets(root.clone())),
+        shown: Some(shown),
     };
     problems.or(config)
 }

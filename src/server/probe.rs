@@ -13,6 +13,9 @@ use super::{State, reply};
 use crate::render::negotiate::Format;
 use crate::{metrics, probe, render};
 
+/// How much of a probe's log is kept for somebody who wants to see it now, in bytes.
+const WANTED_LOG: usize = 1 << 20;
+
 /// Runs a probe and tells its report. A client that goes away ends the probe.
 pub(super) async fn probe(
     Extract(state): Extract<Arc<State>>,
@@ -26,10 +29,11 @@ pub(super) async fn probe(
         &query.unwrap_or_default(),
         scrape_timeout.as_deref(),
         state.timeout_offset,
+        |debug| if debug { WANTED_LOG } else { 0 },
         &config,
         &state.network,
     );
-    let Asked { request, json } = match asked {
+    let Asked { request, debug, json } = match asked {
         Ok(asked) => asked,
         Err(rejection) => {
             state.own.rejected(rejection.cause);
@@ -48,10 +52,10 @@ pub(super) async fn probe(
     };
     state.own.probed(&report);
     if json {
-        return reply::content(&headers, "application/json", render::json(&report));
+        return reply::content(&headers, "application/json", render::json(&report, debug));
     }
-    if request.debug {
-        let text = render::debug(&report, &config.module_to_yaml(&request.module.name));
+    if debug {
+        let text = render::debug(&report, &request.module.yaml);
         return reply::content(&headers, reply::PLAIN, text);
     }
     let families = metrics::of_report(&report);
