@@ -4,6 +4,7 @@ mod client;
 mod own;
 mod pages;
 mod probe;
+mod process;
 mod query;
 mod reply;
 
