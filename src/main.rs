@@ -1,68 +1,34 @@
 //! The command line.
 
+mod arguments;
 mod logging;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
-use uplink_exporter::config::{self, Store, parse_duration};
-use uplink_exporter::server::{self, State};
+use arguments::{Arguments, Command};
+use uplink_exporter::config::{self, Errors, Store};
+use uplink_exporter::server::{self, Options, Place, State};
 use uplink_exporter::{lab, net};
-
-/// Prometheus exporter that probes the outside world through each ISP uplink.
-#[derive(Debug, Parser)]
-#[command(version, about)]
-struct Arguments {
-    /// The configuration file.
-    #[arg(long = "config.file", value_name = "FILE", default_value = "probes.yml")]
-    config_file: PathBuf,
-    /// Load the configuration, tell every error in it, and exit.
-    #[arg(long = "config.check")]
-    config_check: bool,
-    /// Where to listen; may be given several times. Without a host: on all interfaces, IPv4 and IPv6.
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9115", global = true)]
-    listen_addresses: Vec<String>,
-    /// How long running probes may take to end after SIGTERM.
-    #[arg(long = "web.shutdown-grace", value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
-    shutdown_grace: Duration,
-    /// Seconds that a probe leaves of the scrape's timeout for its answer to get back.
-    #[arg(long = "timeout-offset", value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds)]
-    timeout_offset: Duration,
-    /// The least important messages that are logged: error, warn, info, debug or trace.
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
-    log_level: tracing::Level,
-    /// How messages are logged.
-    #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value = "logfmt", global = true)]
-    log_format: logging::Format,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Make a private internet with two ISPs, and serve an exporter in it.
-    Demo,
-    /// Make a private internet with two ISPs, and compare what every prober measures with what was injected.
-    Selftest,
-}
 
 /// How long what was cut may take to close its sockets, before the process ends and the kernel closes them.
 const LETTING_GO: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    logging::start(arguments.log_level, arguments.log_format);
+    logging::start(arguments.log_level, arguments.log_prober, arguments.log_format);
     match &arguments.command {
         Some(command) => laboratory(command, &arguments),
-        None if arguments.config_check => check(&arguments.config_file),
+        None if arguments.config_check => check(arguments.config_file()),
         None => serve(&arguments),
     }
 }
@@ -104,7 +70,15 @@ fn serve(arguments: &Arguments) -> ExitCode {
         Ok(limit) => info!(limit, "descriptors"),
         Err(error) => warn!("the limit of open descriptors stays as it is: {error}"),
     }
-    let store = match Store::open(&arguments.config_file) {
+    let place = match Place::new(&arguments.external_url, &arguments.route_prefix) {
+        Ok(place) => place,
+        Err(sentence) => {
+            error!("--web.external-url or --web.route-prefix: {sentence}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let options = Options { timeout_offset: arguments.timeout_offset, history_limit: arguments.history_limit, place };
+    let store = match Store::open(arguments.config_file()) {
         Ok(store) => store,
         Err(errors) => {
             eprintln!("{errors}");
@@ -118,7 +92,7 @@ fn serve(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let served = runtime.block_on(listen_and_serve(arguments, store));
+    let served = runtime.block_on(listen_and_serve(arguments, store, options));
     // Dropping the runtime would wait for whatever blocks one of its threads, a configuration on a file system that hangs, say.
     runtime.shutdown_timeout(LETTING_GO);
     match served {
@@ -133,7 +107,7 @@ fn serve(arguments: &Arguments) -> ExitCode {
     }
 }
 
-async fn listen_and_serve(arguments: &Arguments, store: Store) -> io::Result<()> {
+async fn listen_and_serve(arguments: &Arguments, store: Store, options: Options) -> io::Result<()> {
     // Before anything that says that we are there: a signal must not kill what has begun to serve.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -144,8 +118,11 @@ async fn listen_and_serve(arguments: &Arguments, store: Store) -> io::Result<()>
         info!(address = %listener.local_addr()?, "listening");
         listeners.push(listener);
     }
-    let state = State::new(store, Arc::default(), arguments.timeout_offset);
+    let state = State::new(store, Arc::default(), options);
     tokio::spawn(reload_on(hang_up, Arc::clone(&state)));
+    if arguments.enable_auto_reload {
+        tokio::spawn(reload_every(arguments.auto_reload_interval, Arc::clone(&state)));
+    }
     let shutdown = async {
         tokio::select! {
             _ = terminate.recv() => info!("SIGTERM: no more connections, running probes may end"),
@@ -158,19 +135,31 @@ async fn listen_and_serve(arguments: &Arguments, store: Store) -> io::Result<()>
 
 async fn reload_on(mut hang_up: Signal, state: Arc<State>) {
     while hang_up.recv().await.is_some() {
-        match state.reload().await {
-            Ok(()) => info!("SIGHUP: the configuration was loaded again"),
-            Err(errors) => {
-                for problem in &errors.0 {
-                    error!("SIGHUP: the configuration in force stays: {problem}");
-                }
-            }
+        tell("SIGHUP", state.reload().await);
+    }
+}
+
+/// Loads the configuration again whenever its files have changed, by their contents: a link that leads elsewhere is seen, too.
+async fn reload_every(interval: Duration, state: Arc<State>) {
+    let mut ticks = tokio::time::interval(interval);
+    // A file system that hung is not asked again for all the time.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if state.changed().await {
+            tell("auto-reload", state.reload().await);
         }
     }
 }
 
-/// Seconds as a number, as blackbox_exporter takes its offset.
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "it is a number of seconds, 0 or more".to_owned())
+/// Logs how a reload ended.
+fn tell(cause: &str, reloaded: Result<(), Errors>) {
+    match reloaded {
+        Ok(()) => info!("{cause}: the configuration was loaded again"),
+        Err(errors) => {
+            for problem in &errors.0 {
+                error!("{cause}: the configuration in force stays: {problem}");
+            }
+        }
+    }
 }

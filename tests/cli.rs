@@ -1,9 +1,12 @@
 //! The program as it is started: exit codes, messages, signals.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+#![expect(clippy::disallowed_methods, reason = "the client of these tests is no probe")]
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 fn program(arguments: &[&str]) -> Command {
@@ -34,6 +37,41 @@ fn a_check_tells_every_error_or_that_there_is_none() {
 }
 
 #[test]
+fn the_last_of_a_flag_and_its_negation_holds() {
+    let file = "--config.file=tests/fixtures/config/several.yml";
+    let checked = |flags: &[&str]| {
+        let output = run(&[&[file, "--web.listen-address=no-address"], flags].concat());
+        assert_eq!(output.status.code(), Some(1));
+        // A check knows of no addresses; to serve, the configuration is loaded first.
+        !text(&output.stderr).contains("descriptors")
+    };
+    assert!(checked(&["--no-config.check", "--config.check"]));
+    assert!(checked(&["--config.check", "--no-config.enable-auto-reload"]));
+    assert!(!checked(&["--config.check", "--no-config.check"]));
+    assert!(!checked(&["--no-config.check", "--config.enable-auto-reload"]));
+}
+
+#[test]
+fn the_file_of_blackbox_exporter_is_loaded_where_only_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |flags: &[&str]| program(flags).current_dir(folder.path()).output().unwrap();
+    let missing = check(&["--config.check"]);
+    assert!(text(&missing.stderr).contains("probes.yml: cannot be read"), "{missing:?}");
+    std::fs::write(folder.path().join("blackbox.yml"), "modules: {a: {prober: icmp}}").unwrap();
+    let found = check(&["--config.check"]);
+    assert_eq!(text(&found.stdout), "blackbox.yml: ok: 1 modules, 0 ISPs\n");
+    assert!(
+        text(&found.stderr).contains("there is no probes.yml here, but a blackbox.yml, which is loaded"),
+        "{found:?}"
+    );
+    let named = check(&["--config.check", "--config.file=probes.yml"]);
+    assert!(text(&named.stderr).contains("probes.yml: cannot be read"), "{named:?}");
+    std::fs::write(folder.path().join("probes.yml"), "modules: {a: {prober: icmp}, b: {prober: icmp}}").unwrap();
+    let both = check(&["--config.check"]);
+    assert_eq!((text(&both.stdout), text(&both.stderr)), ("probes.yml: ok: 2 modules, 0 ISPs\n", ""));
+}
+
+#[test]
 fn a_wrong_configuration_does_not_start() {
     let output = run(&["--config.file", "tests/fixtures/config/several.yml", "--web.listen-address=127.0.0.1:0"]);
     assert_eq!(output.status.code(), Some(1));
@@ -47,10 +85,35 @@ fn a_wrong_configuration_does_not_start() {
 
 #[test]
 fn a_wrong_command_line_is_told() {
-    for arguments in [&["--timeout-offset=-1"][..], &["--log.format=xml"], &["--log.level=loud"], &["--no-such-flag"]] {
+    for arguments in [
+        &["--timeout-offset=-1"][..],
+        &["--log.format=xml"],
+        &["--log.level=loud"],
+        &["--log.prober=loud"],
+        &["--history.limit=-1"],
+        &["--config.auto-reload-interval=0"],
+        &["--config.auto-reload-interval", "often"],
+        &["--config.check=true"],
+        &["--no-history.limit"],
+        &["--no-such-flag"],
+    ] {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
     }
-    assert_eq!(text(&run(&["--version"]).stdout), concat!("uplink_exporter ", env!("CARGO_PKG_VERSION"), "\n"));
+    for (flag, sentence) in [
+        ("--web.external-url='http://x/'", "the URL must not begin or end with quotes"),
+        ("--web.external-url=example.org/up", "it is a URL, as https://example.org/uplink/, or its path"),
+        ("--web.route-prefix=/a?b", "a path has neither a query nor a fragment"),
+    ] {
+        let output = run(&[flag, "--web.listen-address=127.0.0.1:0"]);
+        assert_eq!(output.status.code(), Some(1), "{flag}");
+        assert!(text(&output.stderr).contains(sentence), "{flag}: {}", text(&output.stderr));
+    }
+    for flag in ["--version", "-V"] {
+        let version = run(&[flag]);
+        let expected = concat!("uplink_exporter ", env!("CARGO_PKG_VERSION"));
+        assert!(text(&version.stdout).starts_with(expected) && version.status.success(), "{version:?}");
+    }
+    assert!(text(&run(&["-h"]).stdout).contains("--history.limit"));
 }
 
 #[test]
@@ -110,7 +173,7 @@ fn signals_reload_and_end_it() {
         "--log.format=json",
     ]);
     for host in ["127.0.0.1:", "[::1]:"] {
-        let line: serde_json::Value = serde_json::from_str(&serving.line("\"listening\"")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&serving.line("\"msg\":\"listening\"")).unwrap();
         let address = line["address"].as_str().unwrap();
         assert!(address.starts_with(host) && !address.ends_with(":0"), "{address}");
     }
@@ -156,4 +219,105 @@ fn an_address_without_a_host_is_all_interfaces() {
     serving.signal("-INT");
     serving.line("ended");
     assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+}
+
+/// The program on a free port, once it serves, and where that is. Its log may say nothing.
+fn serving(flags: &[&str]) -> (Serving, String) {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let serving = Serving::start(&[&["--web.listen-address", &free], flags].concat());
+    let begun = Instant::now();
+    while TcpStream::connect(&free).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "nothing listens on {free}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    (serving, free)
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_probes_lines_are_logged_as_far_as_they_are_wanted() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "isps: {gone: {source_ip: 192.0.2.1}}\nmodules: {tcp: {prober: tcp}}").unwrap();
+    let configured = format!("--config.file={}", file.path().display());
+    let probes = |address: &str| {
+        let good = format!("/probe?module=tcp&target={address}");
+        for path in [&good, "/probe?module=tcp&target=127.0.0.1:1", "/probe?module=tcp&isp=gone&target=127.0.0.1:1"] {
+            assert!(get(address, path).contains("probe_success"), "{path}");
+        }
+    };
+    let refused =
+        "level=info msg=\"Probe failed\" module=tcp target=127.0.0.1:1 phase=connect reason=connection_refused err=";
+    let ours = "level=error msg=\"Probe failed\" module=tcp target=127.0.0.1:1 isp=gone phase=connect reason=source_address_unavailable err=";
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&[], &[refused, ours]),
+        (&["--log.prober=warn"], &[ours]),
+        (&["--log.prober=none"], &[]),
+        (&["--log.prober", "debug"], &[refused, ours]),
+        (&["--log.level=error", "--log.prober=debug"], &[ours]),
+        (
+            &["--log.level=debug", "--log.prober=debug"],
+            &["127.0.0.1 is 127.0.0.1", "level=debug msg=\"Probe succeeded\" module=tcp", refused, ours],
+        ),
+    ];
+    for (flags, expected) in cases {
+        let (mut serving, address) = serving(&[&[configured.as_str()], flags].concat());
+        probes(&address);
+        serving.signal("-TERM");
+        let lines: Vec<String> = serving.log.by_ref().map_while(Result::ok).collect();
+        let about: Vec<&String> = lines.iter().filter(|line| line.contains("module=tcp")).collect();
+        for words in expected {
+            assert!(about.iter().any(|line| line.contains(words)), "{flags:?} {words}: {lines:#?}");
+        }
+        if !flags.contains(&"--log.level=debug") {
+            assert_eq!(about.len(), expected.len(), "{flags:?}: {about:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_changes_is_loaded_by_itself_where_that_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    // Whole at once: no half of it is ever loaded.
+    let write = |name: &str, text: &str| {
+        std::fs::write(path("new"), text).unwrap();
+        std::fs::rename(path("new"), path(name)).unwrap();
+    };
+    // As Kubernetes mounts it: the file is a link into a folder that is itself a link, which is swapped.
+    for (name, module) in [("first", "one"), ("second", "two")] {
+        std::fs::create_dir(path(name)).unwrap();
+        write(&format!("{name}/probes.yml"), &format!("modules: {{{module}: {{prober: icmp}}}}"));
+    }
+    std::os::unix::fs::symlink("first", path("data")).unwrap();
+    std::os::unix::fs::symlink("data/probes.yml", path("probes.yml")).unwrap();
+    let file = format!("--config.file={}", path("probes.yml").display());
+    let (mut serving, address) = serving(&[&file, "--config.enable-auto-reload", "--config.auto-reload-interval=1"]);
+    assert!(get(&address, "/config").contains("one:"));
+    std::os::unix::fs::symlink("second", path("swap")).unwrap();
+    std::fs::rename(path("swap"), path("data")).unwrap();
+    serving.line("auto-reload: the configuration was loaded again");
+    assert!(get(&address, "/config").contains("two:"));
+    // A file that it names, which is not there yet.
+    let tls =
+        format!("modules: {{web: {{prober: http, http: {{tls_config: {{ca_file: {}}}}}}}}}", path("ca.pem").display());
+    write("second/probes.yml", &tls);
+    let line = serving.line("auto-reload: the configuration in force stays");
+    assert!(line.contains("ca.pem") && line.contains("cannot be read"), "{line}");
+    assert!(get(&address, "/metrics").contains("blackbox_exporter_config_last_reload_successful 0\n"));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ca = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+    write("ca.pem", &ca.pem());
+    serving.line("auto-reload: the configuration was loaded again");
+    let metrics = get(&address, "/metrics");
+    assert!(metrics.contains("blackbox_exporter_config_last_reload_successful 1\n"), "{metrics}");
+    serving.signal("-TERM");
+    let rest: Vec<String> = serving.log.by_ref().map_while(Result::ok).collect();
+    assert!(!rest.iter().any(|line| line.contains("auto-reload")), "what is unchanged is not loaded: {rest:#?}");
 }

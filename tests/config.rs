@@ -195,5 +195,5 @@ fn what_is_shown_has_no_secrets_and_loads_again() {
     let shown = config.to_yaml();
     assert!(!shown.contains("s3cret") && shown.contains("X-Key: <secret>"), "{shown}");
     assert_eq!(load_str(&shown, "x.yml").unwrap().to_yaml(), shown);
-    assert!(config.module_to_yaml("web").starts_with("web:\n  prober: http\n"));
+    assert!(config.modules["web"].yaml.starts_with("prober: http\nhttp:\n  headers:\n"));
 }

@@ -5,6 +5,10 @@
 
 #[path = "server/client.rs"]
 mod client;
+#[path = "server/history.rs"]
+mod history;
+#[path = "server/surface.rs"]
+mod surface;
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -53,11 +57,13 @@ async fn every_page_is_there_and_nothing_else() {
         ("PUT", "/-/reload", 200),
         ("GET", "/probe?target=127.0.0.1&module=ping", 200),
         ("HEAD", "/probe?target=127.0.0.1&module=ping", 200),
-        ("POST", "/probe?target=127.0.0.1&module=ping", 405),
+        ("POST", "/probe?target=127.0.0.1&module=ping", 200),
+        ("DELETE", "/probe?target=127.0.0.1&module=ping", 405),
         ("GET", "/probe", 400),
         ("GET", "/probe/", 404),
         ("GET", "/-/", 404),
-        ("GET", "/logs", 404),
+        ("GET", "/logs", 400),
+        ("POST", "/logs?id=0", 405),
         ("GET", "/debug/pprof/", 404),
     ];
     for (method, path, status) in cases {
@@ -130,7 +136,7 @@ async fn answers_are_compressed_where_that_is_asked_for() {
     flate2::read::GzDecoder::new(packed.body.as_slice()).read_to_string(&mut body).unwrap();
     assert_eq!(body, server.fetch("GET", "/", &[("Accept-Encoding", "gzip;q=0")]).await.text());
     let small = server.fetch("GET", "/-/healthy", &[("Accept-Encoding", "gzip")]).await;
-    assert_eq!((small.header("content-encoding"), small.text().as_str()), (None, "healthy\n"));
+    assert_eq!((small.header("content-encoding"), small.text().as_str()), (None, "Healthy\n"));
 }
 
 #[tokio::test]
@@ -143,11 +149,11 @@ async fn what_cannot_be_meant_is_refused_with_one_sentence() {
         ("?target=x&module=ping&isp=c", "unknown ISP \"c\"; known ISPs: a, b"),
         (
             "?target=x&module=ping&ips=b",
-            "unknown parameter \"ips\"; known parameters: target, module, isp, debug, format",
+            "unknown parameter \"ips\"; known parameters: target, module, isp, hostname, debug, format",
         ),
         (
             "?target=x&target=y",
-            "the parameter target is there twice; each of target, module, isp, debug, format is given once",
+            "the parameter target is there twice; each of target, module, isp, hostname, debug, format is given once",
         ),
         ("?target=x&module=ping&debug=yes", "debug is true or false, not \"yes\""),
         ("?target=x&module=ping&format=yaml", "format is json, not \"yaml\"; without it the answer is metrics"),
@@ -259,7 +265,7 @@ async fn a_report_is_there_as_metrics_as_json_and_for_people() {
     for part in [
         "Logs for the probe:\n",
         "Metrics that would have been returned:\n# HELP probe_success ",
-        "Module configuration:\nhttp_2xx:\n  prober: http\n",
+        "Module configuration:\nprober: http\n",
         "Authorization: <secret>\n",
     ] {
         assert!(debug.contains(part), "{part}: {debug}");
@@ -377,7 +383,7 @@ async fn a_request_behind_another_waits_for_its_turn() {
     probe.write_all(b"ready\n").await.unwrap();
     let mut said = String::new();
     client.read_to_string(&mut said).await.unwrap();
-    assert!(said.contains("probe_success 1\n") && said.ends_with("healthy\n"), "{said}");
+    assert!(said.contains("probe_success 1\n") && said.ends_with("Healthy\n"), "{said}");
 }
 
 #[tokio::test]

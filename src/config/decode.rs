@@ -12,6 +12,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::duration::parse_duration;
 use super::errors::{Errors, Problem};
+use super::files::Files;
 use super::yaml::{Key, Kind, Node, Scalar};
 
 /// What an expression may grow to when it is compiled.
@@ -19,14 +20,16 @@ const REGEX_SIZE_LIMIT: usize = 10 << 20;
 
 /// The file that is decoded, and what is wrong with it so far.
 #[derive(Debug)]
-pub(super) struct Problems {
+pub(super) struct Problems<'f> {
     file: String,
     list: RefCell<Vec<Problem>>,
+    /// Where the files that it names are read.
+    files: &'f Files,
 }
 
-impl Problems {
-    pub(super) fn of(file: &str) -> Self {
-        Self { file: file.to_owned(), list: RefCell::default() }
+impl<'f> Problems<'f> {
+    pub(super) fn of(file: &str, files: &'f Files) -> Self {
+        Self { file: file.to_owned(), list: RefCell::default(), files }
     }
 
     pub(super) fn add(&self, line: Option<usize>, place: String, message: impl Into<String>) {
@@ -58,12 +61,12 @@ pub(super) struct Value<'a> {
     owner: String,
     /// Its key below the owner: `icmp.count`.
     key: String,
-    problems: &'a Problems,
+    problems: &'a Problems<'a>,
 }
 
 impl<'a> Value<'a> {
     /// The file as a whole.
-    pub(super) fn root(node: &'a Node, problems: &'a Problems) -> Self {
+    pub(super) fn root(node: &'a Node, problems: &'a Problems<'a>) -> Self {
         Self { node, line: node.line, owner: String::new(), key: String::new(), problems }
     }
 
@@ -244,7 +247,9 @@ impl<'a> Value<'a> {
     pub(super) fn file(&self) -> Option<Vec<u8>> {
         let path = self.text()?;
         let folder = Path::new(&self.problems.file).parent().map(PathBuf::from).unwrap_or_default();
-        self.noted(std::fs::read(folder.join(path)).map_err(|error| format!("{path:?} cannot be read: {error}")))
+        self.noted(
+            self.problems.files.read(&folder.join(path)).map_err(|error| format!("{path:?} cannot be read: {error}")),
+        )
     }
 }
 

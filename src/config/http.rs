@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use url::Host;
 
 use super::decode::{Fields, Value};
 use super::module::preference;
 use super::{http_client, tls};
-use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderRule, Settings};
+use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderRule, Settings, host_header};
 
 /// The settings; nothing where something is wrong with them.
 pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
@@ -201,18 +199,12 @@ fn headers(value: &Value<'_>, length: Option<usize>) -> (HeaderMap, Option<Strin
     (headers, host)
 }
 
-/// What a `Host` header says, in ASCII, as Go sends it; nothing where it says nothing, and the URL's host is meant.
+/// What a `Host` header says; nothing where it says nothing, and the URL's host is meant.
 fn authority(value: &Value<'_>, text: &str) -> Option<String> {
     if text.is_empty() {
         return None;
     }
-    let (name, port) = match text.rfind(':') {
-        Some(colon) if !text.is_ascii() => text.split_at(colon),
-        _ => (text, ""),
-    };
-    let name =
-        if text.is_ascii() { Some(text.to_owned()) } else { Host::parse(name).ok().map(|host| host.to_string()) };
-    let host = name.map(|name| name + port).filter(|host| host.parse::<Authority>().is_ok() && !host.contains('@'));
+    let host = host_header(text);
     if host.is_none() {
         value.problem("is not a host, nor a host and a port (example.org, example.org:8080)");
     }

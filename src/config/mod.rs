@@ -3,6 +3,7 @@
 mod decode;
 mod duration;
 mod errors;
+mod files;
 mod http;
 mod http_client;
 mod icmp;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use crate::probe::{Isp, Module};
 use decode::{Problems, Value};
+use files::Files;
 
 /// A configuration that loaded, and is therefore right.
 #[derive(Debug, Default)]
@@ -43,12 +45,6 @@ impl Config {
     pub fn to_yaml(&self) -> String {
         self.shown.as_ref().map(show::print).unwrap_or_default()
     }
-
-    /// A module as YAML, likewise.
-    #[must_use]
-    pub fn module_to_yaml(&self, name: &str) -> String {
-        self.shown.as_ref().and_then(|root| show::print_part(root, ["modules", name])).unwrap_or_default()
-    }
 }
 
 /// Loads a configuration, and every file that it names.
@@ -56,11 +52,16 @@ impl Config {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Config, Errors> {
+    load_from(path, &Files::default())
+}
+
+/// Loads a configuration, and takes down every file that it came from, also where something is wrong with it.
+fn load_from(path: &Path, files: &Files) -> Result<Config, Errors> {
     let file = path.display().to_string();
     let whole = |message| Errors(vec![Problem { file: file.clone(), line: None, place: String::new(), message }]);
-    let bytes = std::fs::read(path).map_err(|error| whole(format!("cannot be read: {error}")))?;
+    let bytes = files.read(path).map_err(|error| whole(format!("cannot be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|error| whole(format!("is not UTF-8: {}", error.utf8_error())))?;
-    load_str(&text, &file)
+    decoded(&text, Problems::of(&file, files))
 }
 
 /// Loads a configuration from its text; `file` is its name in errors, and the files that it names are sought from there.
@@ -68,7 +69,10 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load_str(text: &str, file: &str) -> Result<Config, Errors> {
-    let problems = Problems::of(file);
+    decoded(text, Problems::of(file, &Files::default()))
+}
+
+fn decoded(text: &str, problems: Problems<'_>) -> Result<Config, Errors> {
     let root = match yaml::parse(text) {
         Ok(Some(root)) => root,
         Ok(None) => {
@@ -80,6 +84,7 @@ pub fn load_str(text: &str, file: &str) -> Result<Config, Errors> {
             return problems.or(Config::default());
         }
     };
+    let shown = show::without_secrets(root.clone());
     let fields = Value::root(&root, &problems).fields();
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or_default();
     let isps = fields.get("isps").map(|value| value.entries()).unwrap_or_default();
@@ -88,13 +93,16 @@ pub fn load_str(text: &str, file: &str) -> Result<Config, Errors> {
     let modules = fields.get("modules").map(|value| value.entries()).unwrap_or_default();
     let modules: Vec<Arc<Module>> = modules
         .into_iter()
-        .filter_map(|(name, value)| module::module(name, &value.owned_by(format!("module {name:?}")), &isps))
+        .filter_map(|(name, value)| {
+            let yaml = show::print_module(&shown, name).unwrap_or_default();
+            module::module(name, &value.owned_by(format!("module {name:?}")), &isps, yaml)
+        })
         .collect();
     fields.finish();
     let config = Config {
         modules: modules.into_iter().map(|module| (module.name.clone(), module)).collect(),
         isps: isps.into_iter().map(|isp| (isp.name.clone(), isp)).collect(),
-        shown: Some(show::without_secrets(root.clone())),
+        shown: Some(shown),
     };
     problems.or(config)
 }

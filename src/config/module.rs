@@ -22,14 +22,14 @@ enum Name {
 const PROBERS: [(&str, Name); 4] =
     [("http", Name::Http), ("tcp", Name::Tcp), ("icmp", Name::Icmp), ("traceroute", Name::Traceroute)];
 
-/// A module; nothing where something is wrong with it.
-pub(super) fn module(name: &str, value: &Value<'_>, isps: &[Arc<Isp>]) -> Option<Arc<Module>> {
+/// A module, which `yaml` shows; nothing where something is wrong with it.
+pub(super) fn module(name: &str, value: &Value<'_>, isps: &[Arc<Isp>], yaml: String) -> Option<Arc<Module>> {
     let fields = value.fields();
     let prober = prober(&fields);
     let timeout = fields.get("timeout").and_then(|value| timeout(&value));
     let isp = fields.get("isp").and_then(|value| known_isp(&value, isps));
     fields.finish();
-    Some(Arc::new(Module { name: name.to_owned(), prober: prober?, timeout, isp }))
+    Some(Arc::new(Module { name: name.to_owned(), prober: prober?, timeout, isp, yaml }))
 }
 
 fn prober(fields: &Fields<'_>) -> Option<Prober> {

@@ -1,6 +1,6 @@
 //! A configuration for people to read: as it was loaded, without its secrets.
 
-use super::yaml::{Key, Kind, Node, Scalar};
+use super::yaml::{Kind, Node, Scalar};
 use crate::probe::SECRET;
 
 /// The same tree without secrets.
@@ -16,16 +16,14 @@ pub(super) fn print(node: &Node) -> String {
     out
 }
 
-/// The part of a tree below a path of keys, as YAML, with its last key.
-pub(super) fn print_part(root: &Node, path: [&str; 2]) -> Option<String> {
-    let [parent, name] = path;
-    let (key, node) = entry(entry(root, parent)?.1, name)?;
-    Some(print(&Node { line: key.line, kind: Kind::Mapping(vec![(key.clone(), node.clone())]) }))
+/// An entry of `modules:` as YAML, without its name.
+pub(super) fn print_module(root: &Node, name: &str) -> Option<String> {
+    entry(entry(root, "modules")?, name).map(print)
 }
 
-fn entry<'a>(node: &'a Node, name: &str) -> Option<(&'a Key, &'a Node)> {
+fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
     match &node.kind {
-        Kind::Mapping(entries) => entries.iter().find(|(key, _)| key.text == name).map(|(key, node)| (key, node)),
+        Kind::Mapping(entries) => entries.iter().find(|(key, _)| key.text == name).map(|(_, node)| node),
         Kind::Scalar(_) | Kind::Sequence(_) => None,
     }
 }

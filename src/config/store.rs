@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::{Config, Errors, load};
+use super::files::Files;
+use super::{Config, Errors, load_from};
 
 /// The configuration in force. A reload swaps it whole or keeps it; a probe that runs keeps the one it began with.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     current: ArcSwap<Config>,
-    reloading: Mutex<()>,
+    /// What the last load read, also where it failed; held for as long as a load takes.
+    read: Mutex<Files>,
 }
 
 impl Store {
@@ -21,8 +23,9 @@ impl Store {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn open(path: &Path) -> Result<Self, Errors> {
-        let current = ArcSwap::from_pointee(load(path)?);
-        Ok(Self { path: path.to_owned(), current, reloading: Mutex::new(()) })
+        let files = Files::default();
+        let current = ArcSwap::from_pointee(load_from(path, &files)?);
+        Ok(Self { path: path.to_owned(), current, read: Mutex::new(files) })
     }
 
     /// The configuration in force.
@@ -31,13 +34,20 @@ impl Store {
         self.current.load_full()
     }
 
+    /// Whether the file, or one that it names, has another content than when it was loaded last, in vain or not.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).changed()
+    }
+
     /// Loads the file again; of two at a time, the second waits.
     ///
     /// # Errors
     /// Everything that is wrong with it; the configuration in force stays.
     pub fn reload(&self) -> Result<(), Errors> {
-        let _turn = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        self.current.store(Arc::new(load(&self.path)?));
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        *read = Files::default();
+        self.current.store(Arc::new(load_from(&self.path, &read)?));
         Ok(())
     }
 }

@@ -44,9 +44,6 @@ pub fn run(listen_addresses: &[String], out: &mut (impl Write + Send)) -> io::Re
 /// How long running probes may take to end.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What a probe leaves of the scrape's timeout, as the program does.
-const TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
-
 /// Runs the exporter on the listeners until the shutdown.
 async fn serve(
     listeners: Vec<TcpListener>,
@@ -55,7 +52,7 @@ async fn serve(
 ) -> io::Result<()> {
     let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
     let store = Store::open(configuration).map_err(|errors| io::Error::other(errors.to_string()))?;
-    server::run(listeners, State::new(store, Arc::default(), TIMEOUT_OFFSET), shutdown, GRACE).await;
+    server::run(listeners, State::new(store, Arc::default(), server::Options::default()), shutdown, GRACE).await;
     Ok(())
 }
 

@@ -24,6 +24,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
     let Report {
         target: _,
         module: _,
+        hostname: _,
         isp,
         started: _,
         duration,

@@ -88,13 +88,20 @@ mod tests {
 
     async fn check(destination: SocketAddr) -> (Report, tcp::Measurement) {
         let settings = tcp::Settings { open: tcp::Open::Half { raw: true }, preference: Default::default() };
-        let module = Module { name: "half".into(), prober: Prober::Tcp(settings), timeout: None, isp: None };
+        let module = Module {
+            name: "half".into(),
+            prober: Prober::Tcp(settings),
+            timeout: None,
+            isp: None,
+            yaml: String::new(),
+        };
         let request = Request {
             target: destination.to_string(),
             module: Arc::new(module),
             isp: None,
+            hostname: None,
             timeout: Duration::from_secs(1),
-            debug: true,
+            log_limit: usize::MAX,
             network: Arc::new(Network::new()),
         };
         let probe = Probe::start(&request);

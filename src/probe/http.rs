@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Version, header, response};
 use hyper::body::Body;
 use url::{Position, Url};
@@ -157,6 +158,34 @@ impl Request {
     }
 }
 
+/// The `Host` header that `hostname=` asks for, where the module's own does not contradict.
+///
+/// # Errors
+/// One sentence.
+pub fn hostname(settings: &Settings, hostname: &str) -> Result<String, String> {
+    let host = host_header(hostname).ok_or_else(|| {
+        format!("hostname is a host, or a host and a port (example.org, example.org:8080), not {hostname:?}")
+    })?;
+    match &settings.host {
+        Some(own) if !own.eq_ignore_ascii_case(&host) => Err(format!(
+            "host header defined both in module configuration ({own}) and with URL-parameter 'hostname' ({hostname})"
+        )),
+        Some(_) | None => Ok(host),
+    }
+}
+
+/// What a `Host` header says, in ASCII, as Go sends it; nothing where it is not a host, nor a host and a port.
+#[must_use]
+pub fn host_header(text: &str) -> Option<String> {
+    let (name, port) = match text.rfind(':') {
+        Some(colon) if !text.is_ascii() => text.split_at(colon),
+        _ => (text, ""),
+    };
+    let name = if text.is_ascii() { text.to_owned() } else { url::Host::parse(name).ok()?.to_string() };
+    let host = name + port;
+    (host.parse::<Authority>().is_ok() && !host.contains('@')).then_some(host)
+}
+
 /// Says why `target` is not a URL that can be probed.
 ///
 /// # Errors
@@ -174,7 +203,7 @@ const MOST_REDIRECTS: u32 = 10;
 /// Why it went no further.
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
     let url = parse(&probe.request.target).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
-    let mut hop = Hop::first(settings, url);
+    let mut hop = Hop::first(settings, url, probe.request.hostname.as_deref());
     loop {
         let asked = measured.requests.push_mut(Request::of(&hop));
         let connection = connect(settings, probe, &hop, &mut asked.handshake, &mut measured.tls).await?;

@@ -222,10 +222,11 @@ mod tests {
         let isp = Isp { name: "a".into(), site: String::new(), source, resolvers: vec![] };
         run(&Request {
             target: target.into(),
-            module: Arc::new(Module { name: "icmp".into(), prober, timeout: None, isp: None }),
+            module: Arc::new(Module { name: "icmp".into(), prober, timeout: None, isp: None, yaml: String::new() }),
             isp: Some(Arc::new(isp)),
+            hostname: None,
             timeout,
-            debug: true,
+            log_limit: usize::MAX,
             network: Arc::new(Network::new()),
         })
         .await

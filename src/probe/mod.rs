@@ -78,8 +78,21 @@ impl Prober {
         }
     }
 
+    /// What the name in `hostname=` means to this prober, as it is to be said to the server; nothing where it has no use for one.
+    ///
+    /// # Errors
+    /// One sentence, where it cannot be said.
+    pub fn hostname(&self, hostname: &str) -> Result<Option<String>, String> {
+        match self {
+            Self::Http(settings) => http::hostname(settings, hostname).map(Some),
+            Self::Tcp(settings) => tcp::hostname(settings, hostname),
+            Self::Icmp(_) | Self::Traceroute(_) => Ok(None),
+        }
+    }
+
     /// A target for people, its password hidden.
-    fn shown(&self, target: &str) -> String {
+    #[must_use]
+    pub fn shown(&self, target: &str) -> String {
         match self {
             Self::Http(_) => http::shown(target),
             // Their targets have no place for one.
@@ -139,6 +152,10 @@ static UNBOUND: Source = Source { v4: None, v6: None, interface: None, mark: Non
 #[derive(Debug, Default)]
 struct Notes {
     log: Vec<LogLine>,
+    /// Bytes of the log.
+    log_size: usize,
+    /// Lines that did not fit into the log: once one does not, none behind it is kept.
+    left_out: usize,
     resolution: Option<resolve::Resolution>,
     /// The name server that was asked last, and whether through the ISP.
     asked: Option<(IpAddr, bool)>,
@@ -158,12 +175,22 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Adds a line to the log, where one is kept.
+    /// Adds a line to the log, where it is kept.
     pub fn note(&self, text: fmt::Arguments<'_>) {
-        if self.request.debug {
-            let line = LogLine { at: self.started.elapsed(), text: text.to_string() };
-            lock(&self.notes).log.push(line);
+        let limit = self.request.log_limit;
+        if limit == 0 {
+            return;
         }
+        let mut notes = lock(&self.notes);
+        if notes.left_out == 0 {
+            let line = LogLine { at: self.started.elapsed(), text: text.to_string() };
+            notes.log_size += size_of::<LogLine>() + line.text.len();
+            if notes.log_size <= limit {
+                notes.log.push(line);
+                return;
+            }
+        }
+        notes.left_out += 1;
     }
 
     /// What binds this probe's sockets.
@@ -288,13 +315,18 @@ impl<'a> Probe<'a> {
             Measurement::Tcp(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
             Measurement::Icmp(_) | Measurement::Traceroute(_) => {}
         }
-        if let Some(failure) = &failure {
-            self.note(format_args!("{failure}"));
+        let mut notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if self.request.log_limit > 0 {
+            let left_out = (notes.left_out > 0).then(|| format!("{} more lines are not kept", notes.left_out));
+            // Why it failed is there however long the log is.
+            let last = failure.as_ref().map(ToString::to_string);
+            let lines = left_out.into_iter().chain(last);
+            notes.log.extend(lines.map(|text| LogLine { at: ended - self.started, text }));
         }
-        let notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         Report {
             target: self.request.module.prober.shown(&self.request.target),
             module: self.request.module.name.clone(),
+            hostname: self.request.hostname.clone(),
             isp: self.request.isp.clone(),
             started: self.started_wall,
             duration: ended - self.started,
@@ -411,8 +443,9 @@ mod tests {
             target: "192.0.2.1".to_owned(),
             module: Arc::clone(&config.modules["m"]),
             isp: None,
+            hostname: None,
             timeout,
-            debug: false,
+            log_limit: 0,
             network: Arc::default(),
         }
     }
@@ -446,5 +479,26 @@ mod tests {
             .await;
         assert_eq!(measurement, Measurement::Icmp(icmp::Measurement { sent: 7, ..Default::default() }));
         assert_eq!(failure.map(|failure| failure.reason), Some(Reason::DnsTimeout));
+    }
+
+    #[tokio::test]
+    async fn of_a_long_log_the_beginning_is_kept_and_why_the_probe_failed() {
+        let log_of = async |log_limit| {
+            let request = Request { log_limit, ..request(Duration::from_secs(1)) };
+            let probe = Probe::start(&request);
+            for number in 0..100 {
+                probe.note(format_args!("line {number:02}"));
+            }
+            let failure = probe.failure(Reason::IcmpTimeout, "nothing came");
+            let Prober::Icmp(settings) = &request.module.prober else { panic!("{:?}", request.module) };
+            let report = probe.report(Measurement::Icmp(icmp::Measurement::of(settings)), Some(failure));
+            report.log.into_iter().map(|line| line.text).collect::<Vec<_>>()
+        };
+        let failed = "resolve failed: nothing came (icmp_timeout)";
+        let room = 2 * (size_of::<LogLine>() + "line 00".len());
+        assert_eq!(log_of(room).await, ["line 00", "line 01", "98 more lines are not kept", failed]);
+        assert_eq!(log_of(1).await, ["100 more lines are not kept", failed]);
+        assert_eq!(log_of(usize::MAX).await.len(), 101);
+        assert_eq!(log_of(0).await, [""; 0]);
     }
 }

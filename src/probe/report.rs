@@ -17,6 +17,8 @@ pub struct Report {
     pub target: String,
     /// The module's name.
     pub module: String,
+    /// The name by which the server was asked, where the request gave one that the prober has a use for.
+    pub hostname: Option<String>,
     /// Through whom.
     pub isp: Option<Arc<Isp>>,
     /// When it began.
@@ -35,7 +37,7 @@ pub struct Report {
     pub measurement: Measurement,
     /// Why it failed; nothing on success.
     pub failure: Option<Failure>,
-    /// What happened, for a person; empty unless asked for.
+    /// What happened, for a person; as much as the request wanted to be kept.
     pub log: Vec<LogLine>,
 }
 

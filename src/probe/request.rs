@@ -16,10 +16,13 @@ pub struct Request {
     pub module: Arc<Module>,
     /// Through whom; nothing leaves it to the kernel's routes.
     pub isp: Option<Arc<Isp>>,
+    /// The name by which the server is asked, instead of the target's; only where the prober has a use for it
+    /// ([`Prober::hostname`]).
+    pub hostname: Option<String>,
     /// How long it may take.
     pub timeout: Duration,
-    /// Whether to keep a log for a person.
-    pub debug: bool,
+    /// Bytes of its log that are kept at most, of which the reason of a failure is always there; 0 keeps none.
+    pub log_limit: usize,
     /// The sockets of the process.
     pub network: Arc<Network>,
 }
@@ -35,6 +38,8 @@ pub struct Module {
     pub timeout: Option<Duration>,
     /// The ISP of requests that name none.
     pub isp: Option<String>,
+    /// Its entry in `modules:` as YAML, with `<secret>` in the place of secrets.
+    pub yaml: String,
 }
 
 /// An uplink.

@@ -106,7 +106,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         }
         Open::Full { tls, tls_config, query_response } => {
             let plain = connection::connect(probe, destination, &mut measured.handshake).await?;
-            let secure = Secure { tls: tls_config, host };
+            let secure = Secure { tls: tls_config, host: probe.request.hostname.as_deref().unwrap_or(host) };
             let connection = match tls {
                 true => tls::handshake(probe, secure.tls, secure.name(), plain, &mut measured.tls).await?,
                 false => Connection::Plain(plain),
@@ -130,6 +130,26 @@ impl Secure<'_> {
     /// The name to ask for and to check.
     fn name(&self) -> &str {
         self.tls.server_name.as_deref().unwrap_or(self.host)
+    }
+}
+
+/// The name that `hostname=` asks for in TLS; nothing where the module has no TLS, or names its server itself.
+///
+/// # Errors
+/// One sentence.
+pub fn hostname(settings: &Settings, hostname: &str) -> Result<Option<String>, String> {
+    let uses_it = match &settings.open {
+        Open::Half { .. } => false,
+        Open::Full { tls, tls_config, query_response } => {
+            (*tls || query_response.iter().any(|step| step.starttls)) && tls_config.server_name.is_none()
+        }
+    };
+    if !uses_it {
+        return Ok(None);
+    }
+    match tls::server_name(hostname) {
+        Some(_) => Ok(Some(hostname.to_owned())),
+        None => Err(format!("hostname is the name or the address of a host, for TLS, not {hostname:?}")),
     }
 }
 

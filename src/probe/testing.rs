@@ -20,13 +20,14 @@ pub(super) const V4: IpAddr = BOTH[0];
 
 /// A probe without an ISP.
 pub(super) fn request(prober: Prober, target: impl ToString, timeout: Duration) -> Request {
-    let module = Module { name: "test".into(), prober, timeout: None, isp: None };
+    let module = Module { name: "test".into(), prober, timeout: None, isp: None, yaml: String::new() };
     Request {
         target: target.to_string(),
         module: Arc::new(module),
         isp: None,
+        hostname: None,
         timeout,
-        debug: true,
+        log_limit: usize::MAX,
         network: Arc::default(),
     }
 }

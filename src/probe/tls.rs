@@ -25,9 +25,8 @@ pub(super) async fn handshake(
     facts: &mut Option<TlsFacts>,
 ) -> Result<Connection, Failure> {
     probe.timeline.enter(Phase::Tls);
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let name = ServerName::try_from(bare.to_owned())
-        .map_err(|_| probe.failure(Reason::ProberConfigError, format!("{bare} is not a name for TLS")))?;
+    let name = server_name(host)
+        .ok_or_else(|| probe.failure(Reason::ProberConfigError, format!("{host} is not a name for TLS")))?;
     let ended = tls.handshake(name.clone(), plain).await;
     let (stream, told) = ended.result.map_err(|(error, told)| {
         *facts = told;
@@ -51,6 +50,12 @@ pub(super) async fn handshake(
         }
     }
     Ok(Connection::Secured(Secured::new(stream, ended.certificate_asked)))
+}
+
+/// A host as TLS names it, an IPv6 address also in brackets; nothing where it is none.
+pub(super) fn server_name(host: &str) -> Option<ServerName<'static>> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    ServerName::try_from(bare.to_owned()).ok()
 }
 
 /// What an I/O error over TLS means: the peer's alert, a violation of the protocol, or the connection beneath. `certificate_asked`:

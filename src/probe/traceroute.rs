@@ -329,10 +329,12 @@ mod tests {
                 prober: Prober::Traceroute(settings),
                 timeout: None,
                 isp: None,
+                yaml: String::new(),
             }),
             isp: None,
+            hostname: None,
             timeout: 2000 * MS,
-            debug: true,
+            log_limit: usize::MAX,
             network: Arc::new(Network::new()),
         })
         .await

@@ -22,11 +22,12 @@ use tcp::Tcp;
 use tls::Tls;
 use traceroute::Traceroute;
 
-/// The report as JSON, indented.
+/// The report as JSON, indented, with or without its log.
 #[must_use]
-pub fn json(report: &probe::Report) -> String {
+pub fn json(report: &probe::Report, with_log: bool) -> String {
+    let log = if with_log { report.log.as_slice() } else { &[] };
     // Keys are text and numbers are finite: there is nothing that could fail.
-    let mut text = serde_json::to_string_pretty(&Report::of(report)).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&Report::of(report, log)).unwrap_or_default();
     text.push('\n');
     text
 }
@@ -36,6 +37,8 @@ struct Report<'a> {
     target: &'a str,
     module: &'a str,
     prober: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hostname: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     isp: Option<Isp<'a>>,
     started_timestamp_seconds: f64,
@@ -135,10 +138,11 @@ impl Serialize for Phases<'_> {
 }
 
 impl<'a> Report<'a> {
-    fn of(report: &'a probe::Report) -> Self {
+    fn of(report: &'a probe::Report, log: &'a [probe::LogLine]) -> Self {
         let probe::Report {
             target,
             module,
+            hostname,
             isp,
             started,
             duration,
@@ -148,12 +152,13 @@ impl<'a> Report<'a> {
             resolution,
             measurement,
             failure,
-            log,
+            log: _,
         } = report;
         let mut this = Self {
             target,
             module,
             prober: "",
+            hostname: hostname.as_deref(),
             isp: isp.as_deref().map(Isp::of),
             started_timestamp_seconds: unix_seconds(*started),
             success: report.success(),

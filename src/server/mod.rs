@@ -1,9 +1,13 @@
 //! The HTTP surface: `/probe`, the exporter's own metrics, pages, reload.
 
 mod client;
+mod history;
+mod logs;
 mod own;
 mod pages;
+mod place;
 mod probe;
+mod process;
 mod query;
 mod reply;
 
@@ -17,6 +21,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State as Extract;
+use axum::http::header::LOCATION;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -33,7 +38,9 @@ use tracing::{debug, warn};
 use crate::config::{Errors, Problem, Store};
 use crate::net::Network;
 use client::Client;
+use history::History;
 use own::Own;
+pub use place::Place;
 
 /// How long a client may take for its request, and an open connection may be idle: longer than a scrape interval of a minute, so
 /// that Prometheus need not connect anew.
@@ -42,20 +49,48 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// The pause after a failed `accept()`: without descriptors the next one would fail at once, and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What the log's lines about single probes have for their target, in tracing's sense.
+pub const PROBES: &str = "probes";
+
 /// What the handlers share.
 #[derive(Debug)]
 pub struct State {
     store: Store,
     network: Arc<Network>,
-    timeout_offset: Duration,
+    options: Options,
+    history: History,
     own: Own,
 }
 
+/// What the command line says about the HTTP surface.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What a probe leaves of the scrape's time for the way back.
+    pub timeout_offset: Duration,
+    /// How many of the latest probes are kept, and how many of the failed ones before them.
+    pub history_limit: usize,
+    /// Where the pages are.
+    pub place: Place,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { timeout_offset: Duration::from_millis(500), history_limit: 100, place: Place::default() }
+    }
+}
+
 impl State {
-    /// The state of a server; `timeout_offset` is what a probe leaves of the scrape's time for the way back.
+    /// The state of a server.
     #[must_use]
-    pub fn new(store: Store, network: Arc<Network>, timeout_offset: Duration) -> Arc<Self> {
-        Arc::new(Self { store, network, timeout_offset, own: Own::default() })
+    pub fn new(store: Store, network: Arc<Network>, options: Options) -> Arc<Self> {
+        let history = History::new(options.history_limit);
+        Arc::new(Self { store, network, options, history, own: Own::default() })
+    }
+
+    /// Whether a file of the configuration has another content than when it was loaded last, in vain or not.
+    pub async fn changed(self: &Arc<Self>) -> bool {
+        let state = Arc::clone(self);
+        tokio::task::spawn_blocking(move || state.store.changed()).await.unwrap_or(false)
     }
 
     /// Loads the configuration again.
@@ -155,22 +190,28 @@ async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, Client)> {
 }
 
 fn router(state: Arc<State>) -> Router {
-    Router::new()
-        .route("/", get(pages::landing))
-        .route("/config", get(pages::config))
-        .route("/metrics", get(own::metrics))
-        .route("/probe", get(probe::probe))
-        .route("/-/healthy", get(async || reply::sentence(StatusCode::OK, "healthy")))
-        .route("/-/ready", get(async || reply::sentence(StatusCode::OK, "ready")))
-        .route("/-/reload", post(reload).put(reload))
-        .fallback(async || reply::sentence(StatusCode::NOT_FOUND, "there is nothing here; / lists what there is"))
+    let place = &state.options.place;
+    let nothing = format!("there is nothing here; {} lists what there is", place.at("/"));
+    let mut router = Router::new()
+        .route(&place.at("/"), get(pages::landing))
+        .route(&place.at("/config"), get(pages::config))
+        .route(&place.at("/logs"), get(logs::logs))
+        .route(&place.at("/metrics"), get(own::metrics))
+        .route(&place.at("/probe"), get(probe::probe).post(probe::probe))
+        .route(&place.at("/-/healthy"), get(async || reply::sentence(StatusCode::OK, "Healthy")))
+        .route(&place.at("/-/ready"), get(async || reply::sentence(StatusCode::OK, "Ready")))
+        .route(&place.at("/-/reload"), post(reload).put(reload))
+        .fallback(async || reply::sentence(StatusCode::NOT_FOUND, nothing))
         .method_not_allowed_fallback(async || {
             reply::sentence(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this page takes another method, which the Allow header names",
             )
-        })
-        .with_state(state)
+        });
+    for (path, status, location) in place.redirects() {
+        router = router.route(&path, get(async move || (status, [(LOCATION, location)])));
+    }
+    router.with_state(state)
 }
 
 async fn reload(Extract(state): Extract<Arc<State>>) -> Response {

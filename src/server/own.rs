@@ -15,7 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::{State, reply};
+use super::process::Process;
+use super::{State, query, reply};
 use crate::probe::Report;
 use crate::render;
 use crate::render::negotiate::Format;
@@ -52,12 +53,13 @@ pub(super) struct Own {
     durations: Family<Probed, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
     rejected: Family<Rejected, Counter>,
+    unknown_modules: Counter,
 }
 
 impl Default for Own {
     fn default() -> Self {
         let mut own = Self {
-            registry: Registry::with_prefix("uplink_exporter"),
+            registry: Registry::default(),
             reload_successful: Gauge::default(),
             reload_timestamp: Gauge::default(),
             probes: Family::default(),
@@ -65,32 +67,54 @@ impl Default for Own {
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             in_flight: Gauge::default(),
             rejected: Family::default(),
+            unknown_modules: Counter::default(),
         };
+        let registry = own.registry.sub_registry_with_prefix("uplink_exporter");
         let build = Info::new(vec![
             ("version", env!("CARGO_PKG_VERSION")),
+            ("revision", env!("UPLINK_EXPORTER_REVISION")),
+            ("rustc", env!("UPLINK_EXPORTER_RUSTC")),
             ("os", std::env::consts::OS),
             ("arch", std::env::consts::ARCH),
         ]);
-        own.registry.register("build", "The version of the exporter and what it was built for", build);
-        own.registry.register(
+        registry.register("build", "The exporter's version, what it was built from, by and for", build);
+        registry.register(
             "config_last_reload_successful",
             "Whether the last attempt to load the configuration was a success (1) or not (0, the old one stays in force)",
             own.reload_successful.clone(),
         );
-        own.registry.register(
+        registry.register(
             "config_last_reload_success_timestamp_seconds",
             "When the configuration in force was loaded, in seconds since 1970",
             own.reload_timestamp.clone(),
         );
-        own.registry.register("probes", "Probes that ended, failed ones included", own.probes.clone());
-        own.registry.register("probe_failures", "Probes that failed, by reason", own.failures.clone());
-        own.registry.register("probe_duration_seconds", "How long probes took", own.durations.clone());
-        own.registry.register("probes_in_flight", "Probes that are running now", own.in_flight.clone());
-        own.registry.register(
+        registry.register("probes", "Probes that ended, failed ones included", own.probes.clone());
+        registry.register("probe_failures", "Probes that failed, by reason", own.failures.clone());
+        registry.register("probe_duration_seconds", "How long probes took", own.durations.clone());
+        registry.register("probes_in_flight", "Probes that are running now", own.in_flight.clone());
+        registry.register(
             "requests_rejected",
             "Requests to /probe that were answered with 400 because they cannot be meant, by cause",
             own.rejected.clone(),
         );
+        // The names by which dashboards and alerts made for blackbox_exporter know the same.
+        let registry = own.registry.sub_registry_with_prefix("blackbox");
+        registry.register(
+            "exporter_config_last_reload_successful",
+            "Whether the last attempt to load the configuration was a success (1) or not (0), as blackbox_exporter calls it",
+            own.reload_successful.clone(),
+        );
+        registry.register(
+            "exporter_config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was loaded, in seconds since 1970, as blackbox_exporter calls it",
+            own.reload_timestamp.clone(),
+        );
+        registry.register(
+            "module_unknown",
+            "Requests to /probe for a module that is not known, as blackbox_exporter calls it",
+            own.unknown_modules.clone(),
+        );
+        own.registry.register_collector(Box::new(Process::new()));
         own.reloaded(true);
         own
     }
@@ -108,6 +132,9 @@ impl Own {
     /// A request was refused.
     pub(super) fn rejected(&self, cause: &'static str) {
         self.rejected.get_or_create(&Rejected { cause }).inc();
+        if cause == query::UNKNOWN_MODULE {
+            self.unknown_modules.inc();
+        }
     }
 
     /// A probe runs for as long as what is returned lives, however it ends.

@@ -6,12 +6,20 @@ use axum::Extension;
 use axum::extract::{RawQuery, State as Extract};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use tracing::{Level, debug, error, info};
 
 use super::client::Client;
 use super::query::{self, Asked};
-use super::{State, reply};
+use super::{PROBES, State, reply};
+use crate::probe::{LogLine, Report};
 use crate::render::negotiate::Format;
 use crate::{metrics, probe, render};
+
+/// How much of a probe's log is kept for the history, in bytes: all of a usual one. A trace of many rounds has far more.
+const KEPT_LOG: usize = 16 << 10;
+
+/// How much of it is kept for somebody who wants to see it now.
+const WANTED_LOG: usize = 1 << 20;
 
 /// Runs a probe and tells its report. A client that goes away ends the probe.
 pub(super) async fn probe(
@@ -25,11 +33,12 @@ pub(super) async fn probe(
     let asked = query::read(
         &query.unwrap_or_default(),
         scrape_timeout.as_deref(),
-        state.timeout_offset,
+        state.options.timeout_offset,
+        |debug| log_limit(&state, debug),
         &config,
         &state.network,
     );
-    let Asked { request, json } = match asked {
+    let Asked { request, debug, json } = match asked {
         Ok(asked) => asked,
         Err(rejection) => {
             state.own.rejected(rejection.cause);
@@ -47,18 +56,76 @@ pub(super) async fn probe(
         }
     };
     state.own.probed(&report);
-    if json {
-        return reply::content(&headers, "application/json", render::json(&report));
-    }
-    if request.debug {
-        let text = render::debug(&report, &config.module_to_yaml(&request.module.name));
-        return reply::content(&headers, reply::PLAIN, text);
-    }
-    let families = metrics::of_report(&report);
-    let format = reply::format(&headers);
-    let body = match format {
-        Format::Text => render::text(&families),
-        Format::OpenMetrics { .. } => render::openmetrics(&families),
+    log(&report);
+    let reply = if json {
+        reply::content(&headers, "application/json", render::json(&report, debug))
+    } else if debug {
+        reply::content(&headers, reply::PLAIN, render::debug(&report, &request.module.yaml))
+    } else {
+        let families = metrics::of_report(&report);
+        let format = reply::format(&headers);
+        let body = match format {
+            Format::Text => render::text(&families),
+            Format::OpenMetrics { .. } => render::openmetrics(&families),
+        };
+        reply::content(&headers, &format.content_type(), body)
     };
-    reply::content(&headers, &format.content_type(), body)
+    state.history.add(report, request.module);
+    reply
+}
+
+/// How much of a probe's log is kept, in bytes.
+fn log_limit(state: &State, debug: bool) -> usize {
+    if debug || tracing::enabled!(target: PROBES, Level::DEBUG) {
+        WANTED_LOG
+    } else if state.history.is_kept() {
+        KEPT_LOG
+    } else {
+        0
+    }
+}
+
+/// Tells the program's log how a probe ended. That something out there does not answer is news, and an error only where it is this
+/// host that cannot ask.
+fn log(report: &Report) {
+    if tracing::enabled!(target: PROBES, Level::DEBUG) {
+        for LogLine { at, text } in &report.log {
+            let at_seconds = at.as_secs_f64();
+            debug!(target: PROBES, module = report.module, target = report.target, isp = isp(report), at_seconds, "{text}");
+        }
+    }
+    let duration_seconds = report.duration.as_secs_f64();
+    /// The event of a probe that failed, at a level.
+    macro_rules! failed {
+        ($level:ident, $failure:expr) => {
+            $level!(
+                target: PROBES,
+                module = report.module,
+                target = report.target,
+                isp = isp(report),
+                phase = $failure.phase.name(),
+                reason = %$failure.reason.name(),
+                err = $failure.detail,
+                duration_seconds,
+                "Probe failed"
+            )
+        };
+    }
+    match &report.failure {
+        Some(failure) if failure.reason.is_of_this_host() => failed!(error, failure),
+        Some(failure) => failed!(info, failure),
+        None => debug!(
+            target: PROBES,
+            module = report.module,
+            target = report.target,
+            isp = isp(report),
+            duration_seconds,
+            "Probe succeeded"
+        ),
+    }
+}
+
+/// The name of a probe's ISP, where it has one.
+fn isp(report: &Report) -> Option<&str> {
+    report.isp.as_ref().map(|isp| isp.name.as_str())
 }

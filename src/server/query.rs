@@ -13,7 +13,10 @@ use crate::probe::Request;
 const DEFAULT_MODULE: &str = "http_2xx";
 
 /// The parameters of `/probe`.
-const PARAMETERS: [&str; 5] = ["target", "module", "isp", "debug", "format"];
+const PARAMETERS: [&str; 6] = ["target", "module", "isp", "hostname", "debug", "format"];
+
+/// The cause of a request's refusal that is counted by blackbox_exporter's name, too.
+pub(super) const UNKNOWN_MODULE: &str = "unknown_module";
 
 /// The header in which Prometheus says how long it waits.
 pub(super) const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -31,6 +34,7 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) request: Request,
+    pub(super) debug: bool,
     pub(super) json: bool,
 }
 
@@ -47,20 +51,21 @@ fn rejection<T>(cause: &'static str, sentence: impl Into<String>) -> Result<T, R
     Err(Rejection { cause, sentence: sentence.into() })
 }
 
-/// Reads a request.
+/// Reads a request; `log_limit` says how much of a probe's log is kept, with `debug=true` or without.
 pub(super) fn read(
     query: &str,
     scrape_timeout: Option<&str>,
     timeout_offset: Duration,
+    log_limit: impl FnOnce(bool) -> usize,
     config: &Config,
     network: &Arc<Network>,
 ) -> Result<Asked, Rejection> {
-    let parameters = parameters(query)?;
+    let parameters = parameters(query, &PARAMETERS)?;
     let get = |name| parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
     let module = get("module").unwrap_or(DEFAULT_MODULE);
     let Some(module) = config.modules.get(module) else {
         let known = listed(config.modules.keys());
-        return rejection("unknown_module", format!("unknown module {module:?}; known modules: {known}"));
+        return rejection(UNKNOWN_MODULE, format!("unknown module {module:?}; known modules: {known}"));
     };
     let isp = match get("isp").or(module.isp.as_deref()) {
         None => None,
@@ -91,29 +96,38 @@ pub(super) fn read(
     if let Err(sentence) = module.prober.check_target(target) {
         return rejection("bad_target", sentence);
     }
+    // What other probers have no use for is not refused: scrape jobs give it to every module.
+    let hostname = match get("hostname").filter(|hostname| !hostname.is_empty()) {
+        None => None,
+        Some(hostname) => match module.prober.hostname(hostname) {
+            Ok(hostname) => hostname,
+            Err(sentence) => return rejection("bad_hostname", sentence),
+        },
+    };
     let timeout = timeout(module.timeout, scrape_timeout, timeout_offset)?;
     let request = Request {
         target: target.to_owned(),
         module: Arc::clone(module),
         isp,
+        hostname,
         timeout,
-        debug,
+        log_limit: log_limit(debug),
         network: Arc::clone(network),
     };
-    Ok(Asked { request, json })
+    Ok(Asked { request, debug, json })
 }
 
 /// The parameters, each known and there once: a misspelt `ips=b` must not probe the default route.
-fn parameters(query: &str) -> Result<Vec<(&'static str, String)>, Rejection> {
+pub(super) fn parameters(query: &str, known: &[&'static str]) -> Result<Vec<(&'static str, String)>, Rejection> {
+    let list = || known.join(", ");
     let mut parameters: Vec<(&'static str, String)> = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let Some(known) = PARAMETERS.into_iter().find(|known| *known == name) else {
-            let sentence = format!("unknown parameter {name:?}; known parameters: {}", PARAMETERS.join(", "));
+        let Some(known) = known.iter().copied().find(|known| *known == name) else {
+            let sentence = format!("unknown parameter {name:?}; known parameters: {}", list());
             return rejection("unknown_parameter", sentence);
         };
         if parameters.iter().any(|(name, _)| *name == known) {
-            let sentence =
-                format!("the parameter {known} is there twice; each of {} is given once", PARAMETERS.join(", "));
+            let sentence = format!("the parameter {known} is there twice; each of {} is given once", list());
             return rejection("repeated_parameter", sentence);
         }
         parameters.push((known, value.into_owned()));
@@ -197,7 +211,7 @@ mod tests {
             modules: {ping: {prober: icmp}, http_2xx: {prober: http, isp: b}}";
         let config = crate::config::load_str(yaml, "test.yml").unwrap();
         let read = |query: &str| {
-            let asked = read(query, None, OFFSET, &config, &Arc::default());
+            let asked = read(query, None, OFFSET, usize::from, &config, &Arc::default());
             asked.map_err(|rejection| format!("{}: {}", rejection.cause, rejection.sentence))
         };
         let refused = [
@@ -208,11 +222,11 @@ mod tests {
             ("target=x&isp=", "unknown_isp: unknown ISP \"\"; known ISPs: a, b"),
             (
                 "target=x&ips=a",
-                "unknown_parameter: unknown parameter \"ips\"; known parameters: target, module, isp, debug, format",
+                "unknown_parameter: unknown parameter \"ips\"; known parameters: target, module, isp, hostname, debug, format",
             ),
             (
                 "target=x&isp=a&isp=b",
-                "repeated_parameter: the parameter isp is there twice; each of target, module, isp, debug, format is given once",
+                "repeated_parameter: the parameter isp is there twice; each of target, module, isp, hostname, debug, format is given once",
             ),
             ("target=x&debug=1", "bad_value: debug is true or false, not \"1\""),
             ("target=x&format=xml", "bad_value: format is json, not \"xml\"; without it the answer is metrics"),
@@ -223,8 +237,8 @@ mod tests {
         let asked = read("target=https%3A%2F%2Fx%2Fa%3Fb%3Dc+d&debug=true&format=json").unwrap();
         assert_eq!(asked.request.target, "https://x/a?b=c d");
         assert_eq!(asked.request.isp.map(|isp| isp.name.clone()).as_deref(), Some("b"));
-        assert!(asked.request.debug && asked.json);
+        assert!(asked.debug && asked.json && asked.request.log_limit == 1);
         let asked = read("target=x&module=ping").unwrap();
-        assert!(asked.request.isp.is_none() && !asked.request.debug && !asked.json);
+        assert!(asked.request.isp.is_none() && !asked.debug && !asked.json && asked.request.log_limit == 0);
     }
 }

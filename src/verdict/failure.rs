@@ -249,6 +249,22 @@ impl Reason {
         })
     }
 
+    /// Whether it is a fault of this host, and says nothing about the network beyond it.
+    #[must_use]
+    pub fn is_of_this_host(self) -> bool {
+        matches!(
+            self,
+            Self::ProberError
+                | Self::ProberConfigError
+                | Self::ProberOverload
+                | Self::SourceAddressUnavailable
+                | Self::SourcePortExhausted
+                | Self::LocalLinkDown
+                | Self::UnroutableLocal
+                | Self::ArpUnresolved
+        )
+    }
+
     /// Whether it says only that nothing came back, or that there is no way: a dead device of this host looks the same.
     #[must_use]
     pub fn is_silence(self) -> bool {

@@ -134,6 +134,7 @@ fn tcp_success() -> Report {
         resolvers: Vec::new(),
     }));
     report.resolution = resolution("192.0.2.25", Some("192.0.2.25"));
+    report.hostname = Some("mail.example".to_owned());
     report
 }
 
@@ -231,6 +232,7 @@ fn report(target: &str, module: &str, phases: &[(Phase, u64)], measurement: Meas
     Report {
         target: target.to_owned(),
         module: module.to_owned(),
+        hostname: None,
         isp: Some(Arc::new(Isp {
             name: "kt".to_owned(),
             site: "dc1".to_owned(),

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uplink_exporter::config::Store;
-use uplink_exporter::server::{self, State};
+use uplink_exporter::server::{self, Options, State};
 
 /// How long running requests may take to end.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
@@ -33,13 +33,17 @@ pub(crate) struct Reply {
 
 impl Server {
     pub(crate) async fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, Options::default()).await
+    }
+
+    pub(crate) async fn start_with(configuration: &str, options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("probes.yml");
         std::fs::write(&file, configuration).unwrap();
         let store = Store::open(&file).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State::new(store, Arc::default(), Duration::from_millis(500));
+        let state = State::new(store, Arc::default(), options);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };
         let task = tokio::spawn(server::run(vec![listener], state, shutdown, GRACE));

@@ -72,8 +72,9 @@ impl Site {
             target: target.to_owned(),
             module: Arc::clone(self.config.modules.get(module).unwrap_or_else(|| panic!("no module {module}"))),
             isp: (!isp.is_empty()).then(|| Arc::clone(&self.config.isps[isp])),
+            hostname: None,
             timeout,
-            debug: true,
+            log_limit: usize::MAX,
             network: Arc::clone(&self.network),
         }
     }

@@ -176,7 +176,7 @@ impl Kind {
                 preference,
             }),
         };
-        Module { name: self.name().to_owned(), prober, timeout: None, isp: None }
+        Module { name: self.name().to_owned(), prober, timeout: None, isp: None, yaml: String::new() }
     }
 }
 

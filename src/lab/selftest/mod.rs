@@ -151,8 +151,9 @@ impl Bench {
             target: case.kind.target(address, port),
             module: Arc::new(case.kind.module(case.family, case.count(), &self.tls)),
             isp: Some(Arc::new(isp)),
+            hostname: None,
             timeout: case.timeout(),
-            debug: false,
+            log_limit: 0,
             network: Arc::clone(&self.network),
         };
         probe::run(&request).await

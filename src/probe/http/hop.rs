@@ -51,13 +51,13 @@ pub(super) struct Hop {
 }
 
 impl Hop {
-    /// The first request of a probe of `url`.
-    pub(super) fn first(settings: &Settings, url: Url) -> Self {
+    /// The first request of a probe of `url`, with `hostname` for a `Host` header where the module has none.
+    pub(super) fn first(settings: &Settings, url: Url, hostname: Option<&str>) -> Self {
         Self {
             url,
             method: settings.method.clone(),
             headers: settings.headers.clone(),
-            host: settings.host.clone(),
+            host: settings.host.as_deref().or(hostname).map(str::to_owned),
             authorization: settings.authorization.clone(),
             body: settings.body.clone(),
             at_target: true,

@@ -276,7 +276,7 @@ fn a_redirect_changes_method_body_and_secrets_as_it_must() {
         ]),
         ..settings()
     };
-    let hop = || Hop::first(&settings, parse("https://user:p%40ss@a.example/x/y").unwrap());
+    let hop = || Hop::first(&settings, parse("https://user:p%40ss@a.example/x/y").unwrap(), None);
     let request = hop().request(Version::HTTP_11).unwrap();
     assert_eq!(request.uri(), "/x/y");
     assert_eq!(request.headers()["host"], "virtual.example");
@@ -297,7 +297,7 @@ fn a_redirect_changes_method_body_and_secrets_as_it_must() {
     assert_eq!(below.headers()["host"], "www.a.example");
     assert_eq!(below.headers()["authorization"], "secret");
 
-    let basic = Hop::first(&super::tests::settings(), parse("user:p%40ss@a.example").unwrap());
+    let basic = Hop::first(&super::tests::settings(), parse("user:p%40ss@a.example").unwrap(), None);
     let basic = basic.request(Version::HTTP_11).unwrap();
     assert_eq!(basic.headers()["authorization"], "Basic dXNlcjpwQHNz");
 }

@@ -134,7 +134,7 @@ fn credentials_go_to_the_domain_of_the_target_and_not_beyond() {
         ..settings()
     };
     let sent = |url: &str, location: Option<&str>| {
-        let hop = Hop::first(&settings, parse(url).unwrap());
+        let hop = Hop::first(&settings, parse(url).unwrap(), None);
         let hop = match location {
             Some(location) => hop.follow(http::StatusCode::FOUND, location).unwrap(),
             None => hop,
