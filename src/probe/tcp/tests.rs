@@ -282,7 +282,9 @@ async fn a_peer_that_does_not_take_what_is_sent_is_not_one_that_does_not_answer(
         let steps = vec![Step { send: Some("x".repeat(size)), ..Step::default() }, expect("never")];
         let report = probe(&request(open(steps, None), deaf, Duration::from_millis(900))).await;
         check_failure(&report, Phase::Query, reason);
-        check_phase(&report, Phase::Query, 880..1000);
+        // Writing so much takes time of ours.
+        let query = seconds(&report, Phase::Query).unwrap() + report.overhead.as_secs_f64();
+        assert!((0.88..1.0).contains(&query), "{report:#?}");
     }
 }
 
