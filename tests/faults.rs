@@ -33,6 +33,7 @@ const MODULES: &str = "
   trace_icmp: {prober: traceroute, traceroute: {protocol: icmp}}
   trace_udp: {prober: traceroute, traceroute: {protocol: udp}}
   trace_tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
+  trace_far: {prober: traceroute, traceroute: {max_hops: 255, interval: 300ms}}
   trace_many: {prober: traceroute, traceroute: {count: 100, interval: 10ms}}
 ";
 
@@ -460,6 +461,16 @@ fn packets_that_do_not_fit_and_packets_that_circle_say_so() {
         }
         site.lab.change(|topology| topology.faults.clear());
     }
+}
+
+#[test]
+fn a_trace_that_circles_up_to_the_last_hop_that_there_can_be_has_each_hop_once() {
+    let Some(site) = start(topology()) else { return };
+    set_fault(&site, Matches::default(), Action::Loop { hop: 3 });
+    let report = site.run("trace_far", "a", &host(Family::V4, 10), Duration::from_secs(4));
+    assert_failure(&report, Phase::Trace, "destination_not_reached", None);
+    let hops: Vec<_> = trace(&report).hops.iter().map(|hop| (hop.number, hop.sent, hop.received)).collect();
+    assert_eq!(hops, (1..=255).map(|number| (number, 3, 3)).collect::<Vec<_>>());
 }
 
 #[test]
