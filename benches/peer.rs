@@ -45,7 +45,8 @@ fn main() {
 
     let exporters = start_exporters(&modules);
     println!(
-        "{PROBES} probes a cell; CPU time of the exporter's process per probe, the scrape's HTTP included; peak memory (VmHWM)."
+        "{PROBES} probes a cell; CPU time of the exporter's process per probe, the scrape's HTTP included; peak memory (VmHWM), of \
+         one process that runs all rows in order."
     );
     println!("Left of each pair: uplink_exporter; right: blackbox_exporter.\n");
     println!("| probe | at a time | CPU, µs | ratio | bare calls, µs | memory, MiB | failed |");

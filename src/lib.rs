@@ -44,5 +44,7 @@ pub mod path;
 pub mod probe;
 pub mod render;
 pub mod server;
+#[cfg(test)]
+mod testing;
 pub mod verdict;
 pub mod wire;

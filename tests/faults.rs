@@ -33,6 +33,7 @@ const MODULES: &str = "
   trace_icmp: {prober: traceroute, traceroute: {protocol: icmp}}
   trace_udp: {prober: traceroute, traceroute: {protocol: udp}}
   trace_tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
+  trace_far: {prober: traceroute, traceroute: {max_hops: 255, interval: 300ms}}
   trace_many: {prober: traceroute, traceroute: {count: 100, interval: 10ms}}
 ";
 
@@ -424,6 +425,31 @@ fn a_router_that_limits_its_answers_delays_nothing_behind_it() {
 }
 
 #[test]
+fn a_router_that_takes_its_time_to_answer_has_lost_nothing() {
+    let ms = Duration::from_millis;
+    let mut slow = Topology { seed: 7, ..Topology::demo() };
+    slow.a.hops[1].routers[0].answers.delay = ms(450);
+    let Some(site) = start(slow) else { return };
+    let destination = target(Family::V4, 10);
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            support::until("the router has answered once", || site.lab.counts(Isp::A, destination)[1].answered > 0);
+            site.lab.change(|topology| topology.a.hops[1].routers[0].answers.delay = ms(600));
+        });
+        site.run("trace_icmp", "a", &destination.to_string(), Duration::from_secs(5))
+    });
+    assert_eq!(report.failure, None, "{:#?}", report.log);
+    let hops = &trace(&report).hops;
+    let seen: Vec<_> = hops.iter().map(|hop| (hop.sent, hop.received)).collect();
+    let truth: Vec<_> = site.lab.counts(Isp::A, destination).iter().map(|hop| hop.answered as u32).collect();
+    assert_eq!((seen[1], seen[2], seen[8]), ((3, 3), (3, 0), (3, 3)), "{hops:#?}");
+    assert_eq!(seen[4], (3, truth[4]), "{hops:#?}");
+    let rtt = (hops[1].rtt.best().unwrap(), hops[1].rtt.worst().unwrap());
+    assert!((rtt.0 - 0.4515).abs() < 0.005 && (rtt.1 - 0.6015).abs() < 0.005, "{rtt:?}");
+    assert!(report.duration < ms(200 + 800 + 100), "two intervals and `wait`, but it took {:?}", report.duration);
+}
+
+#[test]
 fn a_full_trace_of_twenty_hops_ends_within_a_second() {
     let mut path = Path::straight(Isp::A, &[2_500; 19], 2_500);
     path.hops[6].routers[0].answers.silent = true;
@@ -460,6 +486,16 @@ fn packets_that_do_not_fit_and_packets_that_circle_say_so() {
         }
         site.lab.change(|topology| topology.faults.clear());
     }
+}
+
+#[test]
+fn a_trace_that_circles_up_to_the_last_hop_that_there_can_be_has_each_hop_once() {
+    let Some(site) = start(topology()) else { return };
+    set_fault(&site, Matches::default(), Action::Loop { hop: 3 });
+    let report = site.run("trace_far", "a", &host(Family::V4, 10), Duration::from_secs(4));
+    assert_failure(&report, Phase::Trace, "destination_not_reached", None);
+    let hops: Vec<_> = trace(&report).hops.iter().map(|hop| (hop.number, hop.sent, hop.received)).collect();
+    assert_eq!(hops, (1..=255).map(|number| (number, 3, 3)).collect::<Vec<_>>());
 }
 
 #[test]

@@ -20,13 +20,25 @@ fn lab() -> bool {
     Lab::available().map_err(|why| skip(&why)).is_ok()
 }
 
-/// Runs the demo; opens everything that it says one can open. Gives back its answers, by what follows the host in their URLs.
-fn open_everything(command: &mut Command) -> Vec<(String, String)> {
+/// Runs the demo; gives back it, where it serves, and what it says.
+fn demo(command: &mut Command) -> (Running, SocketAddr, Vec<String>) {
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     command.arg("demo").arg(format!("--web.listen-address={address}")).stdout(Stdio::piped());
     let mut demo = Running::start(command);
     let lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let told: Vec<String> = lines.take_while(|line| line != "Ctrl-C ends it all.").collect();
+    let told = lines.take_while(|line| line != "Ctrl-C ends it all.").collect();
+    (demo, address, told)
+}
+
+/// Ends a program by a signal; says whether it was a success.
+fn end(mut program: Running, signal: &str) -> bool {
+    Command::new("kill").args([signal, &program.0.id().to_string()]).status().unwrap();
+    program.0.wait().unwrap().success()
+}
+
+/// Runs the demo; opens everything that it says one can open. Gives back its answers, by what follows the host in their URLs.
+fn open_everything(command: &mut Command) -> Vec<(String, String)> {
+    let (demo, address, told) = demo(command);
     let urls = told.iter().filter_map(|line| {
         let url = line.trim().trim_start_matches("curl -s ").trim_matches('\'');
         url.strip_prefix(&format!("http://{address}"))
@@ -39,9 +51,24 @@ fn open_everything(command: &mut Command) -> Vec<(String, String)> {
         })
         .collect();
     assert!(answers.len() >= 10, "{told:?}");
-    Command::new("kill").args(["-TERM", &demo.0.id().to_string()]).status().unwrap();
-    assert!(demo.0.wait().unwrap().success());
+    assert!(end(demo, "-TERM"));
     answers
+}
+
+#[test]
+fn a_demo_that_ends_leaves_nothing_also_when_its_terminal_is_closed() {
+    if !lab() {
+        return;
+    }
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let (demo, address, told) = demo(&mut Command::new(PROGRAM));
+        let line = told.iter().find_map(|line| line.strip_prefix("The configuration is ")).unwrap();
+        let configuration = std::path::Path::new(line.split(". Change it").next().unwrap());
+        assert!(configuration.is_file());
+        assert_eq!(get(address, "/-/healthy").0, 200);
+        assert!(end(demo, signal), "{signal}");
+        assert!(!configuration.parent().unwrap().exists(), "{signal} leaves {}", configuration.display());
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The emulated internet does what its topology says, by independent means: plain sockets of the kernels at both ends.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod support;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -8,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Protocol, Socket};
+use support::skip;
 use uplink_exporter::lab::{
     Action, Binding, Fault, Isp, Lab, Matches, Mtu, Observation, Path, RateLimit, Servers, Topology, target,
 };
@@ -19,9 +22,8 @@ const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 /// A lab, or nothing, with the reason printed, where this machine can have none.
 fn lab(topology: Topology) -> Option<Lab> {
-    if let Err(reason) = Lab::available() {
-        assert!(std::env::var_os("UPLINK_REQUIRE_LAB").is_none(), "no lab: {reason}");
-        println!("skipped, no lab here: {reason}");
+    if let Err(why) = Lab::available() {
+        skip(&why);
         return None;
     }
     Some(Lab::start(topology).unwrap())
@@ -435,7 +437,7 @@ fn icmp_without_privileges_can_be_forbidden() {
     let Some(lab) = lab(short()) else { return };
     match lab.unprivileged_icmp(false) {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            return println!("skipped, this user namespace maps one group only: {error}");
+            return skip(&format!("this user namespace maps one group only: {error}"));
         }
         result => result.unwrap(),
     }

@@ -15,6 +15,9 @@ const TCP_PORT: u16 = 443;
 /// The longest path that is looked at unless told otherwise.
 const MAX_HOPS: u8 = 30;
 
+/// So that a full trace (20 hops, 3 rounds, 50 ms) ends within a second also where a hop is silent.
+const WAIT: Duration = Duration::from_millis(800);
+
 /// A thousand rounds answer every question that a probe may have.
 const COUNT_LIMIT: i128 = 1_000;
 
@@ -41,7 +44,7 @@ pub(super) fn settings(fields: Fields<'_>) -> Settings {
         port,
         count: fields.integer("count", 1, COUNT_LIMIT, 3),
         interval: fields.get("interval").and_then(|value| value.pause()).unwrap_or(Duration::from_millis(100)),
-        wait: fields.get("wait").and_then(|value| value.pause()).unwrap_or(Duration::from_secs(1)),
+        wait: fields.get("wait").and_then(|value| value.pause()).unwrap_or(WAIT),
         first_hop,
         max_hops,
         preference: preference(&fields),

@@ -13,7 +13,7 @@ pub struct Plan {
     pub rounds: u32,
     /// Time between the beginnings of rounds.
     pub interval: Duration,
-    /// How long after its departure a packet is waited for, at most.
+    /// How long after its departure a packet is waited for, at most; and for how long a hop must say nothing to count as silent.
     pub wait: Duration,
     /// When it ends in any case.
     pub end: Instant,
@@ -23,17 +23,18 @@ pub struct Plan {
 /// packets that would go beyond it have left.
 const SPACING: Duration = Duration::from_millis(1);
 
-/// Patience with a hop on a stretch of the path that is known to answer: at least this, and ...
+/// Patience with a hop whose round-trip time is known: at least this, and ...
 const PATIENCE_FLOOR: Duration = Duration::from_millis(200);
-/// ... so many times the slowest round trip seen. A packet that is later than that is lost, or the hop is silent; TCP's own first
-/// retransmission comes after 3 round trips, too (RFC 6298, section 2.2: RTT + 4 · RTT / 2).
+/// ... so many times its slowest round trip. A packet that is later than that is lost; TCP's own first retransmission comes after 3
+/// round trips, too (RFC 6298, section 2.2: RTT + 4 · RTT / 2).
 const PATIENCE_FACTOR: u32 = 3;
 
 /// A trace: all hops in flight together, `rounds` times.
 ///
 /// The first answer of the destination tells its distance, and nothing is sent beyond it from then on. A packet is given up when
-/// `wait` is over; earlier, after a patience that fits the path, where its own hop or a farther one has answered anything: what is
-/// silent there was reached, and just does not say so.
+/// `wait` is over; earlier on the way to the farthest hop that answered, since what is silent there was reached, and just does not say
+/// so: after a patience that fits its hop where that has answered, and one that fits the path where the hop has said nothing since
+/// `wait` before. How fast others answer says nothing of a hop: routers make answers when they have nothing better to do.
 #[derive(Debug)]
 pub struct Trace {
     plan: Plan,
@@ -48,7 +49,19 @@ pub struct Trace {
     end_hop: Option<u8>,
     /// The farthest hop that answered; 0 before any did.
     farthest: u8,
+    /// The slowest round trip of the path.
     slowest: Duration,
+    /// The hops that were asked, from the first.
+    asked: Vec<Asked>,
+}
+
+/// What is known of a hop that was asked.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// When the first packet left for it.
+    first: Instant,
+    /// Its slowest round trip, once it has answered.
+    slowest: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +101,7 @@ impl Trace {
             end_hop: None,
             farthest: 0,
             slowest: Duration::ZERO,
+            asked: Vec::new(),
         }
     }
 
@@ -103,6 +117,10 @@ impl Trace {
                 let number = self.packets.len() as u32;
                 self.packets.push(Packet { hop, sent: now, answered: false });
                 self.pending.push(number);
+                // In the first round, which asks one hop after the other.
+                if self.asked.len() == self.index(hop) {
+                    self.asked.push(Asked { first: now, slowest: None });
+                }
                 Step::Send { number, hop }
             }
             next => {
@@ -124,6 +142,9 @@ impl Trace {
         self.pending.retain(|pending| *pending != number);
         self.farthest = self.farthest.max(hop);
         self.slowest = self.slowest.max(rtt);
+        let index = self.index(hop);
+        let asked = &mut self.asked[index];
+        asked.slowest = asked.slowest.max(Some(rtt));
         if ends && self.end_hop.is_none_or(|end| hop < end) {
             self.end_hop = Some(hop);
             let packets = &self.packets;
@@ -176,12 +197,19 @@ impl Trace {
 
     /// When a packet is no longer waited for.
     fn lost_at(&self, packet: Packet) -> Instant {
-        let patience = if packet.hop <= self.farthest {
-            PATIENCE_FLOOR.max(self.slowest * PATIENCE_FACTOR).min(self.plan.wait)
-        } else {
-            self.plan.wait
-        };
-        packet.sent + patience
+        if packet.hop > self.farthest || self.end_hop == Some(packet.hop) {
+            return packet.sent + self.plan.wait;
+        }
+        let patience = |slowest: Duration| PATIENCE_FLOOR.max(slowest * PATIENCE_FACTOR).min(self.plan.wait);
+        match self.asked[self.index(packet.hop)] {
+            Asked { slowest: Some(slowest), .. } => packet.sent + patience(slowest),
+            Asked { slowest: None, first } => (first + self.plan.wait).max(packet.sent + patience(self.slowest)),
+        }
+    }
+
+    /// Where a hop stands in `asked`.
+    fn index(&self, hop: u8) -> usize {
+        usize::from(hop - self.plan.first_hop)
     }
 }
 
@@ -263,13 +291,44 @@ mod tests {
     }
 
     #[test]
-    fn silent_hops_on_the_way_and_a_lost_packet_cost_the_patience_and_not_the_wait() {
+    fn a_silent_hop_is_waited_for_once() {
+        let ms = Duration::from_millis;
         let mut hops = ramp(20, 50);
         (hops[6], hops[12]) = (None, None);
-        let outcome = run(&Path { hops, ends: true, lost: vec![19] }, PLAN);
-        assert!(outcome.took < Duration::from_millis(500), "{:?}", outcome.took);
+        let path = Path { hops, ends: true, lost: vec![] };
+        let outcome = run(&path, (3, 100, 800));
+        assert_eq!(outcome.took, ms(12 + 800));
         assert_eq!((outcome.hops[6], outcome.hops[12], outcome.hops[11]), ((3, 0), (3, 0), (3, 3)));
-        assert_eq!(outcome.hops[19], (3, 2));
+        // Once it has been silent for as long, its packets cost the patience with the path.
+        let outcome = run(&path, (50, 100, 800));
+        assert_eq!(outcome.took, ms(49 * 100 + 12 + 200));
+        assert_eq!((outcome.hops[12], outcome.hops[19]), ((50, 0), (50, 50)));
+    }
+
+    #[test]
+    fn a_hop_that_answers_later_than_all_others_has_lost_nothing() {
+        let mut hops = ramp(20, 50);
+        hops[6] = Some(600);
+        let path = Path { hops, ends: true, lost: vec![] };
+        for rounds in [1, 3, 50] {
+            let outcome = run(&path, (rounds, 100, 800));
+            assert_eq!(outcome.hops[..20], [(rounds, rounds); 20]);
+            assert_eq!(outcome.took, Duration::from_millis(u64::from(rounds - 1) * 100 + 6 + 600));
+        }
+        // Its patience is its own: a packet that it loses is waited for as long as three of its answers take, or `wait`.
+        let outcome = run(&Path { lost: vec![56], ..path }, (3, 100, 5000));
+        assert_eq!((outcome.hops[6], outcome.took), ((3, 2), Duration::from_millis(206 + 3 * 600)));
+    }
+
+    #[test]
+    fn a_lost_packet_of_a_hop_that_answers_costs_the_patience_with_it_and_of_the_destination_the_wait() {
+        let ms = Duration::from_millis;
+        // Packets 0 to 29 are the first round, before the distance is known, and 50 to 69 the third.
+        let lost = |number| run(&Path { hops: ramp(20, 50), ends: true, lost: vec![number] }, PLAN);
+        let outcome = lost(54);
+        assert_eq!((outcome.hops[4], outcome.took), ((3, 2), ms(204 + 200)));
+        let outcome = lost(69);
+        assert_eq!((outcome.hops[19], outcome.took), ((3, 2), ms(219 + 2000)));
     }
 
     #[test]
@@ -285,8 +344,8 @@ mod tests {
     fn a_slow_path_is_waited_for_three_times_as_long_as_its_slowest_answer() {
         let mut hops = ramp(10, 500);
         hops[3] = None;
-        let outcome = run(&Path { hops, ends: true, lost: vec![] }, (1, 100, 5000));
-        assert_eq!(outcome.took, Duration::from_millis(3 + 1500));
+        let outcome = run(&Path { hops, ends: true, lost: vec![] }, (60, 100, 5000));
+        assert_eq!(outcome.took, Duration::from_millis(59 * 100 + 3 + 1500));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::config::Store;
 use crate::net::Family;
 use crate::server::{self, State};
 
-/// Makes an internet with two ISPs, serves an exporter in it on addresses of the host, says what to try, and ends with Ctrl-C or
-/// SIGTERM.
+/// Makes an internet with two ISPs, serves an exporter in it on addresses of the host, says what to try, and ends with Ctrl-C, with
+/// SIGTERM, or with the terminal (SIGHUP).
 ///
 /// # Errors
 /// An address that cannot be listened on; why there is no lab here; why the exporter does not run.
@@ -31,10 +31,12 @@ pub fn run(listen_addresses: &[String], out: &mut (impl Write + Send)) -> io::Re
     }
     lab.prober().block_on(async move {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut hang_up = signal(SignalKind::hangup())?;
         let shutdown = async move {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
             }
         };
         serve(listeners, &files.configuration, shutdown).await

@@ -70,12 +70,7 @@ impl Lab {
     pub fn available() -> Result<(), String> {
         let tried =
             Namespace::create("lab-try", || sys::open_tun("try").map(drop).map_err(|error| explain_tun(&error)));
-        tried.map(drop).map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                format!("{error}. Run this as root, or under `unshare --user --map-root-user`")
-            }
-            _ => error.to_string(),
-        })
+        tried.map(drop).map_err(|error| error.to_string())
     }
 
     /// Makes the namespaces, their devices, addresses, routes and rules, and starts the internet between them. The default route goes
@@ -288,14 +283,34 @@ fn allow_ping(allowed: bool) -> io::Result<()> {
 }
 
 fn explain_tun(error: &io::Error) -> io::Error {
-    let what = match error.kind() {
+    let (what, advice) = match error.kind() {
         io::ErrorKind::NotFound => {
-            "opening /dev/net/tun (load the tun module; in a container, pass --device /dev/net/tun)"
+            ("opening /dev/net/tun", ". Load the module (modprobe tun); in a container, pass --device /dev/net/tun")
         }
-        io::ErrorKind::PermissionDenied => "opening /dev/net/tun (allow it: chmod 666 /dev/net/tun)",
-        _ => "making a TUN device",
+        io::ErrorKind::PermissionDenied => {
+            ("opening /dev/net/tun", ". Allow it (chmod 666 /dev/net/tun), or run this as the host's root")
+        }
+        _ => ("making a TUN device", ""),
     };
-    namespace::explain(what, error)
+    io::Error::new(error.kind(), format!("{what}: {error}{advice}"))
 }
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_cannot_be_opened_is_told_with_what_helps() {
+        let told = |number| explain_tun(&io::Error::from_raw_os_error(number)).to_string();
+        assert_eq!(
+            told(libc::EACCES),
+            "opening /dev/net/tun: Permission denied (os error 13). Allow it (chmod 666 /dev/net/tun), or run this as the host's root"
+        );
+        assert!(
+            told(libc::ENOENT).ends_with("Load the module (modprobe tun); in a container, pass --device /dev/net/tun")
+        );
+        assert_eq!(told(libc::EBUSY), "making a TUN device: Device or resource busy (os error 16)");
+    }
+}

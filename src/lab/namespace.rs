@@ -22,7 +22,10 @@ impl Namespace {
         configure: impl FnOnce() -> io::Result<T> + Send,
     ) -> io::Result<(Self, T)> {
         on_new_thread(name, || {
-            sys::unshare(sys::Namespace::Network).map_err(|error| explain("making a network namespace", &error))?;
+            sys::unshare(sys::Namespace::Network).map_err(|error| {
+                let what = "making a network namespace (root may, and everyone under `unshare --user --map-root-user`)";
+                explain(what, &error)
+            })?;
             let handle = fs::File::open("/proc/thread-self/ns/net")?;
             Ok((Self { name, handle: Arc::new(handle.into()) }, configure()?))
         })?

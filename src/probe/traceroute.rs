@@ -259,7 +259,7 @@ fn meaning(probe: &Probe<'_>, destination: IpAddr, answer: &Answer) -> Meaning {
 /// Counts an answer of a hop, and keeps what lies beyond the end of the path out.
 fn take(answer: &Answer, number: u8, trace: &Trace, first_hop: u8, measured: &mut Measurement) {
     let end = trace.end_hop().unwrap_or(u8::MAX);
-    for hop in first_hop + measured.hops.len() as u8..=number.min(end) {
+    for hop in (first_hop..=number.min(end)).skip(measured.hops.len()) {
         measured.hops.push(Hop { number: hop, sent: trace.sent(hop), ..Hop::default() });
     }
     measured.hops.retain(|hop| hop.number <= end);
@@ -388,6 +388,21 @@ mod tests {
             open.set_nonblocking(true).unwrap();
             assert!(open.accept().is_err(), "a trace must not open a connection");
         }
+    }
+
+    #[tokio::test]
+    async fn the_last_hop_that_there_can_be_is_one_hop() {
+        let far = Settings { first_hop: 255, max_hops: 255, ..settings(Protocol::Icmp) };
+        let report = probe(Ipv4Addr::LOCALHOST.to_string(), far).await;
+        if crate::probe::packets::tests::not_permitted(&report) {
+            return;
+        }
+        let crate::probe::Measurement::Traceroute(measured) = &report.measurement else {
+            panic!("a traceroute probe measures a path")
+        };
+        assert_eq!(report.failure, None);
+        let hops: Vec<_> = measured.hops.iter().map(|hop| (hop.number, hop.sent, hop.received)).collect();
+        assert_eq!(hops, [(255, 3, 3)]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("tcp_success", tcp_success()),
         ("tcp_refused", tcp_refused()),
         ("icmp_success", icmp_success()),
-        ("icmp_timeout", icmp_timeout()),
+        ("icmp_unreachable", icmp_unreachable()),
         ("traceroute_success", traceroute_success()),
         ("traceroute_not_reached", traceroute_not_reached()),
     ]
@@ -167,7 +167,7 @@ fn icmp_success() -> Report {
     report
 }
 
-fn icmp_timeout() -> Report {
+fn icmp_unreachable() -> Report {
     let measured = icmp::Measurement { count: 1, payload_size: 1472, sent: 1, raw: Some(false), ..Default::default() };
     let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Rtt, 5000)];
     let mut report = report("192.0.2.9", "ping", &phases, Measurement::Icmp(measured));

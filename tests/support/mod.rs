@@ -1,6 +1,6 @@
 //! What the tests share: programs that run while a test does, HTTP by hand, and honest skipping.
 #![expect(clippy::disallowed_methods, reason = "the tests talk to the exporter, they are no probes")]
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 #![expect(dead_code, reason = "each test uses its part")]
 
 pub(crate) mod lab;
@@ -13,10 +13,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Says why a test does not run here; where no test may be skipped (`UPLINK_REQUIRE_LAB=1`), fails.
+/// Says why a test does not run here, past libtest, which keeps to itself what a passing test prints; where no test may be skipped
+/// (`UPLINK_REQUIRE_LAB=1`), fails.
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("UPLINK_REQUIRE_LAB").is_none_or(|value| value != "1"), "may not be skipped: {why}");
-    eprintln!("skipped: {why}");
+    let test = thread::current().name().unwrap_or_default().to_owned();
+    writeln!(std::io::stderr(), "skipped {test}: {why}").ok();
 }
 
 /// Where a program is; `None`, and a word why, where it is not.

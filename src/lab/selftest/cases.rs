@@ -270,14 +270,12 @@ pub fn faults() -> Vec<Case> {
         (Kind::Trace(traceroute::Protocol::Udp), Nothing, Expect::Routers(6)),
         (Kind::Trace(traceroute::Protocol::Tcp), Nothing, Expect::Routers(6)),
     ];
-    let v4 = (0..=13).filter(|code| *code != 4).map(|code| Evidence::Icmp { ty: 3, code });
-    let v6 = (0..=6).map(|code| Evidence::Icmp6 { ty: 1, code });
-    for says in v4.chain(v6) {
-        if let Some(reason) = Reason::of_evidence(says) {
-            // From a hop that answers whatever it is asked.
-            let fault = Fault(Action::Unreachable { hop: 4, says });
-            table.extend([Kind::Tcp, Kind::IcmpRaw].map(|kind| (kind, fault, Fails(reason, Some(4)))));
-        }
+    let v4 = UNREACHABLE_V4.map(|(code, reason)| (Evidence::Icmp { ty: 3, code }, reason));
+    let v6 = UNREACHABLE_V6.map(|(code, reason)| (Evidence::Icmp6 { ty: 1, code }, reason));
+    for (says, reason) in v4.into_iter().chain(v6) {
+        // From a hop that answers whatever it is asked.
+        let fault = Fault(Action::Unreachable { hop: 4, says });
+        table.extend([Kind::Tcp, Kind::IcmpRaw].map(|kind| (kind, fault, Fails(reason, Some(4)))));
     }
     let case = |(number, (kind, injected, expect)): (usize, (Kind, Injected, Expect))| Case {
         kind,
@@ -299,6 +297,35 @@ pub fn faults() -> Vec<Case> {
     };
     table.into_iter().enumerate().map(case).collect()
 }
+
+/// What the codes of ICMP's "destination unreachable" mean (RFC 792, RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1). Without 4,
+/// "fragmentation needed", which a TCP heeds and goes on.
+const UNREACHABLE_V4: [(u8, Reason); 13] = [
+    (0, Reason::NetUnreachable),
+    (1, Reason::HostUnreachable),
+    (2, Reason::ProtocolUnreachable),
+    (3, Reason::PortUnreachable),
+    (5, Reason::HostUnreachable),
+    (6, Reason::NetUnreachable),
+    (7, Reason::HostUnreachable),
+    (8, Reason::HostUnreachable),
+    (9, Reason::AdminProhibited),
+    (10, Reason::AdminProhibited),
+    (11, Reason::NetUnreachable),
+    (12, Reason::HostUnreachable),
+    (13, Reason::AdminProhibited),
+];
+
+/// The same of ICMPv6 (RFC 4443, section 3.1).
+const UNREACHABLE_V6: [(u8, Reason); 7] = [
+    (0, Reason::NetUnreachable),
+    (1, Reason::AdminProhibited),
+    (2, Reason::HostUnreachable),
+    (3, Reason::HostUnreachable),
+    (4, Reason::PortUnreachable),
+    (5, Reason::AdminProhibited),
+    (6, Reason::AdminProhibited),
+];
 
 impl fmt::Display for Injected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

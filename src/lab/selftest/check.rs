@@ -14,7 +14,9 @@ use crate::verdict::Reason;
 /// What the lab knows of a case that was run.
 #[derive(Debug)]
 pub(super) struct Truth<'a> {
+    pub(super) target: IpAddr,
     pub(super) path: &'a Path,
+    /// What happened at each hop, and, last, at the target, in all runs of the case.
     pub(super) counts: &'a [HopCount],
     /// What left for the target, by either ISP.
     pub(super) left: &'a [Observation],
@@ -66,7 +68,7 @@ pub(super) fn check(case: &Case, reports: &[Report], truth: &Truth<'_>) -> Resul
         Expect::Path => {
             succeeded(reports)?;
             match &report.measurement {
-                Measurement::Traceroute(trace) => check_trace(case, trace, truth.path),
+                Measurement::Traceroute(_) => check_traces(case, &traces(reports)?, truth),
                 Measurement::Http(_) | Measurement::Tcp(_) | Measurement::Icmp(_) => check_rtt(reports, truth.path),
             }
         }
@@ -131,9 +133,8 @@ fn check_failure(
 
 /// The median of the round-trip times is the path's.
 fn check_rtt(reports: &[Report], path: &Path) -> Result<String, Wrong> {
-    let mut times: Vec<_> = reports.iter().filter_map(round_trip).collect();
-    times.sort();
-    let median = *times.get(times.len() / 2).ok_or("no round-trip time")?;
+    let times: Option<Vec<_>> = reports.iter().map(round_trip).collect();
+    let median = times.and_then(median).ok_or("no round-trip time")?;
     let expected = path.target_rtt();
     let said = format!("rtt {}, {} asked", ms(median), ms(expected));
     if median.abs_diff(expected) > TOLERANCE { Err(Wrong::Time(said)) } else { Ok(said) }
@@ -150,33 +151,59 @@ fn round_trip(report: &Report) -> Option<Duration> {
     }
 }
 
-/// Every hop is the path's, and so is its time; a silent one has none.
-fn check_trace(case: &Case, trace: &traceroute::Measurement, path: &Path) -> Result<String, Wrong> {
-    let hops = path.hops.len() + 1;
-    if !trace.reached || trace.hops.len() != hops {
+/// The traces that the reports are of.
+fn traces(reports: &[Report]) -> Result<Vec<&traceroute::Measurement>, Wrong> {
+    let traces = reports.iter().map(|report| match &report.measurement {
+        Measurement::Traceroute(trace) => Ok(trace),
+        Measurement::Http(_) | Measurement::Tcp(_) | Measurement::Icmp(_) => Err("not a trace".into()),
+    });
+    traces.collect()
+}
+
+/// Every hop is there, with its address and its time, and with every answer that it gave; a silent one has none.
+fn check_traces(case: &Case, traces: &[&traceroute::Measurement], truth: &Truth<'_>) -> Result<String, Wrong> {
+    let hops = truth.path.hops.len() + 1;
+    if let Some(trace) = traces.iter().find(|trace| !trace.reached || trace.hops.len() != hops) {
         return Err(format!("{} hops, reached: {}", trace.hops.len(), trace.reached).into());
     }
     let mut worst = Duration::ZERO;
-    for (number, hop) in (1..).zip(&trace.hops) {
-        let silent = path.hops.get(number - 1).is_some_and(|hop| hop.routers[0].answers.silent);
-        let seen: Vec<_> = hop.addresses.iter().map(|(address, _)| *address).collect();
-        if silent {
-            if hop.received > 0 || !seen.is_empty() {
-                return Err(format!("the silent hop {number} answered from {seen:?}").into());
+    for number in 1..=hops {
+        let seen: Vec<_> = traces.iter().map(|trace| &trace.hops[number - 1]).collect();
+        let heard: u64 = seen.iter().map(|hop| u64::from(hop.received)).sum();
+        let sent: u64 = seen.iter().map(|hop| u64::from(hop.sent)).sum();
+        // The target answers everything.
+        let answered = if number == hops { sent } else { truth.counts.get(number - 1).map_or(0, |hop| hop.answered) };
+        let silent = truth.path.hops.get(number - 1).is_some_and(|hop| hop.routers[0].answers.silent);
+        if heard != answered || silent != (heard == 0) {
+            return Err(format!("hop {number}: {heard} of {sent} answered, {answered} in truth").into());
+        }
+        let wanted = if number == hops { vec![truth.target] } else { routers(truth.path, number, case) };
+        for hop in &seen {
+            let addresses: Vec<_> = hop.addresses.iter().map(|(address, _)| *address).collect();
+            let times: u32 = hop.addresses.iter().map(|(_, times)| *times).sum();
+            if times != hop.received || !addresses.iter().all(|address| wanted.contains(address)) {
+                return Err(format!("hop {number} answered {} times, from {addresses:?}", hop.received).into());
             }
-            continue;
+            if hop.rtt.best().is_some() != (hop.received > 0) {
+                return Err(format!("hop {number} answered {} times, best {:?}", hop.received, hop.rtt.best()).into());
+            }
         }
-        if number < hops && !seen.iter().all(|address| routers(path, number, case).contains(address)) {
-            return Err(format!("hop {number} is {seen:?}").into());
-        }
-        // Three answers, of which a hop may lose some: the best is the one least disturbed.
-        let Some(best) = hop.rtt.best().map(Duration::from_secs_f64) else { continue };
-        worst = worst.max(best.abs_diff(path.rtt(number)));
-        if worst > TOLERANCE {
-            return Err(Wrong::Time(format!("hop {number} after {}, {} asked", ms(best), ms(path.rtt(number)))));
+        // Of the answers of a trace the best is the one least disturbed.
+        let best = seen.iter().filter_map(|hop| hop.rtt.best().map(Duration::from_secs_f64)).collect();
+        if let Some(best) = median(best) {
+            worst = worst.max(best.abs_diff(truth.path.rtt(number)));
+            if worst > TOLERANCE {
+                let asked = truth.path.rtt(number);
+                return Err(Wrong::Time(format!("hop {number} after {}, {} asked", ms(best), ms(asked))));
+            }
         }
     }
     Ok(format!("{hops} hops, within {}", ms(worst)))
+}
+
+fn median(mut times: Vec<Duration>) -> Option<Duration> {
+    times.sort();
+    times.get(times.len() / 2).copied()
 }
 
 fn check_retransmits(report: &Report, syns: u32) -> Result<String, Wrong> {
@@ -215,8 +242,7 @@ fn check_lossy_hop(report: &Report, hop: usize, truth: &Truth<'_>) -> Result<Str
 /// Each trace keeps to one router of a hop; together they meet them all.
 fn check_routers(case: &Case, reports: &[Report], hop: usize, path: &Path) -> Result<String, Wrong> {
     let mut seen = BTreeSet::new();
-    for report in reports {
-        let Measurement::Traceroute(trace) = &report.measurement else { return Err("not a trace".into()) };
+    for trace in traces(reports)? {
         let addresses = trace.hops.get(hop - 1).map(|hop| hop.addresses.as_slice()).unwrap_or_default();
         let [(address, _)] = addresses else { return Err(format!("one trace met {addresses:?} at hop {hop}").into()) };
         seen.insert(*address);
@@ -240,4 +266,92 @@ fn routers(path: &Path, hop: usize, case: &Case) -> Vec<IpAddr> {
 
 fn ms(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases::{Kind, topology};
+    use super::*;
+    use crate::lab::topology::{Binding, Isp, target};
+    use crate::net::Family;
+    use crate::probe::traceroute::{Hop, Protocol};
+
+    const CASE: Case = Case {
+        kind: Kind::Trace(Protocol::Udp),
+        isp: Isp::A,
+        family: Family::V4,
+        binding: Binding::Address,
+        injected: Injected::Nothing,
+        expect: Expect::Path,
+    };
+
+    /// A trace that says all that there is to say of the path of A, where hop 5 lost an answer.
+    fn right() -> traceroute::Measurement {
+        let path = topology().a;
+        let target = target(Family::V4, 10);
+        let hop = |number: u8| {
+            let index = usize::from(number) - 1;
+            let from = path.hops.get(index).map_or(target, |hop| hop.routers[0].v4.into());
+            let received = [3, 3, 0, 3, 2, 3, 3, 3, 3][index];
+            let mut hop = Hop { number, sent: 3, received, ..Hop::default() };
+            (0..received).for_each(|_| hop.rtt.add(path.rtt(index + 1)));
+            if received > 0 {
+                hop.addresses.push((from, received));
+            }
+            hop
+        };
+        traceroute::Measurement {
+            protocol: Protocol::Udp,
+            port: Some(33_434),
+            source: None,
+            destination: Some(target),
+            packet_size: None,
+            rounds: 3,
+            first_hop: 1,
+            max_hops: 20,
+            reached: true,
+            hops: (1..=9).map(hop).collect(),
+        }
+    }
+
+    /// What is said of a trace that is right but for one thing.
+    fn said(spoil: impl FnOnce(&mut traceroute::Measurement)) -> Result<String, Wrong> {
+        let mut trace = right();
+        spoil(&mut trace);
+        let path = topology().a;
+        let count = |answered| HopCount { answered, unanswered: 3 - answered, ..HopCount::default() };
+        let counts = [3, 3, 0, 3, 2, 3, 3, 3, 0].map(count);
+        let target = target(Family::V4, 10);
+        check_traces(&CASE, &[&trace], &Truth { target, path: &path, counts: &counts, left: &[], accepted: 0 })
+    }
+
+    #[test]
+    fn a_trace_is_right_where_every_hop_is_as_it_was() {
+        assert_eq!(said(|_| {}), Ok("9 hops, within 0.00 ms".to_owned()));
+    }
+
+    #[test]
+    fn a_hop_that_is_not_as_it_was_is_told() {
+        let fact = |what: &str| Err(Wrong::Fact(what.to_owned()));
+        let unheard = |number| Hop { number, sent: 3, ..Hop::default() };
+        let stranger = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(said(|trace| trace.hops[6] = unheard(7)), fact("hop 7: 0 of 3 answered, 3 in truth"));
+        assert_eq!(said(|trace| trace.hops[4] = unheard(5)), fact("hop 5: 0 of 3 answered, 2 in truth"));
+        assert_eq!(said(|trace| trace.hops[8] = unheard(9)), fact("hop 9: 0 of 3 answered, 3 in truth"));
+        assert_eq!(
+            said(|trace| trace.hops[2] = Hop { number: 3, ..trace.hops[1].clone() }),
+            fact("hop 3: 3 of 3 answered, 0 in truth")
+        );
+        assert_eq!(said(|trace| trace.hops[6].addresses.clear()), fact("hop 7 answered 3 times, from []"));
+        for hop in [6, 8] {
+            let expected = format!("hop {} answered 3 times, from [{stranger}]", hop + 1);
+            assert_eq!(said(|trace| trace.hops[hop].addresses[0].0 = stranger), fact(&expected));
+        }
+        assert_eq!(said(|trace| trace.hops[6].rtt = Default::default()), fact("hop 7 answered 3 times, best None"));
+        assert_eq!(said(|trace| trace.hops.truncate(8)), fact("8 hops, reached: true"));
+        assert_eq!(
+            said(|trace| trace.hops[6].rtt = trace.hops[7].rtt.clone()),
+            Err(Wrong::Time("hop 7 after 19.00 ms, 17.00 ms asked".to_owned()))
+        );
+    }
 }

@@ -135,7 +135,8 @@ impl Bench {
         let left: Vec<_> = self.lab.observed().into_iter().filter(|packet| packet.destination == address).collect();
         let (topology, counts) = (self.lab.topology(), self.lab.counts(case.isp, address));
         let accepted = self.servers.accepts(HALF_OPEN) - accepted;
-        Ok(check(case, &reports, &Truth { path: topology.path(case.isp), counts: &counts, left: &left, accepted }))
+        let path = topology.path(case.isp);
+        Ok(check(case, &reports, &Truth { target: address, path, counts: &counts, left: &left, accepted }))
     }
 
     async fn probe(&self, case: &Case, address: std::net::IpAddr) -> Report {
