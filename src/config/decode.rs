@@ -8,15 +8,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use bytes::Bytes;
-use regex::bytes::{Regex, RegexBuilder};
 
 use super::duration::parse_duration;
 use super::errors::{Errors, Problem};
 use super::files::Files;
 use super::yaml::{Key, Kind, Node, Scalar};
-
-/// What an expression may grow to when it is compiled.
-const REGEX_SIZE_LIMIT: usize = 10 << 20;
+use crate::re2::Regex;
 
 /// The file that is decoded, and what is wrong with it so far.
 #[derive(Debug)]
@@ -236,11 +233,10 @@ impl<'a> Value<'a> {
         self.noted(text.parse().map_err(|_| format!("{text:?} is not {what}")))
     }
 
-    /// An expression of RE2's syntax; it is found anywhere in the bytes.
+    /// A regular expression.
     pub(super) fn regex(&self) -> Option<Regex> {
         let text = self.text()?;
-        let regex = RegexBuilder::new(text).size_limit(REGEX_SIZE_LIMIT).build();
-        self.noted(regex.map_err(|error| format!("is not a regular expression: {}", last_line(&error.to_string()))))
+        self.noted(Regex::new(text).map_err(|error| format!("is not a regular expression: {error}")))
     }
 
     /// The bytes of a file; its path is meant from the folder of the configuration.
@@ -332,11 +328,6 @@ fn unsigned(digits: &str, radix: u32) -> Option<i128> {
     let digits = digits.replace('_', "");
     // from_str_radix would take a second sign.
     digits.starts_with(|c: char| c.is_digit(radix)).then(|| i128::from_str_radix(&digits, radix).ok()).flatten()
-}
-
-/// The regex crate draws the expression above its message; the message is what fits in a line.
-fn last_line(text: &str) -> &str {
-    text.lines().last().unwrap_or_default().trim_start_matches("error: ")
 }
 
 #[cfg(test)]
