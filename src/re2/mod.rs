@@ -45,6 +45,12 @@ impl Regex {
         Ok(Self { expression: expression.to_owned(), regex, names: translated.names })
     }
 
+    /// It, as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.expression
+    }
+
     /// Whether it is in the bytes.
     #[must_use]
     pub fn is_match(&self, bytes: &[u8]) -> bool {
