@@ -1,5 +1,7 @@
 //! Configurations: the sample is right, and everything that can be wrong is told with its place.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+
 use std::path::Path;
 use std::time::Duration;
 
