@@ -16,6 +16,7 @@
 //! | [`net`] | I/O | every socket of the program, always made from a [`net::Source`]; time stamps; TLS |
 //! | [`flight`] | pure | conversations as state machines; where the time goes |
 //! | [`wire`] | pure | bytes ⇄ values |
+//! | [`re2`] | pure | regular expressions as Go reads them |
 //! | [`path`] | pure | what hops mean: statistics |
 //!
 //! # The way of a probe, with no turning back
@@ -42,6 +43,7 @@ pub mod metrics;
 pub mod net;
 pub mod path;
 pub mod probe;
+pub mod re2;
 pub mod render;
 pub mod server;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Configurations: the sample is right, and everything that can be wrong is told with its place.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -172,6 +174,71 @@ fn what_works_in_blackbox_exporter_is_taken() {
         let loaded = load_str(&format!("modules: {{web: {{prober: http, http: {module}}}}}"), "x.yml");
         assert!(loaded.is_ok(), "{module}: {loaded:?}");
     }
+}
+
+const WRONG_IN_EVERY_WAY: &str = include_str!("fixtures/config/wrong_in_every_way.errors");
+
+/// Certificates for the configuration with every field, in its folder; its text with them.
+fn everything(folder: &Path) -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["example.net".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let (certificate, key) = (certificate.pem(), key.serialize_pem());
+    let files = [("ca.pem", &certificate), ("certificate.pem", &certificate), ("key.pem", &key)];
+    files.into_iter().for_each(|(name, pem)| std::fs::write(folder.join(name), pem).unwrap());
+    std::fs::write(folder.join("secret"), "s3cret").unwrap();
+    let quoted = |pem: &str| serde_json::Value::from(pem).to_string();
+    let text = include_str!("fixtures/everything.yml");
+    let text = text.replace("ca: CA", &format!("ca: {}", quoted(&certificate)));
+    text.replace("cert: CERTIFICATE", &format!("cert: {}", quoted(&certificate)))
+        .replace("key: KEY", &format!("key: {}", quoted(&key)))
+}
+
+#[test]
+fn a_configuration_with_every_field_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("probes.yml");
+    let text = everything(folder.path());
+    std::fs::write(&path, &text).unwrap();
+    let config = load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(!config.to_yaml().contains("s3cret"), "{}", config.to_yaml());
+
+    // Every key that is known anywhere is in it: a key that is not known tells which are.
+    let (_, probers) = WRONG_IN_EVERY_WAY.split_once("\"pgin\" is not known; known: ").unwrap();
+    let probers = probers.lines().next().unwrap().split(", ");
+    let of_probers = probers.map(|prober| {
+        let text = format!("modules: {{m: {{prober: {prober}, {prober}: {{zzz: 1}}}}}}");
+        load_str(&text, "x.yml").unwrap_err().to_string()
+    });
+    let errors: Vec<String> = of_probers.chain([WRONG_IN_EVERY_WAY.to_owned()]).collect();
+    let lines = errors.iter().flat_map(|errors| errors.lines());
+    let sections: Vec<_> = lines.filter_map(|line| line.split_once("unknown key; known keys: ")).collect();
+    assert!(sections.len() >= 4 + 8, "{errors:?}");
+    for (place, keys) in sections {
+        for key in keys.split(", ") {
+            let found = text.match_indices(&format!("{key}:")).any(|(at, _)| text[..at].ends_with([' ', '{', '\n']));
+            assert!(found, "everything.yml has no {key}, which is known in {place}");
+        }
+    }
+
+    let module = |name: &str| &config.modules[name];
+    assert_eq!(module("tcp").source.v6, "2001:db8::1".parse().ok());
+    assert_eq!((module("icmp").source.v4, module("icmp").source.v6), ("192.0.2.1".parse().ok(), None));
+    assert!(["http", "shared", "icmp_bare"].into_iter().all(|name| module(name).source.is_unbound()));
+    let sources: Vec<_> = config.sources().filter(|source| !source.is_unbound()).collect();
+    assert_eq!(sources.len(), 2 + 4);
+    let Prober::Icmp(shared) = &module("shared").prober else { panic!("shared") };
+    assert_eq!(shared.ttl, None);
+    let Prober::Tcp(tcp) = &module("tcp").prober else { panic!("tcp") };
+    let Open::Full { query_response, .. } = &tcp.open else { panic!("tcp") };
+    let sent: Vec<_> = query_response.iter().map(|step| (step.send.as_deref(), step.send_bytes.as_deref())).collect();
+    let expected = [
+        (None, None),
+        (Some("EHLO prober"), None),
+        (None, None),
+        (None, Some(&b"STARTTLS\r\n"[..])),
+        (None, Some(b"QUIT\r\n")),
+    ];
+    assert_eq!(sent, expected);
 }
 
 #[test]

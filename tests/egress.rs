@@ -148,6 +148,56 @@ fn no_packet_of_any_probe_leaves_through_the_wrong_isp() {
     }
 }
 
+/// Modules with an address of their own, which is ISP B's, and the ports of their targets.
+const OWN: [(&str, &str, &str); 6] = [
+    ("own_tcp", "{prober: tcp, tcp: {source_ip_address: SOURCE}}", ":80"),
+    ("own_half", "{prober: tcp, tcp: {source_ip_address: SOURCE, half_open: true}}", ":80"),
+    ("own_half_raw", "{prober: tcp, tcp: {source_ip_address: SOURCE, half_open: true, raw: true}}", ":80"),
+    ("own_icmp", "{prober: icmp, icmp: {source_ip_address: SOURCE}}", ""),
+    ("own_trace", "{prober: traceroute, traceroute: {source_ip_address: SOURCE}}", ""),
+    ("own_trace_tcp", "{prober: traceroute, traceroute: {source_ip_address: SOURCE, protocol: tcp, port: 80}}", ""),
+];
+
+#[test]
+fn packets_of_a_module_with_its_own_address_leave_from_there_unless_an_isp_is_named() {
+    let mut modules = String::new();
+    for (name, module, _) in OWN {
+        for (family, source) in [("4", Isp::B.source(Family::V4)), ("6", Isp::B.source(Family::V6))] {
+            modules += &format!("  {name}{family}: {}\n", module.replace("SOURCE", &format!("'{source}'")));
+        }
+    }
+    let Some(site) = Site::start(topology(), &modules) else { return };
+    site.lab.default_route(Isp::A).unwrap();
+    let captures = captures(&site);
+    let mut requests = Vec::new();
+    // To one target without an ISP, to another one through ISP A.
+    for (isp, number) in [("", 10), ("a_address", 11)] {
+        for (name, _, port) in OWN {
+            for (suffix, family) in [("4", Family::V4), ("6", Family::V6)] {
+                let target = format!("{}{port}", host(family, number));
+                requests.push(site.request(&format!("{name}{suffix}"), isp, &target, Duration::from_secs(20)));
+            }
+        }
+    }
+    for report in site.run_all(requests) {
+        assert_eq!(report.failure, None, "{} {} {:?}: {:#?}", report.module, report.target, report.isp, report.log);
+    }
+    let [through_a, through_b] = captures.map(Capture::stop);
+    for (number, isp, right, wrong) in [(10, Isp::B, &through_b, &through_a), (11, Isp::A, &through_a, &through_b)] {
+        for family in [Family::V4, Family::V6] {
+            let to = |packets: &[Packet]| {
+                let to = packets.iter().filter(|packet| packet.destination == target(family, number));
+                to.map(|packet| packet.source).collect::<Vec<_>>()
+            };
+            assert_eq!(to(wrong), [] as [IpAddr; 0]);
+            let sources = to(right);
+            // 3 SYNs and their RSTs or ACKs, an echo request, and two traces of 5 hops and 3 rounds.
+            assert!(sources.len() >= 6 + 1 + 2 * 5 * 3, "{} packets to {number}", sources.len());
+            assert!(sources.iter().all(|source| *source == isp.source(family)), "{sources:?}");
+        }
+    }
+}
+
 /// What a name server answers: every name is the target 40. What begins with `long` does not fit into UDP.
 fn answer(question: &[u8], by_udp: bool) -> Vec<u8> {
     let mut message = Message::from_vec(question).unwrap().into_response();

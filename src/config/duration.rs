@@ -31,7 +31,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         let (number, tail) = rest.split_at(number_end);
         let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
-        total += nanoseconds(number, unit_of(unit).ok_or_else(wrong)?).ok_or_else(wrong)?;
+        total += amount(number, unit_of(unit).ok_or_else(wrong)?).ok_or_else(wrong)?;
         if total > LONGEST {
             return Err(format!("{text:?} is longer than 292y"));
         }
@@ -56,8 +56,8 @@ fn unit_of(unit: &str) -> Option<u128> {
     })
 }
 
-/// A decimal number of units; what is smaller than a nanosecond is cut off, as Go does.
-fn nanoseconds(number: &str, unit: u128) -> Option<u128> {
+/// A decimal number of units, in whole nanoseconds (or bytes); what is smaller is cut off, as Go does.
+pub(super) fn amount(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || whole.len() > 20 || fraction.contains('.') {
         return None;

@@ -1,9 +1,10 @@
 //! An entry of `isps:`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::decode::Value;
+use super::source;
 use crate::net::{Family, Source};
 use crate::probe::Isp;
 
@@ -20,8 +21,8 @@ pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
         // `isp=all` and `isp=a,b` are kept for several.
         fields.problem("is no name for an ISP; a name is not empty, not all, and has no comma");
     }
-    let v4 = fields.get("source_ip").and_then(|value| source_v4(&value));
-    let v6 = fields.get("source_ip6").and_then(|value| source_v6(&value));
+    let v4 = fields.get("source_ip").and_then(|value| source::v4(&value));
+    let v6 = fields.get("source_ip6").and_then(|value| source::v6(&value));
     let interface = fields.get("interface").and_then(|value| interface(&value));
     let mark = fields.get("fwmark").and_then(|value| value.integer(1, u32::MAX.into()));
     let source = Source { v4, v6, interface, mark };
@@ -36,24 +37,6 @@ pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or(site).to_owned();
     fields.finish();
     Arc::new(Isp { name: name.to_owned(), site, source, resolvers })
-}
-
-fn source_v4(value: &Value<'_>) -> Option<Ipv4Addr> {
-    let address: Ipv4Addr = value.parsed("an IPv4 address")?;
-    if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
-        value.problem(format!("{address} is not an address that a packet can come from"));
-        return None;
-    }
-    Some(address)
-}
-
-fn source_v6(value: &Value<'_>) -> Option<Ipv6Addr> {
-    let address: Ipv6Addr = value.parsed("an IPv6 address")?;
-    if address.is_unspecified() || address.is_multicast() || address.to_ipv4_mapped().is_some() {
-        value.problem(format!("{address} is not an address that an IPv6 packet can come from"));
-        return None;
-    }
-    Some(address)
 }
 
 fn interface(value: &Value<'_>) -> Option<String> {

@@ -1,5 +1,6 @@
 //! What is probed how and through whom: valid by construction.
 
+mod byte_size;
 mod decode;
 mod duration;
 mod errors;
@@ -10,6 +11,7 @@ mod icmp;
 mod isp;
 mod module;
 mod show;
+mod source;
 mod store;
 mod tcp;
 mod tls;
@@ -24,6 +26,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::net::Source;
 use crate::probe::{Isp, Module};
 use decode::{Problems, Value};
 use files::Files;
@@ -40,6 +43,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whatever binds the sockets of probes: the ISPs, and modules that leave from an address of their own.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        let of_isps = self.isps.values().map(|isp| &isp.source);
+        of_isps.chain(self.modules.values().map(|module| &module.source))
+    }
+
     /// The configuration as YAML, with `<secret>` in the place of secrets.
     #[must_use]
     pub fn to_yaml(&self) -> String {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{Fields, Value};
-use super::{http, icmp, tcp, traceroute};
-use crate::net::Family;
+use super::{http, icmp, source, tcp, traceroute};
+use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::{Isp, Module, Prober};
 
@@ -24,44 +24,61 @@ const PROBERS: [(&str, Name); 4] =
 
 /// A module, which `yaml` shows; nothing where something is wrong with it.
 pub(super) fn module(name: &str, value: &Value<'_>, isps: &[Arc<Isp>], yaml: String) -> Option<Arc<Module>> {
+    if value.is_null() {
+        value.problem(format!("is empty; it needs a prober: {}", known_probers()));
+        return None;
+    }
     let fields = value.fields();
-    let prober = prober(&fields);
+    let decoded = prober(&fields);
     let timeout = fields.get("timeout").and_then(|value| timeout(&value));
     let isp = fields.get("isp").and_then(|value| known_isp(&value, isps));
+    if let (Some((_, source)), Some(value)) = (&decoded, fields.get("isp"))
+        && !source.is_unbound()
+    {
+        value.problem(
+            "an ISP decides what probes leave from, so that source_ip_address never would; leave one of the two out",
+        );
+    }
     fields.finish();
-    Some(Arc::new(Module { name: name.to_owned(), prober: prober?, timeout, isp, yaml }))
+    let (prober, source) = decoded?;
+    Some(Arc::new(Module { name: name.to_owned(), prober, source, timeout, isp, yaml }))
 }
 
-fn prober(fields: &Fields<'_>) -> Option<Prober> {
+fn known_probers() -> String {
+    PROBERS.map(|(word, _)| word).join(", ")
+}
+
+/// The module's prober, and what its probes leave from without an ISP. Sections of other probers, which a shared anchor may bring, are
+/// not used; what is wrong with them is told all the same.
+fn prober(fields: &Fields<'_>) -> Option<(Prober, Source)> {
     let given = fields.get("prober");
     if given.is_none() {
-        let words: Vec<_> = PROBERS.iter().map(|(word, _)| *word).collect();
-        fields.problem(format!("prober is missing; known: {}", words.join(", ")));
+        fields.problem(format!("prober is missing; known: {}", known_probers()));
     }
     let chosen = given.and_then(|value| value.choice(&PROBERS));
-    let mut settings = None;
+    let mut decoded = None;
     for (word, name) in PROBERS {
-        match chosen {
-            Some(chosen) if chosen != name => {
-                if let Some(section) = fields.get(word) {
-                    section.problem("is the section of another prober than the module's");
-                }
-            }
-            // Without a prober there is no module, but what is wrong with its sections can still be told.
-            None if fields.get(word).is_none() => {}
-            Some(_) | None => settings = decode(name, fields.section(word)),
+        if chosen == Some(name) {
+            decoded = decode(name, fields.section(word));
+        } else if fields.get(word).is_some() {
+            decode(name, fields.section(word));
         }
     }
-    settings.filter(|_| chosen.is_some())
+    decoded
 }
 
-fn decode(name: Name, section: Fields<'_>) -> Option<Prober> {
-    match name {
+fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
+    let source = match name {
+        Name::Http => Source::default(),
+        Name::Tcp | Name::Icmp | Name::Traceroute => source::of_section(&section),
+    };
+    let prober = match name {
         Name::Http => http::settings(section).map(Box::new).map(Prober::Http),
         Name::Tcp => tcp::settings(section).map(Prober::Tcp),
         Name::Icmp => Some(Prober::Icmp(icmp::settings(section))),
         Name::Traceroute => Some(Prober::Traceroute(traceroute::settings(section))),
-    }
+    };
+    prober.map(|prober| (prober, source))
 }
 
 fn known_isp(value: &Value<'_>, isps: &[Arc<Isp>]) -> Option<String> {
@@ -89,9 +106,17 @@ fn timeout(value: &Value<'_>) -> Option<Duration> {
 /// The address family, which every prober's section may choose.
 pub(super) fn preference(fields: &Fields<'_>) -> Preference {
     let default = Preference::default();
-    let families = [("ip4", Family::V4), ("ip6", Family::V6)];
-    Preference {
-        family: fields.get("preferred_ip_protocol").and_then(|value| value.choice(&families)).unwrap_or(default.family),
-        fallback: fields.boolean("ip_protocol_fallback", default.fallback),
+    let family = fields.filled("preferred_ip_protocol").and_then(|value| family(&value)).unwrap_or(default.family);
+    Preference { family, fallback: fields.boolean("ip_protocol_fallback", default.fallback) }
+}
+
+fn family(value: &Value<'_>) -> Option<Family> {
+    match value.text()? {
+        "ip4" => Some(Family::V4),
+        "ip6" => Some(Family::V6),
+        other => {
+            value.problem(format!("{other:?} is neither ip4 nor ip6 (blackbox_exporter takes such a word for ip4)"));
+            None
+        }
     }
 }

@@ -32,7 +32,7 @@ fn hide(node: &mut Node, path: &mut Vec<String>) {
     match &mut node.kind {
         Kind::Scalar(scalar) if scalar.is_null() => {}
         Kind::Scalar(scalar) if is_secret(path) => {
-            *scalar = Scalar { text: SECRET.to_owned(), plain: true, binary: false };
+            *scalar = Scalar { text: SECRET.to_owned(), plain: true, binary: None };
         }
         Kind::Scalar(scalar) => scalar.text = without_password(&scalar.text),
         Kind::Sequence(nodes) => nodes.iter_mut().for_each(|node| hide(node, path)),
@@ -51,7 +51,7 @@ fn is_secret(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
         ["modules", _, "http", "headers", name] => !is_public_header(name),
-        ["modules", _, "http", "body"] | ["modules", _, "tcp", "query_response", "send"] => true,
+        ["modules", _, "http", "body"] | ["modules", _, "tcp", "query_response", "send" | "send_bytes"] => true,
         [.., "tls_config", "key"] | [.., "proxy_connect_header", _] => true,
         [.., "password" | "credentials" | "bearer_token" | "client_secret" | "client_certificate_key" | "secrets"] => {
             true
@@ -123,7 +123,7 @@ fn child(node: &Node, indent: usize, out: &mut String) {
 }
 
 fn plain_or_quoted(scalar: &Scalar) -> String {
-    let tag = if scalar.binary { "!!binary " } else { "" };
+    let tag = if scalar.binary.is_some() { "!!binary " } else { "" };
     if scalar.plain && !scalar.text.contains('\n') {
         format!("{tag}{}", scalar.text)
     } else {
@@ -174,6 +174,7 @@ modules:
         - expect: "^220 ([^ ]+)"
         - {send: s3cret, starttls: false}
         - send: !!binary czNjcmV0
+        - send_bytes: s3cret
 "#;
         let expected = r#"modules:
   a:
@@ -220,6 +221,7 @@ modules:
         - send: <secret>
           starttls: false
         - send: <secret>
+        - send_bytes: <secret>
 "#;
         assert_eq!(shown(text), expected);
     }

@@ -38,7 +38,7 @@ fn conversation(value: &Value<'_>, tls: bool) -> Vec<Step> {
 fn step(entry: &Value<'_>, label_names: &mut Vec<String>, encrypted: &mut bool) -> Step {
     let fields = entry.fields();
     let expect = fields.get("expect").and_then(|value| value.regex());
-    let expect_bytes = fields.get("expect_bytes").and_then(|value| value.bytes());
+    let expect_bytes = fields.filled("expect_bytes").and_then(|value| value.bytes());
     if expect.is_some() && expect_bytes.is_some() {
         fields.problem("expect and expect_bytes exclude each other");
     }
@@ -46,10 +46,16 @@ fn step(entry: &Value<'_>, label_names: &mut Vec<String>, encrypted: &mut bool) 
     if !labels.is_empty() && fields.get("expect").is_none() {
         fields.problem("labels take their values from expect, which is missing");
     }
-    let (send, send_bytes) = match fields.get("send") {
-        Some(value) if value.is_binary() => (None, value.bytes()),
-        Some(value) => (value.text().map(str::to_owned), None),
-        None => (None, None),
+    let (send, send_bytes) = match (fields.filled("send"), fields.filled("send_bytes")) {
+        (Some(_), Some(value)) => {
+            value.problem("excludes send, which is there too; make it an entry of its own");
+            (None, None)
+        }
+        (None, Some(value)) => (None, value.bytes()),
+        // What is packed is no line, though blackbox_exporter ends it as one.
+        (Some(value), None) if value.is_binary() => (None, value.bytes()),
+        (Some(value), None) => (value.text().map(str::to_owned), None),
+        (None, None) => (None, None),
     };
     let starttls = fields.boolean("starttls", false);
     if starttls && std::mem::replace(encrypted, true) {

@@ -15,7 +15,7 @@ pub(super) fn tls(section: &Fields<'_>, alpn: Vec<Vec<u8>>) -> Option<Tls> {
     let fields = section.section("tls_config");
     let version = |key| fields.get(key).and_then(|value| value.choice(&VERSIONS));
     let insecure_skip_verify = fields.boolean("insecure_skip_verify", false);
-    let server_name = fields.get("server_name").and_then(|value| value.text()).map(str::to_owned);
+    let server_name = fields.filled("server_name").and_then(|value| value.text()).map(str::to_owned);
     let (min_version, max_version) = (version("min_version"), version("max_version"));
     let [ca, cert, key] = PEMS.map(|(inline, file)| pem(&fields, inline, file));
     let told: Vec<&str> =
@@ -46,7 +46,7 @@ struct Told;
 
 /// PEM that may stand in the configuration or in a file.
 fn pem(fields: &Fields<'_>, inline: &'static str, file: &'static str) -> Result<Option<Vec<u8>>, Told> {
-    let pem = match (fields.get(inline), fields.get(file)) {
+    let pem = match (fields.filled(inline), fields.filled(file)) {
         (None, None) => return Ok(None),
         (Some(_), Some(value)) => {
             value.problem(format!("excludes {inline}, which is there too"));

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use base64::Engine;
+use bytes::Bytes;
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 /// More nodes than any configuration has; a file that grows beyond by its aliases is refused.
@@ -33,11 +35,15 @@ pub(super) enum Kind {
 pub(super) struct Scalar {
     /// The text, without quotes and escapes.
     pub(super) text: String,
-    /// Whether it had no quotes, so that `true` may be a truth value and `5` a number.
+    /// Whether it had no quotes (or a tag that outweighs them), so that `true` may be a truth value and `5` a number.
     pub(super) plain: bool,
-    /// Whether it was tagged `!!binary`: the text is base64.
-    pub(super) binary: bool,
+    /// What it is where it was tagged `!!binary`; an error where the text is no base64.
+    pub(super) binary: Option<Result<Bytes, NotBase64>>,
 }
+
+/// What is tagged `!!binary` is not base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NotBase64;
 
 /// A key of a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,11 +210,19 @@ fn merge(entries: &mut Vec<(Key, Node)>, value: Node, line: usize) -> Result<(),
 
 fn scalar(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>) -> Scalar {
     let tag = tag.and_then(|tag| tag.suffix_in_namespace("tag:yaml.org,2002:"));
-    Scalar {
-        text: text.into_owned(),
-        plain: style == ScalarStyle::Plain && tag.as_deref() != Some("str"),
-        binary: tag.as_deref() == Some("binary"),
-    }
+    let plain = match tag.as_deref() {
+        Some("str" | "binary") => false,
+        Some("bool" | "float" | "int" | "null") => true,
+        _ => style == ScalarStyle::Plain,
+    };
+    let binary = (tag.as_deref() == Some("binary")).then(|| unpacked(&text));
+    Scalar { text: text.into_owned(), plain, binary }
+}
+
+/// Base64, which may go over several lines.
+fn unpacked(text: &str) -> Result<Bytes, NotBase64> {
+    let packed: String = text.split_ascii_whitespace().collect();
+    base64::engine::general_purpose::STANDARD.decode(packed).map(Bytes::from).map_err(|_| NotBase64)
 }
 
 fn size(node: &Node) -> usize {

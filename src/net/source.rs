@@ -52,7 +52,7 @@ pub struct Source {
 /// Why a socket could not be made from a source.
 #[derive(Debug)]
 pub enum SourceError {
-    /// The ISP has no source address of the family, nor an interface or a mark that would decide in its place.
+    /// The ISP (or the module) has no source address of the family, nor an interface or a mark that would decide in its place.
     NoAddress(Family),
     /// The source address is not on this host.
     NotOnThisHost(IpAddr, io::Error),
@@ -79,10 +79,10 @@ impl std::fmt::Display for SourceError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoAddress(Family::V4) => {
-                f.write_str("the ISP has no IPv4 source: set source_ip, interface or fwmark")
+                f.write_str("there is no IPv4 source: set the ISP's source_ip, interface or fwmark, or the module's source_ip_address")
             }
             Self::NoAddress(Family::V6) => {
-                f.write_str("the ISP has no IPv6 source: set source_ip6, interface or fwmark")
+                f.write_str("there is no IPv6 source: set the ISP's source_ip6, interface or fwmark, or the module's source_ip_address")
             }
             Self::NotOnThisHost(address, error) => {
                 write!(f, "the source address {address} is not on this host: {error}")

@@ -83,7 +83,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::net::Network;
+    use crate::net::{Network, Source};
     use crate::probe::{Handshake, Measurement, Module, Prober, Report, Request, until_deadline};
 
     async fn check(destination: SocketAddr) -> (Report, tcp::Measurement) {
@@ -91,6 +91,7 @@ mod tests {
         let module = Module {
             name: "half".into(),
             prober: Prober::Tcp(settings),
+            source: Source::default(),
             timeout: None,
             isp: None,
             yaml: String::new(),

@@ -222,7 +222,14 @@ mod tests {
         let isp = Isp { name: "a".into(), site: String::new(), source, resolvers: vec![] };
         run(&Request {
             target: target.into(),
-            module: Arc::new(Module { name: "icmp".into(), prober, timeout: None, isp: None, yaml: String::new() }),
+            module: Arc::new(Module {
+                name: "icmp".into(),
+                prober,
+                source: Source::default(),
+                timeout: None,
+                isp: None,
+                yaml: String::new(),
+            }),
             isp: Some(Arc::new(isp)),
             hostname: None,
             timeout,

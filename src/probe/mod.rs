@@ -193,10 +193,10 @@ impl<'a> Probe<'a> {
         notes.left_out += 1;
     }
 
-    /// What binds this probe's sockets.
+    /// What binds this probe's sockets: the ISP that the request names, or else the module's own source.
     #[must_use]
     pub fn source(&self) -> &'a Source {
-        self.request.isp.as_ref().map_or(&UNBOUND, |isp| &isp.source)
+        self.request.isp.as_ref().map_or(&self.request.module.source, |isp| &isp.source)
     }
 
     /// Keeps what the name became. A later one (a redirect) adds its time to the first.
@@ -500,5 +500,62 @@ mod tests {
         assert_eq!(log_of(1).await, ["100 more lines are not kept", failed]);
         assert_eq!(log_of(usize::MAX).await.len(), 101);
         assert_eq!(log_of(0).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_probe_leaves_from_the_modules_own_address_unless_an_isp_is_named() {
+        let text = "
+isps: {a: {source_ip: 127.0.0.6}}
+modules:
+  tcp: {prober: tcp, tcp: {source_ip_address: 127.0.0.5}}
+  half: {prober: tcp, tcp: {source_ip_address: 127.0.0.5, half_open: true}}
+  half_raw: {prober: tcp, tcp: {source_ip_address: 127.0.0.5, half_open: true, raw: true}}
+  icmp: {prober: icmp, icmp: {source_ip_address: 127.0.0.5}}
+  trace: {prober: traceroute, traceroute: {source_ip_address: 127.0.0.5}}
+  trace_udp: {prober: traceroute, traceroute: {source_ip_address: 127.0.0.5, protocol: udp}}
+  trace_tcp: {prober: traceroute, traceroute: {source_ip_address: 127.0.0.5, protocol: tcp}}
+";
+        let config = crate::config::load_str(text, "test.yml").unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for (name, module) in &config.modules {
+            let target = match &module.prober {
+                Prober::Tcp(_) => format!("localhost:{port}"),
+                _ => "localhost".to_owned(),
+            };
+            for (isp, expected) in [(None, "127.0.0.5"), (Some("a"), "127.0.0.6")] {
+                let isp = isp.map(|isp| Arc::clone(&config.isps[isp]));
+                let (target, module) = (target.clone(), Arc::clone(module));
+                let report = run(&Request { target, module, isp, ..request(Duration::from_secs(2)) }).await;
+                if packets::tests::not_permitted(&report) {
+                    continue;
+                }
+                // The name has an address of IPv6, too, which the source cannot reach.
+                assert_eq!(report.failure, None, "{name}: {report:#?}");
+                let told = match &report.measurement {
+                    Measurement::Tcp(measured) => measured.handshake.local.map(|local| local.ip()),
+                    Measurement::Icmp(measured) => measured.source,
+                    Measurement::Traceroute(measured) => measured.source,
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(told, expected.parse().ok(), "{name}");
+                if name == "tcp" {
+                    let (_, peer) = listener.accept().unwrap();
+                    assert_eq!(peer.ip().to_string(), expected);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_target_of_another_family_than_the_modules_own_address_is_told_so() {
+        let text = "modules: {m: {prober: tcp, tcp: {source_ip_address: 127.0.0.5}}}";
+        let config = crate::config::load_str(text, "test.yml").unwrap();
+        let target = "[::1]:80".to_owned();
+        let module = Arc::clone(&config.modules["m"]);
+        let request = Request { target, module, ..request(Duration::from_secs(2)) };
+        let failure = run(&request).await.failure.unwrap();
+        assert_eq!((failure.reason, failure.phase), (Reason::SourceAddressUnavailable, Phase::Resolve));
+        assert!(failure.detail.contains("source_ip_address"), "{failure}");
     }
 }

@@ -34,6 +34,8 @@ pub struct Module {
     pub name: String,
     /// The protocol and its settings.
     pub prober: Prober,
+    /// What its probes leave from where the request names no ISP (`source_ip_address`).
+    pub source: Source,
     /// The longest that a probe may take; nothing leaves it to the scrape.
     pub timeout: Option<Duration>,
     /// The ISP of requests that name none.

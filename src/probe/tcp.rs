@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use regex::bytes::Regex;
 
 use super::connection::{self, Connection, Handshake};
 use super::resolve::{Preference, resolve};
@@ -14,6 +13,7 @@ use super::{Probe, half_open_raw, host, tls};
 use crate::flight::{Phase, Traffic};
 use crate::net::tcp::Opening;
 use crate::net::tls::{Tls, TlsFacts};
+use crate::re2::Regex;
 use crate::verdict::{Failure, Reason};
 
 /// The `tcp:` section of a module.

@@ -12,6 +12,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{Measurement, Module, Prober, Report, Request, run};
 use crate::flight::Phase;
+use crate::net::Source;
 use crate::net::tls::{Tls, TlsOptions};
 use crate::verdict::Reason;
 
@@ -20,7 +21,14 @@ pub(super) const V4: IpAddr = BOTH[0];
 
 /// A probe without an ISP.
 pub(super) fn request(prober: Prober, target: impl ToString, timeout: Duration) -> Request {
-    let module = Module { name: "test".into(), prober, timeout: None, isp: None, yaml: String::new() };
+    let module = Module {
+        name: "test".into(),
+        prober,
+        source: Source::default(),
+        timeout: None,
+        isp: None,
+        yaml: String::new(),
+    };
     Request {
         target: target.to_string(),
         module: Arc::new(module),

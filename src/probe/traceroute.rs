@@ -303,7 +303,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::net::Network;
+    use crate::net::{Network, Source};
     use crate::probe::{Module, Prober, Report, Request, run};
 
     const MS: Duration = Duration::from_millis(1);
@@ -327,6 +327,7 @@ mod tests {
             module: Arc::new(Module {
                 name: "trace".into(),
                 prober: Prober::Traceroute(settings),
+                source: Source::default(),
                 timeout: None,
                 isp: None,
                 yaml: String::new(),

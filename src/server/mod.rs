@@ -104,7 +104,7 @@ impl State {
             Err(Errors(vec![Problem { file: "configuration".to_owned(), line: None, place: String::new(), message }]))
         });
         if result.is_ok() {
-            self.network.keep(self.store.current().isps.values().map(|isp| &isp.source));
+            self.network.keep(self.store.current().sources());
         }
         self.own.reloaded(result.is_ok());
         result

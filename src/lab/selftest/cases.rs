@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lab::topology::{Action, Binding, Isp, Topology};
-use crate::net::Family;
 use crate::net::tls::Tls;
+use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::tcp::Open;
 use crate::probe::{Module, Prober, http as http_probe, icmp, tcp, traceroute};
@@ -176,7 +176,14 @@ impl Kind {
                 preference,
             }),
         };
-        Module { name: self.name().to_owned(), prober, timeout: None, isp: None, yaml: String::new() }
+        Module {
+            name: self.name().to_owned(),
+            prober,
+            source: Source::default(),
+            timeout: None,
+            isp: None,
+            yaml: String::new(),
+        }
     }
 }
 

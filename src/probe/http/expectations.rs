@@ -1,11 +1,11 @@
 //! What a module wants of the last response: its status, headers, body, version and transport.
 
 use http::{HeaderMap, HeaderName, StatusCode, Version, header, response};
-use regex::bytes::Regex;
 
 use super::Measurement;
 use super::json::Condition;
 use crate::probe::Probe;
+use crate::re2::Regex;
 use crate::verdict::{Failure, Reason, StatusClass};
 
 /// What a response must be like for the probe to be a success.

@@ -3,7 +3,6 @@
 use std::io;
 
 use bytes::{Buf, BytesMut};
-use regex::bytes::{Captures, Regex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Measurement, Secure, Step};
@@ -11,6 +10,7 @@ use crate::flight::Phase;
 use crate::net::tls::TlsFacts;
 use crate::probe::connection::Connection;
 use crate::probe::{Probe, tls};
+use crate::re2::Regex;
 use crate::verdict::{Failure, Reason};
 
 /// The longest line that is read, in bytes: that of Go's `bufio.Scanner`, which modules were written for.
@@ -30,13 +30,14 @@ pub(super) async fn hold(
     probe.timeline.enter(Phase::Query);
     let mut peer = Peer { probe, connection, heard: BytesMut::new(), answered: false };
     for step in steps {
-        let mut send = step.send.as_ref().map(|send| send.as_bytes().to_vec());
+        let send = step.send.as_deref().unwrap_or_default();
+        let mut line = send.as_bytes().to_vec();
         if let Some(expect) = &step.expect {
-            let line = peer.expect(expect, measured).await?;
-            if let Some(captures) = expect.captures(&line) {
-                send = send.map(|send| expanded(&captures, &send));
+            let heard = peer.expect(expect, measured).await?;
+            if let Some(captures) = expect.captures(&heard) {
+                line = captures.expand(send);
                 for (name, value) in &step.labels {
-                    let value = String::from_utf8_lossy(&expanded(&captures, value.as_bytes())).into_owned();
+                    let value = String::from_utf8_lossy(&captures.expand(value)).into_owned();
                     // A later step may say the same label anew.
                     measured.expect_info.retain(|(known, _)| known != name);
                     measured.expect_info.push((name.clone(), value));
@@ -46,7 +47,7 @@ pub(super) async fn hold(
         if let Some(expected) = &step.expect_bytes {
             peer.expect_bytes(expected, measured).await?;
         }
-        if let Some(mut line) = send.filter(|send| !send.is_empty()) {
+        if !line.is_empty() {
             line.push(b'\n');
             peer.say(&line).await?;
         }
@@ -58,13 +59,6 @@ pub(super) async fn hold(
         }
     }
     Ok(())
-}
-
-/// `${1}` and the like, from what matched.
-fn expanded(captures: &Captures<'_>, template: &[u8]) -> Vec<u8> {
-    let mut expanded = Vec::new();
-    captures.expand(template, &mut expanded);
-    expanded
 }
 
 /// The other side. Lines and bytes are taken from one buffer, so neither loses what came with the other.

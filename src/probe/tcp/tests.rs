@@ -215,6 +215,37 @@ async fn what_is_sent_may_name_what_was_heard() {
 }
 
 #[tokio::test]
+async fn bytes_are_sent_as_they_are() {
+    let text = "
+modules:
+  postgres:
+    prober: tcp
+    tcp:
+      query_response:
+        - {send_bytes: !!binary AAAACATSFi8=}
+        - {expect_bytes: N, send_bytes: '${1}'}
+        - {expect: (.), send_bytes: '${1}'}
+        - {expect: (.), send: !!binary JHsxfQ==}
+        - {expect: ^end$}
+";
+    let config = crate::config::load_str(text, "test.yml").unwrap();
+    let address = serve(V4, |mut stream| {
+        let mut request = [0; 64];
+        let length = std::io::Read::read(&mut stream, &mut request).unwrap();
+        assert_eq!(request[..length], [0, 0, 0, 8, 4, 210, 22, 47]);
+        say(&mut stream, "N");
+        for answer in ["a\n", "b\n", "end\n"] {
+            assert_eq!(hear(&mut stream), "${1}");
+            say(&mut stream, answer);
+        }
+    });
+    let placeholder = request(half(), address, PATIENCE);
+    let report = probe(&Request { module: Arc::clone(&config.modules["postgres"]), ..placeholder }).await;
+    check_success(&report);
+    assert_eq!(measured(&report).traffic.map(|traffic| traffic.sent), Some(8 + 3 * 4));
+}
+
+#[tokio::test]
 async fn a_conversation_that_fails_says_how() {
     let fast = Duration::from_millis(300);
     let talk = |treat: fn(std::net::TcpStream), step: Step| {

@@ -1,8 +1,8 @@
 use flate2::write::GzEncoder;
 use http::HeaderName;
-use regex::bytes::Regex;
 
 use super::*;
+use crate::re2::Regex;
 
 /// A server that answers every request with a body of JSON.
 fn server() -> String {
