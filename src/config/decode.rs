@@ -272,6 +272,16 @@ impl<'a> Fields<'a> {
         (!value.node.is_null()).then(|| value.clone())
     }
 
+    /// A field that says something: not an empty text either.
+    pub(super) fn said(&self, key: &'static str) -> Option<Value<'a>> {
+        self.get(key).filter(|value| !matches!(&value.node.kind, Kind::Scalar(scalar) if scalar.text.is_empty()))
+    }
+
+    /// Whether there is no field that is not empty.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.iter().all(|(_, value)| value.node.is_null())
+    }
+
     /// The fields of a section; none where it is not there.
     pub(super) fn section(&self, key: &'static str) -> Self {
         match self.get(key) {

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uplink_exporter::config::Store;
-use uplink_exporter::server::{self, Options, State};
+use uplink_exporter::server::{self, Guard, Options, State};
 
 /// How long running requests may take to end.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
@@ -43,10 +43,11 @@ impl Server {
         let store = Store::open(&file).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State::new(store, Arc::default(), options);
+        let guard = Guard::open(None).unwrap();
+        let state = State::new(store, guard, Arc::default(), options);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };
-        let task = tokio::spawn(server::run(vec![listener], state, shutdown, GRACE));
+        let task = tokio::spawn(server::run(vec![listener.into()], state, shutdown, GRACE));
         Self { address, file, stop: Some(stop), task, _folder: folder }
     }
 
