@@ -259,12 +259,12 @@ fn users(value: &Value<'_>) -> BTreeMap<String, HashParts> {
 
 fn rate_limit(fields: Fields<'_>) -> Option<RateLimit> {
     let interval = fields.get("interval").and_then(|value| value.duration()).filter(|interval| !interval.is_zero());
-    let burst = fields.get("burst").and_then(|value| value.integer(0, u32::MAX.into()));
-    if interval.is_some() && burst.unwrap_or(0) == 0 {
-        match fields.get("burst") {
-            Some(value) => value.problem("must be 1 or more, or no request would be answered"),
-            None => fields.problem("needs burst, 1 or more, or no request would be answered"),
-        }
+    let (told, none) = (fields.get("burst"), "1 or more, or no request would be answered");
+    let burst = told.as_ref().and_then(|value| value.integer(0, u32::MAX.into()));
+    match (&told, burst) {
+        (None, _) if interval.is_some() => fields.problem(format!("needs burst, {none}")),
+        (Some(value), Some(0)) if interval.is_some() => value.problem(format!("must be {none}")),
+        _ => {}
     }
     fields.finish();
     Some(RateLimit { interval: interval?, burst: burst? })
