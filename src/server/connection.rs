@@ -34,8 +34,8 @@ const IDLE: Duration = Duration::from_secs(75);
 /// How long a client may take for its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long a client may take to hear that its idle HTTP/2 connection ends.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// How long a client may take to hear that its HTTP/2 connection, on which nothing runs, ends.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// What is spoken on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,19 +131,19 @@ where
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), counted));
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = over(&mut ending) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        // HTTP/1 has its own.
-        () = idle(running.subscribe()), if protocol == Protocol::Http2 => {
-            connection.as_mut().graceful_shutdown();
-            timeout(GOODBYE, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    result.map_err(io::Error::other)
+    // HTTP/1 looks after its idle connections itself.
+    let idle = |limit| idle(running.subscribe(), limit);
+    let http2 = protocol == Protocol::Http2;
+    tokio::select! {
+        result = connection.as_mut() => return result.map_err(io::Error::other),
+        () = over(&mut ending) => {}
+        () = idle(IDLE), if http2 => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        result = connection => result.map_err(io::Error::other),
+        () = idle(GOODBYE), if http2 => Ok(()),
+    }
 }
 
 /// Waits until the server ends.
@@ -168,12 +168,12 @@ impl Drop for Running {
     }
 }
 
-/// Waits until no request has run for as long as a connection may be idle.
-async fn idle(mut running: watch::Receiver<usize>) {
+/// Waits until no request has run for so long.
+async fn idle(mut running: watch::Receiver<usize>, limit: Duration) {
     loop {
         // The sender lives as long as the connection.
         let _ = running.wait_for(|running| *running == 0).await;
-        if timeout(IDLE, running.changed()).await.is_err() {
+        if timeout(limit, running.changed()).await.is_err() {
             return;
         }
     }

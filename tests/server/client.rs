@@ -37,13 +37,16 @@ impl Server {
     }
 
     pub(crate) async fn start_with(configuration: &str, options: Options) -> Self {
+        Self::start_behind(Guard::open(None).unwrap(), configuration, options).await
+    }
+
+    pub(crate) async fn start_behind(guard: Guard, configuration: &str, options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("probes.yml");
         std::fs::write(&file, configuration).unwrap();
         let store = Store::open(&file).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let guard = Guard::open(None).unwrap();
         let state = State::new(store, guard, Arc::default(), options);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };

@@ -36,6 +36,11 @@ impl Authority {
         self.0.pem()
     }
 
+    /// Its private key.
+    pub(crate) fn key(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
     /// The certificate of a server on loopback.
     pub(crate) fn server(&self, name: &str) -> Pair {
         let names = [SanType::DnsName("localhost".try_into().unwrap()), SanType::IpAddress([127, 0, 0, 1].into())];
