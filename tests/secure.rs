@@ -1,6 +1,6 @@
 //! The exporter behind a web configuration: TLS, client certificates, users, limits; driven by curl and openssl over real sockets.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
 #![expect(clippy::disallowed_methods, reason = "the client of these tests is no probe")]
 
 mod support;
@@ -389,6 +389,10 @@ fn more_requests_than_the_limit_are_refused() {
     let said = secured.curl_raw(&["plain", "-i"], "/metrics").stdout;
     let said = String::from_utf8(said).unwrap();
     assert!(said.contains("x-xss-protection: 0\r\n") && said.contains("rate_limit"), "{said}");
+    // What is refused has no body where none was asked for, also over HTTP/2.
+    let secured = Secured::start("tls_server_config: {SERVER}\nbasic_auth_users: {ann: HASH}");
+    let head = secured.curl(&["-I"], "/metrics");
+    assert_eq!(head, Ok(("401".to_owned(), "2".to_owned())));
 }
 
 #[test]

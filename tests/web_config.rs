@@ -1,5 +1,7 @@
 //! Web configurations: what loads and what does not, with its exact messages; and what the real exporter-toolkit says of the same files.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+
 mod support;
 
 use std::path::Path;
