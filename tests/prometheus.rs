@@ -1,7 +1,6 @@
 //! The real Prometheus scrapes the exporter through the relabelling of the README, and has the series.
 
 #![expect(clippy::disallowed_methods, reason = "the test asks Prometheus, it is no probe")]
-#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
