@@ -270,6 +270,13 @@ fn a_certificate_of_a_client_must_have_one_of_the_names() {
         assert_eq!(status, if admitted { "200" } else { "" }, "{told}");
     }
     assert_eq!(secured.status(&[], "/-/healthy"), "", "no certificate has no name");
+    // A session that is resumed would come in by a certificate that nobody looks at again.
+    let again = |secured: &Secured, arguments: &[&str]| {
+        let said = secured.s_client(&[&["-tls1_2", "-reconnect"], arguments].concat());
+        said.lines().filter(|line| line.starts_with("Reused, ")).count()
+    };
+    assert_eq!(again(&secured, &["-cert", "client0.pem", "-key", "client0.key"]), 0);
+    assert!(again(&Secured::start("tls_server_config: {SERVER}"), &[]) > 0);
 }
 
 #[test]
