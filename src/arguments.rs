@@ -1,5 +1,6 @@
 //! The flags: blackbox_exporter's by their names, and our own.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,6 +45,14 @@ pub(crate) struct Arguments {
     /// Where to listen; may be given several times. Without a host: on all interfaces, IPv4 and IPv6.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9115", global = true)]
     pub(crate) listen_addresses: Vec<String>,
+    /// Take the sockets that systemd hands over, instead of listening on addresses.
+    #[arg(long = "web.systemd-socket", overrides_with = "no_systemd_socket")]
+    pub(crate) systemd_socket: bool,
+    #[arg(long = "no-web.systemd-socket", id = "no_systemd_socket", hide = true, overrides_with = "systemd_socket")]
+    _no_systemd_socket: bool,
+    /// The web configuration: TLS, users, headers, rate limit. Without one everybody may come in.
+    #[arg(long = "web.config.file", value_name = "FILE", default_value = "", hide_default_value = true)]
+    web_config_file: OsString,
     /// The URL, or its path, by which a reverse proxy makes this reachable; `/` redirects there.
     #[arg(long = "web.external-url", value_name = "URL", default_value = "", hide_default_value = true)]
     pub(crate) external_url: String,
@@ -98,6 +107,11 @@ impl Arguments {
             }
             None => Path::new(CONFIG_FILE),
         }
+    }
+
+    /// The web configuration, where there is one.
+    pub(crate) fn web_config_file(&self) -> Option<&Path> {
+        (!self.web_config_file.is_empty()).then(|| Path::new(&self.web_config_file))
     }
 }
 

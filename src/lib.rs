@@ -6,8 +6,8 @@
 //!
 //! | folder | | what is there |
 //! |---|---|---|
-//! | [`server`] | I/O | routes, `/probe`, pages, the exporter's own metrics |
-//! | [`config`] | I/O | `Config`, with its modules and ISPs: valid by construction; load and reload |
+//! | [`server`] | I/O | who may come in; routes, `/probe`, pages, the exporter's own metrics |
+//! | [`config`] | I/O | `Config`, with its modules and ISPs, and the web configuration: valid by construction; load and reload |
 //! | [`probe`] | I/O | `Request` and `Report`; one file per prober: its settings, its measurement, `measure()` |
 //! | [`lab`] | I/O | the emulated two-ISP internet behind `demo`, `selftest` and the tests |
 //! | [`render`] | pure | a report as OpenMetrics, text 0.0.4, JSON, debug text |

@@ -4,7 +4,6 @@ mod arguments;
 mod logging;
 
 use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +15,8 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use arguments::{Arguments, Command};
-use uplink_exporter::config::{self, Errors, Store};
-use uplink_exporter::server::{self, Options, Place, State};
+use uplink_exporter::config::{self, Errors, Store, WebFile};
+use uplink_exporter::server::{self, Guard, Listener, Options, Place, State};
 use uplink_exporter::{lab, net};
 
 /// How long what was cut may take to close its sockets, before the process ends and the kernel closes them.
@@ -28,7 +27,7 @@ fn main() -> ExitCode {
     logging::start(arguments.log_level, arguments.log_prober, arguments.log_format);
     match &arguments.command {
         Some(command) => laboratory(command, &arguments),
-        None if arguments.config_check => check(arguments.config_file()),
+        None if arguments.config_check => check(&arguments),
         None => serve(&arguments),
     }
 }
@@ -51,17 +50,31 @@ fn laboratory(command: &Command, arguments: &Arguments) -> ExitCode {
 }
 
 #[expect(clippy::print_stderr, clippy::print_stdout, reason = "for the person who asked")]
-fn check(file: &Path) -> ExitCode {
+fn check(arguments: &Arguments) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    let file = arguments.config_file();
     match config::load(file) {
         Ok(config) => {
             println!("{}: ok: {} modules, {} ISPs", file.display(), config.modules.len(), config.isps.len());
-            ExitCode::SUCCESS
         }
         Err(errors) => {
             eprintln!("{errors}");
-            ExitCode::FAILURE
+            code = ExitCode::FAILURE;
         }
     }
+    if let Some(file) = arguments.web_config_file() {
+        match WebFile::open(file) {
+            Ok((_, web)) => {
+                let tls = if web.tls.is_some() { "TLS" } else { "no TLS" };
+                println!("{}: ok: {tls}, {} users", file.display(), web.users.len());
+            }
+            Err(errors) => {
+                eprintln!("{errors}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
 }
 
 #[expect(clippy::print_stderr, reason = "errors of the configuration are for people, one to a line")]
@@ -78,10 +91,13 @@ fn serve(arguments: &Arguments) -> ExitCode {
         }
     };
     let options = Options { timeout_offset: arguments.timeout_offset, history_limit: arguments.history_limit, place };
-    let store = match Store::open(arguments.config_file()) {
-        Ok(store) => store,
-        Err(errors) => {
-            eprintln!("{errors}");
+    let opened = Store::open(arguments.config_file());
+    let (store, guard) = match (opened, Guard::open(arguments.web_config_file())) {
+        (Ok(store), Ok(guard)) => (store, guard),
+        (store, guard) => {
+            for errors in [store.err(), guard.err()].into_iter().flatten() {
+                eprintln!("{errors}");
+            }
             return ExitCode::FAILURE;
         }
     };
@@ -92,7 +108,7 @@ fn serve(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let served = runtime.block_on(listen_and_serve(arguments, store, options));
+    let served = runtime.block_on(listen_and_serve(arguments, store, guard, options));
     // Dropping the runtime would wait for whatever blocks one of its threads, a configuration on a file system that hangs, say.
     runtime.shutdown_timeout(LETTING_GO);
     match served {
@@ -107,18 +123,21 @@ fn serve(arguments: &Arguments) -> ExitCode {
     }
 }
 
-async fn listen_and_serve(arguments: &Arguments, store: Store, options: Options) -> io::Result<()> {
+async fn listen_and_serve(arguments: &Arguments, store: Store, guard: Guard, options: Options) -> io::Result<()> {
     // Before anything that says that we are there: a signal must not kill what has begun to serve.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let hang_up = signal(SignalKind::hangup())?;
-    let mut listeners = Vec::new();
-    for address in &arguments.listen_addresses {
-        let listener = TcpListener::from_std(server::listen(address)?)?;
-        info!(address = %listener.local_addr()?, "listening");
-        listeners.push(listener);
+    let listeners = if arguments.systemd_socket {
+        server::handed_over()?
+    } else {
+        let listen = |address: &String| TcpListener::from_std(server::listen(address)?).map(Listener::Tcp);
+        arguments.listen_addresses.iter().map(listen).collect::<io::Result<Vec<_>>>()?
+    };
+    for listener in &listeners {
+        info!(address = %listener, "listening");
     }
-    let state = State::new(store, Arc::default(), options);
+    let state = State::new(store, guard, Arc::default(), options);
     tokio::spawn(reload_on(hang_up, Arc::clone(&state)));
     if arguments.enable_auto_reload {
         tokio::spawn(reload_every(arguments.auto_reload_interval, Arc::clone(&state)));

@@ -1,14 +1,15 @@
 //! The real Prometheus scrapes the exporter through the relabelling of the README, and has the series.
 
 #![expect(clippy::disallowed_methods, reason = "the test asks Prometheus, it is no probe")]
-#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
+use rcgen::SanType;
 use serde_json::Value;
+use support::tls::Authority;
 use support::{Exporter, Running, free_port, get, program, until};
 
 const PROBES: &str = "
@@ -22,13 +23,14 @@ modules:
 
 /// The scrape configuration of the README: its fenced block that has a `scrape_configs:`.
 fn scrape_configuration() -> String {
+    block_with("scrape_configs:")
+}
+
+/// The first fenced block of the README with some words.
+fn block_with(words: &str) -> String {
     let readme = include_str!("../README.md");
-    let blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    blocks
-        .into_iter()
-        .find(|block| block.contains("scrape_configs:"))
-        .expect("the README has a scrape configuration")
-        .to_owned()
+    let mut blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.find(|block| block.contains(words)).unwrap_or_else(|| panic!("the README has no {words}")).to_owned()
 }
 
 #[test]
@@ -86,6 +88,53 @@ fn prometheus_has_the_series_of_every_target_through_every_isp() {
         assert_eq!(series("{__name__=~\".+\",exported_isp!=\"\"}"), Vec::<Value>::new());
         assert_eq!(series("{__name__=~\".+\",exported_instance!=\"\"}"), Vec::<Value>::new());
     }
+}
+
+#[test]
+fn prometheus_scrapes_over_tls_with_a_certificate_and_a_password() {
+    let (Some(prometheus), Some(promtool)) = (program("prometheus"), program("promtool")) else { return };
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("the authority"));
+    authority.server("exporter").write(folder.path(), "server");
+    authority
+        .client("prometheus", vec![SanType::DnsName("prometheus.example".try_into().unwrap())])
+        .write(folder.path(), "client");
+    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(folder.path().join("password"), "fakepassword").unwrap();
+    // The web configuration of the README, and its scrape.
+    let hash = bcrypt::hash_with_result("fakepassword", 5).unwrap().to_string();
+    let web = block_with("basic_auth_users:").replace("/etc/uplink_exporter/", "").replace("$2y$10$…", &hash);
+    std::fs::write(folder.path().join("web.yml"), web).unwrap();
+    let exporter = Exporter::start_by(PROBES, |command| {
+        command.arg(format!("--web.config.file={}", folder.path().join("web.yml").display())).spawn().unwrap()
+    });
+    exporter.wait();
+    let file = folder.path().join("prometheus.yml");
+    let scrape = block_with("scheme: https");
+    let text = format!("scrape_configs:\n{scrape}")
+        .replace("/etc/prometheus/", "")
+        .replace("uplink.example:9115", &exporter.address.to_string())
+        .replace(
+            "job_name: uplink_exporter",
+            "job_name: uplink_exporter\n    scrape_interval: 1s\n    scrape_timeout: 1s",
+        );
+    std::fs::write(&file, &text).unwrap();
+    let checked = Command::new(promtool).args(["check", "config"]).arg(&file).output().unwrap();
+    assert!(checked.status.success(), "{}\n{text}", String::from_utf8_lossy(&checked.stderr));
+    let port = free_port();
+    let _prometheus = Running::start(
+        Command::new(prometheus)
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stderr(Stdio::null()),
+    );
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    until("Prometheus serves", || std::net::TcpStream::connect(address).is_ok());
+    until("it scrapes", || {
+        let (_, body) = get(address, "/api/v1/query?query=uplink_exporter_probes_in_flight");
+        let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+        answer["data"]["result"][0]["value"][1] == "0"
+    });
 }
 
 fn percent_encoded(text: &str) -> String {

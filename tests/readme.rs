@@ -96,6 +96,24 @@ fn the_tables_of_fields_are_what_the_configuration_knows() {
 }
 
 #[test]
+fn the_tables_of_the_web_configuration_are_what_it_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("web.yml");
+    for (heading, yaml) in [
+        ("### Web configuration\n", "zzz: 1"),
+        ("### `tls_server_config`\n", "tls_server_config: {zzz: 1}"),
+        ("### `http_server_config`\n", "http_server_config: {zzz: 1}"),
+        ("### `rate_limit`\n", "rate_limit: {zzz: 1}"),
+    ] {
+        std::fs::write(&file, yaml).unwrap();
+        let errors = config::WebFile::open(&file).expect_err("zzz is no key").to_string();
+        let (_, known) = errors.split_once("zzz: unknown key; known keys: ").expect("it says what is known");
+        let known: BTreeSet<_> = known.lines().next().unwrap_or_default().split(", ").collect();
+        assert_eq!(first_cells(part(heading, "\n\n#").split("\n\nA ").next().unwrap()), known, "{heading}");
+    }
+}
+
+#[test]
 fn the_table_of_flags_is_the_programs() {
     let help = Command::new(env!("CARGO_BIN_EXE_uplink_exporter")).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();

@@ -298,6 +298,11 @@ impl<'a> Fields<'a> {
         self.get(key).filter(|value| !is_empty(value))
     }
 
+    /// Whether there is no field that is not empty.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.iter().all(|(_, value)| value.node.is_null())
+    }
+
     /// The fields of a section; none where it is not there.
     pub(super) fn section(&self, key: &'static str) -> Self {
         match self.get(key) {

@@ -16,11 +16,13 @@ mod store;
 mod tcp;
 mod tls;
 mod traceroute;
+mod web;
 mod yaml;
 
 pub use duration::parse_duration;
 pub use errors::{Errors, Problem};
 pub use store::Store;
+pub use web::{RateLimit, Web, WebFile};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,11 +68,17 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 
 /// Loads a configuration, and takes down every file that it came from, also where something is wrong with it.
 fn load_from(path: &Path, files: &Files) -> Result<Config, Errors> {
+    decoded(&read(path, files)?, Problems::of(&path.display().to_string(), files))
+}
+
+/// The text of a configuration.
+fn read(path: &Path, files: &Files) -> Result<String, Errors> {
     let file = path.display().to_string();
-    let whole = |message| Errors(vec![Problem { file: file.clone(), line: None, place: String::new(), message }]);
-    let bytes = files.read(path).map_err(|error| whole(format!("cannot be read: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|error| whole(format!("is not UTF-8: {}", error.utf8_error())))?;
-    decoded(&text, Problems::of(&file, files))
+    let whole = |message| Errors(vec![Problem { file, line: None, place: String::new(), message }]);
+    match files.read(path) {
+        Ok(bytes) => String::from_utf8(bytes).map_err(|error| whole(format!("is not UTF-8: {}", error.utf8_error()))),
+        Err(error) => Err(whole(format!("cannot be read: {error}"))),
+    }
 }
 
 /// Loads a configuration from its text; `file` is its name in errors, and the files that it names are sought from there.

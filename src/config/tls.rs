@@ -22,11 +22,23 @@ pub(super) fn tls(section: &Fields<'_>, alpn: Vec<Vec<u8>>) -> Option<Tls> {
         PEMS.iter().zip([&ca, &cert, &key]).filter(|(_, pem)| pem.is_err()).map(|((inline, _), _)| *inline).collect();
     let [ca, cert, key] = [ca, cert, key].map(|pem| pem.unwrap_or_default());
     let options = TlsOptions { insecure_skip_verify, server_name, min_version, max_version, ca, cert, key, alpn };
-    let tls = match Tls::new(options) {
+    let tls = tell(&fields, &PEMS, &told, Tls::new(options));
+    fields.finish();
+    tls
+}
+
+/// TLS, where nothing is wrong with its options and nothing was told of its PEMs; else each problem goes to the field that it is about.
+pub(super) fn tell<T>(
+    fields: &Fields<'_>,
+    pems: &[(&str, &'static str)],
+    told: &[&str],
+    tls: Result<T, TlsProblems>,
+) -> Option<T> {
+    match tls {
         Ok(tls) => Some(tls).filter(|_| told.is_empty()),
         Err(TlsProblems(problems)) => {
             for TlsProblem { option, message } in problems {
-                let file = PEMS.iter().find(|(inline, _)| *inline == option).and_then(|(_, file)| fields.get(file));
+                let file = pems.iter().find(|(inline, _)| *inline == option).and_then(|(_, file)| fields.get(file));
                 match fields.get(option).or(file) {
                     // What could not be had is not missing.
                     _ if told.contains(&option) => {}
@@ -36,16 +48,14 @@ pub(super) fn tls(section: &Fields<'_>, alpn: Vec<Vec<u8>>) -> Option<Tls> {
             }
             None
         }
-    };
-    fields.finish();
-    tls
+    }
 }
 
 /// What could not be had is told already.
-struct Told;
+pub(super) struct Told;
 
-/// PEM that may stand in the configuration or in a file.
-fn pem(fields: &Fields<'_>, inline: &'static str, file: &'static str) -> Result<Option<Vec<u8>>, Told> {
+/// PEM that may stand in the configuration or in a file; an empty text is none.
+pub(super) fn pem(fields: &Fields<'_>, inline: &'static str, file: &'static str) -> Result<Option<Vec<u8>>, Told> {
     let pem = match (fields.filled(inline), fields.filled(file)) {
         (None, None) => return Ok(None),
         (Some(_), Some(value)) => {
@@ -53,6 +63,11 @@ fn pem(fields: &Fields<'_>, inline: &'static str, file: &'static str) -> Result<
             None
         }
         (Some(value), None) => value.text().map(|text| text.as_bytes().to_vec()),
+        // What is no path is not told as one: it may be a key.
+        (None, Some(value)) if value.text().is_some_and(|text| text.contains("-----BEGIN")) => {
+            value.problem(format!("is PEM and not the path of a file; PEM belongs into {inline}"));
+            None
+        }
         (None, Some(value)) => value.file(),
     };
     pem.map(Some).ok_or(Told)

@@ -12,7 +12,7 @@ use super::topology::{Isp, TARGETS, Topology, target};
 use super::{Lab, Servers};
 use crate::config::Store;
 use crate::net::Family;
-use crate::server::{self, State};
+use crate::server::{self, Guard, Listener, State};
 
 /// Makes an internet with two ISPs, serves an exporter in it on addresses of the host, says what to try, and ends with Ctrl-C, with
 /// SIGTERM, or with the terminal (SIGHUP).
@@ -52,9 +52,13 @@ async fn serve(
     configuration: &Path,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
-    let store = Store::open(configuration).map_err(|errors| io::Error::other(errors.to_string()))?;
-    server::run(listeners, State::new(store, Arc::default(), server::Options::default()), shutdown, GRACE).await;
+    let listeners =
+        listeners.into_iter().map(|listener| tokio::net::TcpListener::from_std(listener).map(Listener::Tcp));
+    let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+    let opened = Store::open(configuration).and_then(|store| Ok((store, Guard::open(None)?)));
+    let (store, guard) = opened.map_err(|errors| io::Error::other(errors.to_string()))?;
+    let state = State::new(store, guard, Arc::default(), server::Options::default());
+    server::run(listeners, state, shutdown, GRACE).await;
     Ok(())
 }
 

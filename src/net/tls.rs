@@ -2,6 +2,7 @@
 
 mod certificate;
 mod roots;
+mod server;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -23,6 +24,7 @@ use tokio_rustls::client::TlsStream;
 
 pub use certificate::Certificate;
 use roots::Roots;
+pub use server::{ClientAuth, Group, ServerTlsOptions, Suite, server};
 
 /// The cryptography, named: with two in the build, rustls' own choice would be a panic.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));

@@ -1,7 +1,11 @@
 //! The HTTP surface: `/probe`, the exporter's own metrics, pages, reload.
 
+mod basic_auth;
 mod client;
+mod connection;
+mod guard;
 mod history;
+mod listen;
 mod logs;
 mod own;
 mod pages;
@@ -19,32 +23,26 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State as Extract;
+use axum::http::StatusCode;
 use axum::http::header::LOCATION;
-use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use axum::{Router, middleware};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::config::{Errors, Problem, Store};
 use crate::net::Network;
-use client::Client;
 use history::History;
+use listen::Stream;
 use own::Own;
 pub use place::Place;
 
-/// How long a client may take for its request, and an open connection may be idle: longer than a scrape interval of a minute, so
-/// that Prometheus need not connect anew.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+pub use guard::Guard;
+pub use listen::{Listener, handed_over, listen};
 
 /// The pause after a failed `accept()`: without descriptors the next one would fail at once, and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -59,6 +57,7 @@ pub struct State {
     network: Arc<Network>,
     options: Options,
     history: History,
+    guard: Arc<Guard>,
     own: Own,
 }
 
@@ -82,9 +81,9 @@ impl Default for Options {
 impl State {
     /// The state of a server.
     #[must_use]
-    pub fn new(store: Store, network: Arc<Network>, options: Options) -> Arc<Self> {
+    pub fn new(store: Store, guard: Guard, network: Arc<Network>, options: Options) -> Arc<Self> {
         let history = History::new(options.history_limit);
-        Arc::new(Self { store, network, options, history, own: Own::default() })
+        Arc::new(Self { store, network, options, history, guard: Arc::new(guard), own: Own::default() })
     }
 
     /// Whether a file of the configuration has another content than when it was loaded last, in vain or not.
@@ -111,35 +110,10 @@ impl State {
     }
 }
 
-/// Listens on `host:port`; without a host on all interfaces, by one socket for both families where there are both.
-///
-/// # Errors
-/// As `bind(2)`, with the address.
-pub fn listen(address: &str) -> io::Result<std::net::TcpListener> {
-    let bound = match address.strip_prefix(':') {
-        None => std::net::TcpListener::bind(address),
-        Some(port) => match std::net::TcpListener::bind(format!("[::]:{port}")) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {
-                std::net::TcpListener::bind(format!("0.0.0.0:{port}"))
-            }
-            bound => bound,
-        },
-    };
-    let explain = |error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address:?} (--web.listen-address): {error}"))
-    };
-    let listener = bound.map_err(explain)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
 /// Serves until `shutdown`; then takes no more connections and lets the running requests end, for at most `grace`.
-pub async fn run(listeners: Vec<TcpListener>, state: Arc<State>, shutdown: impl Future<Output = ()>, grace: Duration) {
-    let service = TowerToHyperService::new(router(state));
-    // Without http1_only a client that sends nothing would wait for its protocol to be guessed, forever.
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let graceful = GracefulShutdown::new();
+pub async fn run(listeners: Vec<Listener>, state: Arc<State>, shutdown: impl Future<Output = ()>, grace: Duration) {
+    let service = TowerToHyperService::new(router(Arc::clone(&state)));
+    let (end, ending) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -149,19 +123,8 @@ pub async fn run(listeners: Vec<TcpListener>, state: Arc<State>, shutdown: impl 
             accepted = accept(&listeners) => accepted,
         };
         match accepted {
-            Ok((stream, client)) => {
-                let service = service.clone();
-                let service = service_fn(move |mut request: Request<Incoming>| {
-                    request.extensions_mut().insert(client.clone());
-                    service.call(request)
-                });
-                let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-                let connection = graceful.watch(connection);
-                connections.spawn(async move {
-                    if let Err(error) = connection.await {
-                        debug!("a connection ended early: {error}");
-                    }
-                });
+            Ok(stream) => {
+                connections.spawn(connection::serve(stream, service.clone(), Arc::clone(&state), ending.clone()));
             }
             Err(error) => {
                 warn!("cannot accept a connection: {error}");
@@ -170,23 +133,20 @@ pub async fn run(listeners: Vec<TcpListener>, state: Arc<State>, shutdown: impl 
         }
     }
     drop(listeners);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+    end.send_replace(true);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, ended).await.is_err() {
         warn!("{} requests did not end within {grace:?} and are cut", connections.len());
     }
 }
 
 /// The next connection of any listener.
-async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, Client)> {
-    let (stream, _) = poll_fn(|context| {
+async fn accept(listeners: &[Listener]) -> io::Result<Stream> {
+    poll_fn(|context| {
         let mut ready = listeners.iter().map(|listener| listener.poll_accept(context)).filter(Poll::is_ready);
         ready.next().unwrap_or(Poll::Pending)
     })
-    .await?;
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!("TCP_NODELAY: {error}");
-    }
-    let client = Client::of(&stream)?;
-    Ok((stream, client))
+    .await
 }
 
 fn router(state: Arc<State>) -> Router {
@@ -211,7 +171,7 @@ fn router(state: Arc<State>) -> Router {
     for (path, status, location) in place.redirects() {
         router = router.route(&path, get(async move || (status, [(LOCATION, location)])));
     }
-    router.with_state(state)
+    router.layer(middleware::from_fn_with_state(Arc::clone(&state), guard::guard)).with_state(state)
 }
 
 async fn reload(Extract(state): Extract<Arc<State>>) -> Response {

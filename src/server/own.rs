@@ -48,6 +48,7 @@ pub(super) struct Own {
     registry: Registry,
     reload_successful: Gauge,
     reload_timestamp: Gauge<f64, AtomicU64>,
+    web_config_successful: Gauge,
     probes: Family<Probed, Counter>,
     failures: Family<Failed, Counter>,
     durations: Family<Probed, Histogram, fn() -> Histogram>,
@@ -62,6 +63,7 @@ impl Default for Own {
             registry: Registry::default(),
             reload_successful: Gauge::default(),
             reload_timestamp: Gauge::default(),
+            web_config_successful: Gauge::default(),
             probes: Family::default(),
             failures: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
@@ -87,6 +89,11 @@ impl Default for Own {
             "config_last_reload_success_timestamp_seconds",
             "When the configuration in force was loaded, in seconds since 1970",
             own.reload_timestamp.clone(),
+        );
+        registry.register(
+            "web_config_last_reload_successful",
+            "Whether the web configuration is in force as its file says (1, also without one) or could not be loaded again (0, the old one stays in force)",
+            own.web_config_successful.clone(),
         );
         registry.register("probes", "Probes that ended, failed ones included", own.probes.clone());
         registry.register("probe_failures", "Probes that failed, by reason", own.failures.clone());
@@ -116,6 +123,7 @@ impl Default for Own {
         );
         own.registry.register_collector(Box::new(Process::new()));
         own.reloaded(true);
+        own.web_config_loaded(true);
         own
     }
 }
@@ -127,6 +135,11 @@ impl Own {
         if success {
             self.reload_timestamp.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         }
+    }
+
+    /// The web configuration was loaded again, or could not be.
+    pub(super) fn web_config_loaded(&self, success: bool) {
+        self.web_config_successful.set(success.into());
     }
 
     /// A request was refused.

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uplink_exporter::config::Store;
-use uplink_exporter::server::{self, Options, State};
+use uplink_exporter::server::{self, Guard, Options, State};
 
 /// How long running requests may take to end.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
@@ -37,16 +37,20 @@ impl Server {
     }
 
     pub(crate) async fn start_with(configuration: &str, options: Options) -> Self {
+        Self::start_behind(Guard::open(None).unwrap(), configuration, options).await
+    }
+
+    pub(crate) async fn start_behind(guard: Guard, configuration: &str, options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("probes.yml");
         std::fs::write(&file, configuration).unwrap();
         let store = Store::open(&file).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State::new(store, Arc::default(), options);
+        let state = State::new(store, guard, Arc::default(), options);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };
-        let task = tokio::spawn(server::run(vec![listener], state, shutdown, GRACE));
+        let task = tokio::spawn(server::run(vec![listener.into()], state, shutdown, GRACE));
         Self { address, file, stop: Some(stop), task, _folder: folder }
     }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod lab;
 pub(crate) mod pcap;
+pub(crate) mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

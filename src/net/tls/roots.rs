@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
+use rustls::DistinguishedName;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 
@@ -60,14 +61,28 @@ impl Roots {
         roots
     }
 
-    /// Verifies a chain, the server's own certificate first; says when the first of its certificates ends, the root's included.
-    ///
-    /// As in Go, a certificate that is itself among the roots is good without a signature, where its time and name are right: a
-    /// self-signed certificate in `ca_file`.
+    /// Verifies the chain of a server, its own certificate first, and its name; says when the first of its certificates ends, the root's
+    /// included.
     pub(super) fn verify(
         &self,
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
+        now: SystemTime,
+    ) -> Result<SystemTime, webpki::Error> {
+        let expiry = self.verify_chain(chain, webpki::KeyUsage::server_auth(), now)?;
+        let leaf = chain.first().ok_or(webpki::Error::UnknownIssuer)?;
+        webpki::EndEntityCert::try_from(leaf)?.verify_is_valid_for_subject_name(name)?;
+        Ok(expiry)
+    }
+
+    /// Verifies a chain, the peer's own certificate first; says when the first of its certificates ends, the root's included.
+    ///
+    /// As in Go, a certificate that is itself among the roots is good without a signature, where its time is right: a self-signed
+    /// certificate in `ca_file`.
+    pub(super) fn verify_chain(
+        &self,
+        chain: &[CertificateDer<'_>],
+        usage: webpki::KeyUsage,
         now: SystemTime,
     ) -> Result<SystemTime, webpki::Error> {
         let (leaf, intermediates) = chain.split_first().ok_or(webpki::Error::UnknownIssuer)?;
@@ -79,22 +94,25 @@ impl Roots {
             &self.anchors,
             intermediates,
             UnixTime::since_unix_epoch(since_epoch),
-            webpki::KeyUsage::server_auth(),
+            usage,
             None,
             None,
         );
         let trusted_itself = || (not_before..=not_after).contains(&now) && self.certificates.contains(leaf);
-        let expiry = match path {
+        match path {
             Ok(path) => {
                 let root = self.anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor()));
                 let intermediates = path.intermediate_certificates().filter_map(|cert| validity(&cert.der()));
                 let ends = intermediates.map(|(_, not_after)| not_after).chain(root.map(|root| self.expiries[root]));
-                ends.fold(not_after, SystemTime::min)
+                Ok(ends.fold(not_after, SystemTime::min))
             }
-            Err(_) if trusted_itself() => not_after,
-            Err(error) => return Err(error),
-        };
-        end_entity.verify_is_valid_for_subject_name(name)?;
-        Ok(expiry)
+            Err(_) if trusted_itself() => Ok(not_after),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names of those who are trusted.
+    pub(super) fn subjects(&self) -> Vec<DistinguishedName> {
+        self.anchors.iter().map(|anchor| DistinguishedName::in_sequence(&anchor.subject)).collect()
     }
 }
