@@ -86,7 +86,7 @@ const CASES: &[(&str, &str, Toolkit)] = &[
     ("rate_limit: {interval: 0s, burst: 0}", "", SameNewer),
     (
         "rate_limit: {interval: 0}",
-        "web.yml:1: rate_limit.interval: has no unit; a duration is a number and a unit (0s, 5s, 1m30s)\n",
+        "web.yml:1: rate_limit.interval: has no unit; a duration is a number and a unit (0s, 5s, 1m30s)",
         RefusesNewer("a duration without a unit is refused everywhere"),
     ),
     ("rate_limit: {burst: 3}", "", SameNewer),
