@@ -66,6 +66,15 @@ fn modules(expressions: &[&str]) -> String {
 }
 
 #[test]
+fn big_expressions_are_taken_as_far_as_go_takes_them() {
+    for expression in [r"\pL{1000}", r"(?i)(?:\w{10}){100}", r"(.{100}){10}", &"[^é]{500}x".repeat(2)] {
+        assert!(Regex::new(expression).is_ok(), "{expression}: {:?}", Regex::new(expression));
+    }
+    let too_big = r"\pL{1000}".repeat(100);
+    assert_eq!(Regex::new(&too_big).unwrap_err(), "it needs more than 64 MiB");
+}
+
+#[test]
 fn the_same_is_matched_as_by_go() {
     let Some(peer) = program("prometheus-blackbox-exporter") else { return };
     let mut random = Random(0x9E37_79B9_7F4A_7C15);

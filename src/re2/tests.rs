@@ -185,15 +185,6 @@ fn what_go_refuses_is_refused_with_a_word_why() {
     assert!(nested(200).is_ok());
 }
 
-#[test]
-fn big_expressions_are_taken_as_far_as_go_takes_them() {
-    for expression in [r"\pL{1000}", r"(?i)(?:\w{10}){100}", r"(.{100}){10}", &"[^é]{500}x".repeat(2)] {
-        assert!(Regex::new(expression).is_ok(), "{expression}: {:?}", Regex::new(expression));
-    }
-    let too_big = r"\pL{1000}".repeat(100);
-    assert_eq!(Regex::new(&too_big).unwrap_err(), "it needs more than 64 MiB");
-}
-
 proptest::proptest! {
     #[test]
     fn no_expression_makes_it_panic_and_what_is_taken_is_understood(
