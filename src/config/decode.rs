@@ -223,7 +223,6 @@ impl<'a> Value<'a> {
     }
 
     /// A size in bytes.
-    #[expect(dead_code, reason = "body_size_limit of http is the one field that is one")]
     pub(super) fn byte_size(&self) -> Option<u64> {
         self.scalar("a size (10MB)")?;
         self.noted(parse_byte_size(self.text()?))

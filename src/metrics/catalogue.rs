@@ -42,7 +42,7 @@ catalogue! {
 
     // Every probe that resolved its target.
     DNS_LOOKUP = Gauge "probe_dns_lookup_time_seconds" [] "How long it took to resolve the target's name";
-    IP_PROTOCOL = Gauge "probe_ip_protocol" [] "The IP version that was probed: 4 or 6; 0 where the name has no address";
+    IP_PROTOCOL = Gauge "probe_ip_protocol" [] "The IP version that was probed: 4 or 6";
     IP_ADDR_HASH = Gauge "probe_ip_addr_hash" []
         "Hash (FNV-1a, 32 bits) of the address that was probed; it changes when the address does";
 

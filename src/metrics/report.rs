@@ -49,12 +49,11 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         let values = [phase.name(), &reason.name(), reason.haproxy(*phase), reason.envoy()];
         families.info(catalogue::FAILURE, &values);
     }
-    if let Some(Resolution { name: _, address, duration }) = resolution {
-        families.number(catalogue::DNS_LOOKUP, duration.as_secs_f64());
-        families
-            .number(catalogue::IP_PROTOCOL, address.map_or(0.0, |address| if address.is_ipv4() { 4.0 } else { 6.0 }));
-        families.number(catalogue::IP_ADDR_HASH, address.map_or(0.0, |address| f64::from(fnv1a(address))));
-    }
+    let looked_up = phases.iter().find(|(phase, _)| *phase == Phase::Resolve);
+    families.number(catalogue::DNS_LOOKUP, looked_up.map(|(_, span)| span.as_secs_f64()));
+    let address = resolution.as_ref().and_then(|Resolution { name: _, address }| *address);
+    families.number(catalogue::IP_PROTOCOL, address.map(|address| if address.is_ipv4() { 4.0 } else { 6.0 }));
+    families.number(catalogue::IP_ADDR_HASH, address.map(|address| f64::from(fnv1a(address))));
     match measurement {
         Measurement::Http(measured) => families.http(measured, phases),
         Measurement::Tcp(measured) => families.tcp(measured, phases),
@@ -126,7 +125,7 @@ impl Families {
         self.number(catalogue::HTTP_STATUS_CODE, status.map(f64::from));
         self.number(catalogue::HTTP_CONTENT_LENGTH, content_length.map(|length| length as f64));
         self.number(catalogue::HTTP_BODY_LENGTH, body_length.map(|length| length as f64));
-        self.number(catalogue::HTTP_REDIRECTS, f64::from(*redirects));
+        self.number(catalogue::HTTP_REDIRECTS, status.map(|_| f64::from(*redirects)));
         self.truth(catalogue::HTTP_SSL, *ssl);
         self.number(catalogue::HTTP_VERSION, *version);
         self.truth(catalogue::FAILED_REGEX, *failed_due_to_regex);

@@ -199,11 +199,9 @@ impl<'a> Probe<'a> {
         self.request.isp.as_ref().map_or(&self.request.module.source, |isp| &isp.source)
     }
 
-    /// Keeps what the name became. A later one (a redirect) adds its time to the first.
-    pub fn resolved(&self, mut resolution: resolve::Resolution) {
-        let mut notes = lock(&self.notes);
-        resolution.duration += notes.resolution.as_ref().map_or(Duration::ZERO, |earlier| earlier.duration);
-        notes.resolution = Some(resolution);
+    /// Keeps what the name became.
+    pub fn resolved(&self, resolution: resolve::Resolution) {
+        lock(&self.notes).resolution = Some(resolution);
     }
 
     /// A failure in the phase that is running.

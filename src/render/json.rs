@@ -98,7 +98,6 @@ struct Resolution<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
-    duration_seconds: Seconds,
 }
 
 #[derive(Serialize)]
@@ -223,8 +222,8 @@ impl<'a> Failure<'a> {
 
 impl<'a> Resolution<'a> {
     fn of(resolution: &'a resolve::Resolution) -> Self {
-        let resolve::Resolution { name, address, duration } = resolution;
-        Self { name, address: *address, duration_seconds: Seconds(*duration) }
+        let resolve::Resolution { name, address } = resolution;
+        Self { name, address: *address }
     }
 }
 

@@ -282,6 +282,28 @@ impl Reason {
         )
     }
 
+    /// Whether it is a fault of this host, never the network's.
+    #[must_use]
+    pub fn is_own(self) -> bool {
+        matches!(
+            self,
+            Self::ProberError
+                | Self::ProberConfigError
+                | Self::ProberOverload
+                | Self::SourceAddressUnavailable
+                | Self::SourcePortExhausted
+                | Self::LocalLinkDown
+                | Self::UnroutableLocal
+                | Self::ArpUnresolved
+        )
+    }
+
+    /// Whether it speaks of names.
+    #[must_use]
+    pub fn is_of_names(self) -> bool {
+        matches!(self, Self::DnsTimeout | Self::DnsNxdomain | Self::DnsNodata | Self::DnsServfail | Self::DnsRefused)
+    }
+
     /// HAProxy's code for such a failed health check (its `check_status`) in a phase; empty where it has none.
     #[must_use]
     pub fn haproxy(self, phase: Phase) -> &'static str {

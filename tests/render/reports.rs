@@ -267,7 +267,7 @@ fn handshake(local: &str, remote: &str, rtt: Option<u64>, syn_retransmits: u32) 
 
 fn resolution(name: &str, address: Option<&str>) -> Option<Resolution> {
     let address = address.map(|address| address.parse().unwrap());
-    Some(Resolution { name: name.to_owned(), address, duration: Duration::from_micros(800) })
+    Some(Resolution { name: name.to_owned(), address })
 }
 
 fn failure(phase: Phase, reason: Reason, detail: &str, offender: Option<IpAddr>) -> Option<Failure> {

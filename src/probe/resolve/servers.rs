@@ -97,6 +97,7 @@ impl Servers<'_> {
                         return Err(failure);
                     }
                     Err(failure) => {
+                        let failure = of_server(failure);
                         self.probe.note(format_args!("{}", failure.detail));
                         let kind = if failure.reason == Reason::DnsTimeout { &mut silent } else { &mut failed };
                         kind.get_or_insert(failure);
@@ -228,6 +229,14 @@ impl Servers<'_> {
         let answer = answer
             .ok_or_else(|| self.probe.failure(Reason::DnsServfail, format!("{what}: it answered something else")))?;
         Ok((answer, Instant::now()))
+    }
+}
+
+/// A name server that cannot be spoken with is one that fails, whatever the network says of it; a fault of this host stays one.
+fn of_server(failure: Failure) -> Failure {
+    match failure.reason.is_own() || failure.reason.is_of_names() {
+        true => failure,
+        false => Failure { reason: Reason::DnsServfail, ..failure },
     }
 }
 
