@@ -156,10 +156,11 @@ impl Query {
 }
 
 impl Reply {
-    /// The smallest TTL of the answer, in seconds.
+    /// The smallest TTL of the answer, in seconds; nothing before all of the answer is there.
     #[must_use]
     pub fn answer_ttl(&self) -> Option<u32> {
-        self.answer.records.iter().map(|entry| entry.ttl).min()
+        let records = self.answer.complete.then_some(&self.answer.records)?;
+        records.iter().map(|entry| entry.ttl).min()
     }
 
     /// The serial number of the last SOA of the answer.

@@ -353,37 +353,39 @@ fn parameter_key(key: u16) -> String {
 }
 
 fn parameter(key: u16, value: &mut Reader<'_>, text: &mut String) -> Option<()> {
-    let list = |value: &mut Reader<'_>, text: &mut String, one: fn(&mut Reader<'_>, &mut String) -> Option<()>| {
-        for n in 0.. {
-            if n > 0 && value.is_at_end() {
-                break;
-            }
-            if n > 0 {
-                text.push(',');
-            }
-            one(value, text)?;
-        }
-        Some(())
-    };
     match key {
-        0 => list(value, text, |value, text| Some(text.push_str(&parameter_key(value.u16()?))))?,
-        1 => list(value, text, |value, text| {
-            for byte in counted(value)? {
-                match byte {
-                    // Both are escaped twice (RFC 9460, appendix A.1).
-                    b',' => text.push_str(r"\\\044"),
-                    b'\\' => text.push_str(r"\\\092"),
-                    byte => escape(*byte, b"\"; ", text),
-                }
-            }
-            Some(())
-        })?,
+        0 => text.push_str(&joined(value, |value| value.u16().map(parameter_key))?),
+        1 => text.push_str(&joined(value, |value| counted(value).map(protocol))?),
         2 | 8 => {}
         3 => push(text, value.u16()?),
-        4 => list(value, text, |value, text| Some(push(text, Ipv4Addr::from(value.array::<4>()?))))?,
+        // At least one address.
+        4 | 6 if value.is_at_end() => return None,
+        4 => text.push_str(&joined(value, |value| value.array().map(|bytes| Ipv4Addr::from(bytes).to_string()))?),
         5 => text.push_str(&BASE64_STANDARD.encode(value.rest())),
-        6 => list(value, text, |value, text| Some(push(text, Ipv6Addr::from(value.array::<16>()?))))?,
+        6 => text.push_str(&joined(value, |value| value.array().map(|bytes| Ipv6Addr::from(bytes).to_string()))?),
         _ => value.rest().iter().for_each(|byte| escape(*byte, b"\"; \\", text)),
     }
     value.is_at_end().then_some(())
+}
+
+/// All that is left, one after the other, with commas.
+fn joined(value: &mut Reader<'_>, one: fn(&mut Reader<'_>) -> Option<String>) -> Option<String> {
+    let mut all = Vec::new();
+    while !value.is_at_end() {
+        all.push(one(value)?);
+    }
+    Some(all.join(","))
+}
+
+/// The name of a protocol, in which what would end it is escaped twice (RFC 9460, appendix A.1).
+fn protocol(name: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in name {
+        match byte {
+            b',' => text.push_str(r"\\\044"),
+            b'\\' => text.push_str(r"\\\092"),
+            byte => escape(*byte, b"\"; ", &mut text),
+        }
+    }
+    text
 }
