@@ -98,7 +98,7 @@ fn the_validator_finds_what_is_wrong() {
     );
     assert_eq!(found(&|json| json["http"]["status_code"] = "200".into()), ["/http/status_code: not of type integer"]);
     assert_eq!(found(&|json| json["http"]["status_code"] = Value::Null), ["/http/status_code: not of type integer"]);
-    assert_eq!(found(&|json| json["prober"] = "dns".into()), ["/prober: not one of the enum"]);
+    assert_eq!(found(&|json| json["prober"] = "ftp".into()), ["/prober: not one of the enum"]);
     assert_eq!(found(&|json| drop(json.as_object_mut().unwrap().remove("target"))), ["/target: missing"]);
 }
 

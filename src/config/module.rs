@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{Fields, Value};
-use super::{http, icmp, source, tcp, traceroute};
+use super::{dns, http, icmp, source, tcp, traceroute};
 use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::{Isp, Module, Prober};
@@ -15,12 +15,18 @@ enum Name {
     Http,
     Tcp,
     Icmp,
+    Dns,
     Traceroute,
 }
 
 /// What `prober:` may say.
-const PROBERS: [(&str, Name); 4] =
-    [("http", Name::Http), ("tcp", Name::Tcp), ("icmp", Name::Icmp), ("traceroute", Name::Traceroute)];
+const PROBERS: [(&str, Name); 5] = [
+    ("http", Name::Http),
+    ("tcp", Name::Tcp),
+    ("icmp", Name::Icmp),
+    ("dns", Name::Dns),
+    ("traceroute", Name::Traceroute),
+];
 
 /// A module, which `yaml` shows; nothing where something is wrong with it.
 pub(super) fn module(name: &str, value: &Value<'_>, isps: &[Arc<Isp>], yaml: String) -> Option<Arc<Module>> {
@@ -70,12 +76,13 @@ fn prober(fields: &Fields<'_>) -> Option<(Prober, Source)> {
 fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
     let source = match name {
         Name::Http => Source::default(),
-        Name::Tcp | Name::Icmp | Name::Traceroute => source::of_section(&section),
+        Name::Tcp | Name::Icmp | Name::Dns | Name::Traceroute => source::of_section(&section),
     };
     let prober = match name {
         Name::Http => http::settings(section).map(Box::new).map(Prober::Http),
         Name::Tcp => tcp::settings(section).map(Prober::Tcp),
         Name::Icmp => Some(Prober::Icmp(icmp::settings(section))),
+        Name::Dns => dns::settings(section).map(Box::new).map(Prober::Dns),
         Name::Traceroute => Some(Prober::Traceroute(traceroute::settings(section))),
     };
     prober.map(|prober| (prober, source))

@@ -13,7 +13,7 @@ pub enum Phase {
     Connect,
     /// TLS handshake.
     Tls,
-    /// Question and answer of a tcp module.
+    /// Question and answer of a tcp or dns module.
     Query,
     /// From the request to the first byte of the response.
     Processing,

@@ -9,8 +9,9 @@ use super::{Family, Sample};
 use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
 use crate::probe::resolve::Resolution;
-use crate::probe::{Handshake, Isp, Measurement, Report, http, icmp, tcp, traceroute};
+use crate::probe::{Handshake, Isp, Measurement, Report, dns, http, icmp, tcp, traceroute};
 use crate::verdict::Failure;
+use crate::wire::dns::message::{Reply, Section};
 
 /// The longest label value in bytes: what the network says does not decide over Prometheus' memory.
 const LABEL_LIMIT: usize = 1024;
@@ -58,6 +59,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         Measurement::Http(measured) => families.http(measured, phases),
         Measurement::Tcp(measured) => families.tcp(measured, phases),
         Measurement::Icmp(measured) => families.icmp(measured, phases),
+        Measurement::Dns(measured) => families.dns(measured, phases),
         Measurement::Traceroute(measured) => families.traceroute(measured),
     }
     families.0
@@ -204,6 +206,46 @@ impl Families {
         self.number(catalogue::ICMP_RTT_STDDEV, rtt.stddev());
         self.number(catalogue::ICMP_JITTER, rtt.jitter());
         self.number(catalogue::ICMP_HOP_LIMIT, reply_hop_limit.map(f64::from));
+    }
+
+    fn dns(&mut self, measured: &dns::Measurement, phases: &[(Phase, Duration)]) {
+        let dns::Measurement {
+            transport: _,
+            question: _,
+            handshake: _,
+            traffic: _,
+            tls,
+            status: _,
+            reply,
+            succeeded,
+            serial,
+        } = measured;
+        // blackbox_exporter's phases: of what carries the question, it knows the connection and the exchange.
+        let of_blackbox = [
+            ("resolve", [Phase::Resolve].as_slice()),
+            ("connect", &[Phase::Connect, Phase::Tls]),
+            ("request", &[Phase::Query, Phase::Processing, Phase::Transfer]),
+        ];
+        let samples = of_blackbox.iter().filter_map(|(name, ours)| {
+            let spans = phases.iter().filter(|(phase, _)| ours.contains(phase)).map(|(_, span)| *span);
+            let sum = spans.reduce(|sum, span| sum + span)?;
+            Some(sample(catalogue::DNS_DURATION, &[name], sum.as_secs_f64()))
+        });
+        self.family(catalogue::DNS_DURATION, samples.collect());
+        let records = |section: fn(&Reply) -> &Section| {
+            let section = reply.as_ref().map(section).filter(|section| section.complete);
+            section.map(|section| section.records.len() as f64)
+        };
+        self.number(catalogue::DNS_ANSWER_RRS, records(|reply| &reply.answer));
+        self.number(catalogue::DNS_AUTHORITY_RRS, records(|reply| &reply.authority));
+        self.number(catalogue::DNS_ADDITIONAL_RRS, records(|reply| &reply.additional));
+        self.truth(catalogue::DNS_SUCCEEDED, *succeeded);
+        self.number(catalogue::DNS_SERIAL, serial.map(f64::from));
+        self.number(catalogue::DNS_RCODE, reply.as_ref().map(|reply| f64::from(reply.rcode)));
+        self.truth(catalogue::DNS_TRUNCATED, reply.as_ref().map(|reply| reply.truncated));
+        self.number(catalogue::DNS_TTL, reply.as_ref().and_then(Reply::answer_ttl).map(f64::from));
+        self.number(catalogue::DNS_EDNS_SIZE, reply.as_ref().and_then(|reply| reply.edns_udp_size).map(f64::from));
+        self.tls(tls.as_ref());
     }
 
     fn traceroute(&mut self, measured: &traceroute::Measurement) {

@@ -1,6 +1,7 @@
 //! Probes: one target × one module × one ISP, once, ending in a report.
 
 mod connection;
+pub mod dns;
 mod half_open_raw;
 mod host;
 pub mod http;
@@ -49,6 +50,8 @@ pub enum Prober {
     Tcp(tcp::Settings),
     /// ICMP echo.
     Icmp(icmp::Settings),
+    /// DNS.
+    Dns(Box<dns::Settings>),
     /// The path.
     Traceroute(traceroute::Settings),
 }
@@ -61,6 +64,7 @@ impl Prober {
             Self::Http(_) => "http",
             Self::Tcp(_) => "tcp",
             Self::Icmp(_) => "icmp",
+            Self::Dns(_) => "dns",
             Self::Traceroute(_) => "traceroute",
         }
     }
@@ -74,6 +78,7 @@ impl Prober {
             Self::Http(_) => http::check_target(target),
             Self::Tcp(_) => tcp::check_target(target),
             Self::Icmp(_) => icmp::check_target(target),
+            Self::Dns(settings) => dns::check_target(settings, target),
             Self::Traceroute(settings) => traceroute::check_target(settings, target),
         }
     }
@@ -86,7 +91,7 @@ impl Prober {
         match self {
             Self::Http(settings) => http::hostname(settings, hostname).map(Some),
             Self::Tcp(settings) => tcp::hostname(settings, hostname),
-            Self::Icmp(_) | Self::Traceroute(_) => Ok(None),
+            Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) => Ok(None),
         }
     }
 
@@ -96,7 +101,7 @@ impl Prober {
         match self {
             Self::Http(_) => http::shown(target),
             // Their targets have no place for one.
-            Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) => target.to_owned(),
+            Self::Tcp(_) | Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) => target.to_owned(),
         }
     }
 }
@@ -118,6 +123,10 @@ pub async fn run(request: &Request) -> Report {
             let measured = icmp::Measurement::of(settings);
             until_deadline(&probe, measured, Measurement::Icmp, async |m| icmp::measure(settings, &probe, m).await)
                 .await
+        }
+        Prober::Dns(settings) => {
+            let measured = dns::Measurement::of(settings);
+            until_deadline(&probe, measured, Measurement::Dns, async |m| dns::measure(settings, &probe, m).await).await
         }
         Prober::Traceroute(settings) => {
             let measured = traceroute::Measurement::of(settings);
@@ -311,6 +320,7 @@ impl<'a> Probe<'a> {
         match &mut measurement {
             Measurement::Http(measured) => measured.share(&timeline),
             Measurement::Tcp(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
+            Measurement::Dns(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
             Measurement::Icmp(_) | Measurement::Traceroute(_) => {}
         }
         let mut notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -412,6 +422,9 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
         }
         Phase::Query if delivery == Delivery::Unacknowledged => {
             (Reason::ConnectionWriteTimeout, "the server did not acknowledge what was sent")
+        }
+        Phase::Query if matches!(probe.request.module.prober, Prober::Dns(_)) => {
+            (Reason::DnsTimeout, "no reply from the name server")
         }
         Phase::Query => (Reason::ConnectionReadTimeout, "the expected answer did not come"),
         Phase::Processing if delivery == Delivery::Unacknowledged => {

@@ -1,5 +1,6 @@
 //! A report as JSON. What was not measured has no key. `report.schema.json` is its documentation.
 
+mod dns;
 mod http;
 mod icmp;
 mod tcp;
@@ -16,6 +17,7 @@ use crate::metrics::unix_seconds;
 use crate::path::Statistics;
 use crate::probe::{self, Measurement, resolve};
 use crate::verdict;
+use dns::Dns;
 use http::Http;
 use icmp::Icmp;
 use tcp::Tcp;
@@ -57,6 +59,8 @@ struct Report<'a> {
     tcp: Option<Tcp<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     icmp: Option<Icmp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<Dns<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceroute: Option<Traceroute>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,6 +174,7 @@ impl<'a> Report<'a> {
             http: None,
             tcp: None,
             icmp: None,
+            dns: None,
             traceroute: None,
             tls: None,
             log: log.iter().map(LogLine::of).collect(),
@@ -184,6 +189,10 @@ impl<'a> Report<'a> {
                     ("tcp", Some(Tcp::of(measured)), measured.tls.as_ref().map(Tls::of));
             }
             Measurement::Icmp(measured) => (this.prober, this.icmp) = ("icmp", Some(Icmp::of(measured))),
+            Measurement::Dns(measured) => {
+                (this.prober, this.dns, this.tls) =
+                    ("dns", Some(Dns::of(measured)), measured.tls.as_ref().map(Tls::of));
+            }
             Measurement::Traceroute(measured) => {
                 (this.prober, this.traceroute) = ("traceroute", Some(Traceroute::of(measured)));
             }

@@ -69,7 +69,9 @@ pub(super) fn check(case: &Case, reports: &[Report], truth: &Truth<'_>) -> Resul
             succeeded(reports)?;
             match &report.measurement {
                 Measurement::Traceroute(_) => check_traces(case, &traces(reports)?, truth),
-                Measurement::Http(_) | Measurement::Tcp(_) | Measurement::Icmp(_) => check_rtt(reports, truth.path),
+                Measurement::Http(_) | Measurement::Tcp(_) | Measurement::Icmp(_) | Measurement::Dns(_) => {
+                    check_rtt(reports, truth.path)
+                }
             }
         }
         Expect::Retransmits(syns) => {
@@ -142,10 +144,11 @@ fn check_rtt(reports: &[Report], path: &Path) -> Result<String, Wrong> {
 
 /// The round-trip time that a probe measured: the kernel's of a handshake where there is one.
 fn round_trip(report: &Report) -> Option<Duration> {
-    let connect = report.phases.iter().find(|(phase, _)| *phase == Phase::Connect).map(|(_, time)| *time);
+    let time_of = |wanted| report.phases.iter().find(|(phase, _)| *phase == wanted).map(|(_, time)| *time);
     match &report.measurement {
-        Measurement::Http(_) => connect,
-        Measurement::Tcp(tcp) => tcp.handshake.rtt.or(connect),
+        Measurement::Http(_) => time_of(Phase::Connect),
+        Measurement::Tcp(tcp) => tcp.handshake.rtt.or(time_of(Phase::Connect)),
+        Measurement::Dns(_) => time_of(Phase::Query),
         Measurement::Icmp(icmp) => icmp.rtt.avg().map(Duration::from_secs_f64),
         Measurement::Traceroute(_) => None,
     }
@@ -155,7 +158,9 @@ fn round_trip(report: &Report) -> Option<Duration> {
 fn traces(reports: &[Report]) -> Result<Vec<&traceroute::Measurement>, Wrong> {
     let traces = reports.iter().map(|report| match &report.measurement {
         Measurement::Traceroute(trace) => Ok(trace),
-        Measurement::Http(_) | Measurement::Tcp(_) | Measurement::Icmp(_) => Err("not a trace".into()),
+        Measurement::Http(_) | Measurement::Tcp(_) | Measurement::Icmp(_) | Measurement::Dns(_) => {
+            Err("not a trace".into())
+        }
     });
     traces.collect()
 }

@@ -6,13 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::no_address;
 use crate::net::stream::Stream;
 use crate::net::tcp::Opening;
-use crate::net::{Family, Source, clock, options, sys, udp};
+use crate::net::{Family, Source, clock, options, udp};
 use crate::probe::{Handshake, Probe, connection};
 use crate::verdict::{Failure, Reason};
 use crate::wire::dns::{Addresses, Answer, Question};
@@ -193,7 +192,7 @@ impl Servers<'_> {
         // Without EDNS a server sends no more than 512 bytes; a longer datagram is cut, and then no answer.
         let mut buffer = [0; 1024];
         loop {
-            let received = receive(&socket, &mut buffer).await;
+            let received = udp::receive(&socket, &mut buffer).await;
             let received =
                 received.map_err(|error| self.probe.io_failure(&what, &error, options::evidence(&*socket).as_ref()))?;
             let arrived = received.stamp.map_or_else(Instant::now, clock::instant_of);
@@ -244,9 +243,4 @@ fn of_server(failure: Failure) -> Failure {
 struct Known {
     addresses: Vec<IpAddr>,
     arrived: Instant,
-}
-
-async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<sys::Received> {
-    // An ICMP error alone makes a socket ready for its error only.
-    socket.async_io(Interest::READABLE | Interest::ERROR, || sys::receive(socket, buffer, 0)).await
 }
