@@ -445,7 +445,7 @@ fn a_router_that_takes_its_time_to_answer_has_lost_nothing() {
     assert_eq!((seen[1], seen[2], seen[8]), ((3, 3), (3, 0), (3, 3)), "{hops:#?}");
     assert_eq!(seen[4], (3, truth[4]), "{hops:#?}");
     let rtt = (hops[1].rtt.best().unwrap(), hops[1].rtt.worst().unwrap());
-    assert!((rtt.0 - 0.4515).abs() < 0.005 && (rtt.1 - 0.6015).abs() < 0.005, "{rtt:?}");
+    assert!((0.45..0.55).contains(&rtt.0) && (0.6..0.7).contains(&rtt.1), "{rtt:?}");
     assert!(report.duration < ms(200 + 800 + 100), "two intervals and `wait`, but it took {:?}", report.duration);
 }
 
@@ -493,7 +493,7 @@ fn a_trace_that_circles_up_to_the_last_hop_that_there_can_be_has_each_hop_once()
     let Some(site) = start(topology()) else { return };
     set_fault(&site, Matches::default(), Action::Loop { hop: 3 });
     let report = site.run("trace_far", "a", &host(Family::V4, 10), Duration::from_secs(4));
-    assert_failure(&report, Phase::Trace, "destination_not_reached", None);
+    assert_failure(&report, Phase::Trace, "icmp_timeout", None);
     let hops: Vec<_> = trace(&report).hops.iter().map(|hop| (hop.number, hop.sent, hop.received)).collect();
     assert_eq!(hops, (1..=255).map(|number| (number, 3, 3)).collect::<Vec<_>>());
 }
