@@ -77,6 +77,7 @@ fn told_source(report: &Report) -> Option<IpAddr> {
         Measurement::Tcp(measured) => measured.handshake.local.map(|local| local.ip()),
         Measurement::Icmp(measured) => measured.source,
         Measurement::Traceroute(measured) => measured.source,
+        Measurement::Unix(_) => None,
     }
 }
 

@@ -16,6 +16,7 @@ mod store;
 mod tcp;
 mod tls;
 mod traceroute;
+mod unix;
 mod web;
 mod yaml;
 

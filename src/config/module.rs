@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{Fields, Value};
-use super::{http, icmp, source, tcp, traceroute};
+use super::{http, icmp, source, tcp, traceroute, unix};
 use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::{Isp, Module, Prober};
@@ -16,11 +16,17 @@ enum Name {
     Tcp,
     Icmp,
     Traceroute,
+    Unix,
 }
 
 /// What `prober:` may say.
-const PROBERS: [(&str, Name); 4] =
-    [("http", Name::Http), ("tcp", Name::Tcp), ("icmp", Name::Icmp), ("traceroute", Name::Traceroute)];
+const PROBERS: [(&str, Name); 5] = [
+    ("http", Name::Http),
+    ("tcp", Name::Tcp),
+    ("icmp", Name::Icmp),
+    ("traceroute", Name::Traceroute),
+    ("unix", Name::Unix),
+];
 
 /// A module, which `yaml` shows; nothing where something is wrong with it.
 pub(super) fn module(name: &str, value: &Value<'_>, isps: &[Arc<Isp>], yaml: String) -> Option<Arc<Module>> {
@@ -38,6 +44,9 @@ pub(super) fn module(name: &str, value: &Value<'_>, isps: &[Arc<Isp>], yaml: Str
         value.problem(
             "an ISP decides what probes leave from, so that source_ip_address never would; leave one of the two out",
         );
+    }
+    if let (Some((Prober::Unix(_), _)), Some(value)) = (&decoded, fields.get("isp")) {
+        value.problem("a socket of this host is reached through no ISP; leave it out");
     }
     fields.finish();
     let (prober, source) = decoded?;
@@ -69,7 +78,7 @@ fn prober(fields: &Fields<'_>) -> Option<(Prober, Source)> {
 
 fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
     let source = match name {
-        Name::Http => Source::default(),
+        Name::Http | Name::Unix => Source::default(),
         Name::Tcp | Name::Icmp | Name::Traceroute => source::of_section(&section),
     };
     let prober = match name {
@@ -77,6 +86,7 @@ fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
         Name::Tcp => tcp::settings(section).map(Prober::Tcp),
         Name::Icmp => Some(Prober::Icmp(icmp::settings(section))),
         Name::Traceroute => Some(Prober::Traceroute(traceroute::settings(section))),
+        Name::Unix => unix::settings(section).map(Prober::Unix),
     };
     prober.map(|prober| (prober, source))
 }

@@ -8,8 +8,9 @@ use super::catalogue::{self, Metric};
 use super::{Family, Sample};
 use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
+use crate::probe::conversation::Heard;
 use crate::probe::resolve::Resolution;
-use crate::probe::{Handshake, Isp, Measurement, Report, http, icmp, tcp, traceroute};
+use crate::probe::{Handshake, Isp, Measurement, Report, http, icmp, tcp, traceroute, unix};
 use crate::verdict::Failure;
 
 /// The longest label value in bytes: what the network says does not decide over Prometheus' memory.
@@ -60,6 +61,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         Measurement::Tcp(measured) => families.tcp(measured, phases),
         Measurement::Icmp(measured) => families.icmp(measured, phases),
         Measurement::Traceroute(measured) => families.traceroute(measured),
+        Measurement::Unix(measured) => families.unix(measured),
     }
     families.0
 }
@@ -164,21 +166,30 @@ impl Families {
         let tcp::Measurement {
             handshake: Handshake { local: _, remote: _, rtt, syn_retransmits },
             traffic: _,
-            failed_due_to_regex,
-            failed_due_to_bytes,
-            expect_info,
+            heard,
             tls,
         } = measured;
         self.phases(catalogue::TCP_DURATION, phases, &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Query]);
         self.number(catalogue::TCP_HANDSHAKE_RTT, rtt.map(|rtt| rtt.as_secs_f64()));
         self.number(catalogue::TCP_SYN_RETRANSMITS, syn_retransmits.map(f64::from));
+        self.heard(heard);
+        self.tls(tls.as_ref());
+    }
+
+    fn unix(&mut self, measured: &unix::Measurement) {
+        let unix::Measurement { traffic: _, heard, tls } = measured;
+        self.heard(heard);
+        self.tls(tls.as_ref());
+    }
+
+    fn heard(&mut self, heard: &Heard) {
+        let Heard { failed_due_to_regex, failed_due_to_bytes, expect_info } = heard;
         self.truth(catalogue::FAILED_REGEX, *failed_due_to_regex);
         self.truth(catalogue::FAILED_BYTES, *failed_due_to_bytes);
         if !expect_info.is_empty() {
             let labels = expect_info.iter().map(|(name, value)| (Cow::Owned(name.clone()), bounded(value)));
             self.family(catalogue::EXPECT, vec![Sample { labels: labels.collect(), value: 1.0 }]);
         }
-        self.tls(tls.as_ref());
     }
 
     fn icmp(&mut self, measured: &icmp::Measurement, phases: &[(Phase, Duration)]) {

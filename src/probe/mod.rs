@@ -1,6 +1,7 @@
 //! Probes: one target × one module × one ISP, once, ending in a report.
 
 mod connection;
+pub mod conversation;
 mod half_open_raw;
 mod host;
 pub mod http;
@@ -16,6 +17,7 @@ mod testing;
 mod timeline;
 mod tls;
 pub mod traceroute;
+pub mod unix;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -51,6 +53,8 @@ pub enum Prober {
     Icmp(icmp::Settings),
     /// The path.
     Traceroute(traceroute::Settings),
+    /// Sockets of this host.
+    Unix(unix::Settings),
 }
 
 impl Prober {
@@ -62,6 +66,7 @@ impl Prober {
             Self::Tcp(_) => "tcp",
             Self::Icmp(_) => "icmp",
             Self::Traceroute(_) => "traceroute",
+            Self::Unix(_) => "unix",
         }
     }
 
@@ -75,6 +80,7 @@ impl Prober {
             Self::Tcp(_) => tcp::check_target(target),
             Self::Icmp(_) => icmp::check_target(target),
             Self::Traceroute(settings) => traceroute::check_target(settings, target),
+            Self::Unix(_) => unix::check_target(target),
         }
     }
 
@@ -86,7 +92,7 @@ impl Prober {
         match self {
             Self::Http(settings) => http::hostname(settings, hostname).map(Some),
             Self::Tcp(settings) => tcp::hostname(settings, hostname),
-            Self::Icmp(_) | Self::Traceroute(_) => Ok(None),
+            Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) => Ok(None),
         }
     }
 
@@ -96,7 +102,15 @@ impl Prober {
         match self {
             Self::Http(_) => http::shown(target),
             // Their targets have no place for one.
-            Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) => target.to_owned(),
+            Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) => target.to_owned(),
+        }
+    }
+
+    /// Whether an ISP has a part in it.
+    fn leaves_this_host(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) => true,
+            Self::Unix(_) => false,
         }
     }
 }
@@ -123,6 +137,11 @@ pub async fn run(request: &Request) -> Report {
             let measured = traceroute::Measurement::of(settings);
             let measure = async |m: &mut _| traceroute::measure(settings, &probe, m).await;
             until_deadline(&probe, measured, Measurement::Traceroute, measure).await
+        }
+        Prober::Unix(settings) => {
+            let measured = unix::Measurement::default();
+            until_deadline(&probe, measured, Measurement::Unix, async |m| unix::measure(settings, &probe, m).await)
+                .await
         }
     };
     probe.report(measurement, failure)
@@ -313,6 +332,7 @@ impl<'a> Probe<'a> {
         match &mut measurement {
             Measurement::Http(measured) => measured.share(&timeline),
             Measurement::Tcp(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
+            Measurement::Unix(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
             Measurement::Icmp(_) | Measurement::Traceroute(_) => {}
         }
         let mut notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -327,7 +347,7 @@ impl<'a> Probe<'a> {
             target: self.request.module.prober.shown(&self.request.target),
             module: self.request.module.name.clone(),
             hostname: self.request.hostname.clone(),
-            isp: self.request.isp.clone(),
+            isp: self.request.isp.clone().filter(|_| self.request.module.prober.leaves_this_host()),
             started: self.started_wall,
             duration: ended - self.started,
             timeout: self.request.timeout,
@@ -407,6 +427,9 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
     let delivery = *lock(&probe.delivery);
     let (reason, what) = match phase {
         Phase::Resolve => (Reason::DnsTimeout, "no answer from the name servers"),
+        Phase::Connect if !probe.request.module.prober.leaves_this_host() => {
+            (Reason::ConnectionTimeout, "the listener did not accept what waits for it")
+        }
         Phase::Connect => (Reason::ConnectionTimeout, "no answer to the SYN"),
         Phase::Tls => (Reason::TlsTimeout, "the TLS handshake did not end"),
         Phase::Query | Phase::Processing if delivery == Delivery::Blocked => {

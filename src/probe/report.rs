@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Isp, http, icmp, resolve, tcp, traceroute};
+use super::{Isp, http, icmp, resolve, tcp, traceroute, unix};
 use crate::flight::Phase;
 use crate::verdict::Failure;
 
@@ -19,7 +19,7 @@ pub struct Report {
     pub module: String,
     /// The name by which the server was asked, where the request gave one that the prober has a use for.
     pub hostname: Option<String>,
-    /// Through whom.
+    /// Through whom; nothing where no ISP was named, or none has a part in it.
     pub isp: Option<Arc<Isp>>,
     /// When it began.
     pub started: SystemTime,
@@ -69,4 +69,6 @@ pub enum Measurement {
     Icmp(icmp::Measurement),
     /// See [`traceroute::Measurement`].
     Traceroute(traceroute::Measurement),
+    /// See [`unix::Measurement`].
+    Unix(unix::Measurement),
 }

@@ -5,6 +5,7 @@ mod icmp;
 mod tcp;
 mod tls;
 mod traceroute;
+mod unix;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use icmp::Icmp;
 use tcp::Tcp;
 use tls::Tls;
 use traceroute::Traceroute;
+use unix::Unix;
 
 /// The report as JSON, indented, with or without its log.
 #[must_use]
@@ -59,6 +61,8 @@ struct Report<'a> {
     icmp: Option<Icmp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceroute: Option<Traceroute>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unix: Option<Unix<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -172,6 +176,7 @@ impl<'a> Report<'a> {
             tcp: None,
             icmp: None,
             traceroute: None,
+            unix: None,
             tls: None,
             log: log.iter().map(LogLine::of).collect(),
         };
@@ -187,6 +192,10 @@ impl<'a> Report<'a> {
             Measurement::Icmp(measured) => (this.prober, this.icmp) = ("icmp", Some(Icmp::of(measured))),
             Measurement::Traceroute(measured) => {
                 (this.prober, this.traceroute) = ("traceroute", Some(Traceroute::of(measured)));
+            }
+            Measurement::Unix(measured) => {
+                (this.prober, this.unix, this.tls) =
+                    ("unix", Some(Unix::of(measured)), measured.tls.as_ref().map(Tls::of));
             }
         }
         this

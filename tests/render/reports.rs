@@ -10,6 +10,7 @@ use uplink_exporter::net::Source;
 use uplink_exporter::net::tls::{Certificate, TlsFacts};
 use uplink_exporter::path::Statistics;
 use uplink_exporter::probe::Isp;
+use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
 use uplink_exporter::probe::{Handshake, LogLine, Measurement, Report, http, icmp, tcp, traceroute};
 use uplink_exporter::verdict::{CertificateFault, Failure, Reason};
@@ -120,9 +121,11 @@ fn tcp_success() -> Report {
     let measured = tcp::Measurement {
         handshake: handshake("10.20.20.12:40000", "192.0.2.25:25", Some(19_900), 0),
         traffic: Some(Traffic { sent: 560, received: 3_020 }),
-        failed_due_to_regex: Some(false),
-        failed_due_to_bytes: Some(false),
-        expect_info: vec![("banner".to_owned(), "mail \"x\"\\\n".to_owned()), ("user".to_owned(), String::new())],
+        heard: Heard {
+            failed_due_to_regex: Some(false),
+            failed_due_to_bytes: Some(false),
+            expect_info: vec![("banner".to_owned(), "mail \"x\"\\\n".to_owned()), ("user".to_owned(), String::new())],
+        },
         tls: Some(tls(Some(1_800_000_000))),
     };
     let phases = [(Phase::Resolve, 0), (Phase::Connect, 20), (Phase::Tls, 41), (Phase::Query, 60)];
