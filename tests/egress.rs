@@ -78,6 +78,7 @@ fn told_source(report: &Report) -> Option<IpAddr> {
         Measurement::Icmp(measured) => measured.source,
         Measurement::Traceroute(measured) => measured.source,
         Measurement::Unix(_) => None,
+        Measurement::Grpc(measured) => measured.handshake.local.map(|local| local.ip()),
     }
 }
 

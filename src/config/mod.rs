@@ -5,6 +5,7 @@ mod decode;
 mod duration;
 mod errors;
 mod files;
+mod grpc;
 mod http;
 mod http_client;
 mod icmp;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{Fields, Value};
-use super::{http, icmp, source, tcp, traceroute, unix};
+use super::{grpc, http, icmp, source, tcp, traceroute, unix};
 use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::{Isp, Module, Prober};
@@ -17,15 +17,17 @@ enum Name {
     Icmp,
     Traceroute,
     Unix,
+    Grpc,
 }
 
 /// What `prober:` may say.
-const PROBERS: [(&str, Name); 5] = [
+const PROBERS: [(&str, Name); 6] = [
     ("http", Name::Http),
     ("tcp", Name::Tcp),
     ("icmp", Name::Icmp),
     ("traceroute", Name::Traceroute),
     ("unix", Name::Unix),
+    ("grpc", Name::Grpc),
 ];
 
 /// A module, which `yaml` shows; nothing where something is wrong with it.
@@ -78,7 +80,7 @@ fn prober(fields: &Fields<'_>) -> Option<(Prober, Source)> {
 
 fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
     let source = match name {
-        Name::Http | Name::Unix => Source::default(),
+        Name::Http | Name::Unix | Name::Grpc => Source::default(),
         Name::Tcp | Name::Icmp | Name::Traceroute => source::of_section(&section),
     };
     let prober = match name {
@@ -87,6 +89,7 @@ fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
         Name::Icmp => Some(Prober::Icmp(icmp::settings(section))),
         Name::Traceroute => Some(Prober::Traceroute(traceroute::settings(section))),
         Name::Unix => unix::settings(section).map(Prober::Unix),
+        Name::Grpc => grpc::settings(section).map(Prober::Grpc),
     };
     prober.map(|prober| (prober, source))
 }

@@ -51,7 +51,8 @@ fn is_secret(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
         ["modules", _, "http", "headers", name] => !is_public_header(name),
-        ["modules", _, "http", "body"] | ["modules", _, "tcp", "query_response", "send" | "send_bytes"] => true,
+        ["modules", _, "http", "body"] | ["modules", _, _, "query_response", "send" | "send_bytes"] => true,
+        ["modules", _, "grpc", "metadata", _] => true,
         [.., "tls_config", "key"] | [.., "proxy_connect_header", _] => true,
         [.., "password" | "credentials" | "bearer_token" | "client_secret" | "client_certificate_key" | "secrets"] => {
             true
@@ -175,6 +176,9 @@ modules:
         - {send: s3cret, starttls: false}
         - send: !!binary czNjcmV0
         - send_bytes: s3cret
+  c:
+    prober: grpc
+    grpc: {service: x, metadata: {authorization: [Bearer s3cret, s3cret]}}
 "#;
         let expected = r#"modules:
   a:
@@ -222,6 +226,14 @@ modules:
           starttls: false
         - send: <secret>
         - send_bytes: <secret>
+  c:
+    prober: grpc
+    grpc:
+      service: x
+      metadata:
+        authorization:
+          - <secret>
+          - <secret>
 "#;
         assert_eq!(shown(text), expected);
     }

@@ -10,8 +10,9 @@ use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
 use crate::probe::conversation::Heard;
 use crate::probe::resolve::Resolution;
-use crate::probe::{Handshake, Isp, Measurement, Report, http, icmp, tcp, traceroute, unix};
+use crate::probe::{Handshake, Isp, Measurement, Report, grpc, http, icmp, tcp, traceroute, unix};
 use crate::verdict::Failure;
+use crate::wire::grpc::Serving;
 
 /// The longest label value in bytes: what the network says does not decide over Prometheus' memory.
 const LABEL_LIMIT: usize = 1024;
@@ -62,6 +63,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         Measurement::Icmp(measured) => families.icmp(measured, phases),
         Measurement::Traceroute(measured) => families.traceroute(measured),
         Measurement::Unix(measured) => families.unix(measured),
+        Measurement::Grpc(measured) => families.grpc(measured, phases),
     }
     families.0
 }
@@ -96,6 +98,16 @@ impl Families {
     fn phases(&mut self, metric: Metric, phases: &[(Phase, Duration)], wanted: &[Phase]) {
         let phases = phases.iter().filter(|(phase, _)| wanted.contains(phase));
         self.family(metric, phases.map(|(phase, span)| sample(metric, &[phase.name()], span.as_secs_f64())).collect());
+    }
+
+    /// Phases under the names of blackbox_exporter, of which one may be several of ours.
+    fn grouped(&mut self, metric: Metric, phases: &[(Phase, Duration)], groups: &[(&str, &[Phase])]) {
+        let samples = groups.iter().filter_map(|(name, members)| {
+            let spans = phases.iter().filter(|(phase, _)| members.contains(phase)).map(|(_, span)| *span);
+            let span = spans.reduce(|sum, span| sum + span)?;
+            Some(sample(metric, &[name], span.as_secs_f64()))
+        });
+        self.family(metric, samples.collect());
     }
 
     fn isp(&mut self, isp: &Isp, probed: Option<IpAddr>) {
@@ -179,6 +191,25 @@ impl Families {
     fn unix(&mut self, measured: &unix::Measurement) {
         let unix::Measurement { traffic: _, heard, tls } = measured;
         self.heard(heard);
+        self.tls(tls.as_ref());
+    }
+
+    fn grpc(&mut self, measured: &grpc::Measurement, phases: &[(Phase, Duration)]) {
+        let grpc::Measurement { handshake: _, traffic: _, ssl, http_status: _, status, message: _, serving, tls } =
+            measured;
+        let check = [Phase::Connect, Phase::Tls, Phase::Processing, Phase::Transfer];
+        self.grouped(catalogue::GRPC_DURATION, phases, &[("resolve", &[Phase::Resolve]), ("check", &check)]);
+        self.truth(catalogue::GRPC_SSL, *ssl);
+        self.number(catalogue::GRPC_STATUS_CODE, status.map(f64::from));
+        // A call that ended with another status than OK brought none of them.
+        if serving.is_some() || status.is_some_and(|status| status != 0) {
+            let said = serving.map(Serving::name);
+            let samples = Serving::NAMES.map(|name| {
+                let value = f64::from(u8::from(said.as_deref() == Some(name)));
+                sample(catalogue::GRPC_RESPONSE, &[name], value)
+            });
+            self.family(catalogue::GRPC_RESPONSE, samples.to_vec());
+        }
         self.tls(tls.as_ref());
     }
 

@@ -2,6 +2,8 @@
 
 mod connection;
 pub mod conversation;
+mod drive;
+pub mod grpc;
 mod half_open_raw;
 mod host;
 pub mod http;
@@ -55,6 +57,8 @@ pub enum Prober {
     Traceroute(traceroute::Settings),
     /// Sockets of this host.
     Unix(unix::Settings),
+    /// Health of gRPC services.
+    Grpc(grpc::Settings),
 }
 
 impl Prober {
@@ -67,6 +71,7 @@ impl Prober {
             Self::Icmp(_) => "icmp",
             Self::Traceroute(_) => "traceroute",
             Self::Unix(_) => "unix",
+            Self::Grpc(_) => "grpc",
         }
     }
 
@@ -81,6 +86,7 @@ impl Prober {
             Self::Icmp(_) => icmp::check_target(target),
             Self::Traceroute(settings) => traceroute::check_target(settings, target),
             Self::Unix(_) => unix::check_target(target),
+            Self::Grpc(_) => grpc::check_target(target),
         }
     }
 
@@ -92,7 +98,7 @@ impl Prober {
         match self {
             Self::Http(settings) => http::hostname(settings, hostname).map(Some),
             Self::Tcp(settings) => tcp::hostname(settings, hostname),
-            Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) => Ok(None),
+            Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Grpc(_) => Ok(None),
         }
     }
 
@@ -102,14 +108,14 @@ impl Prober {
         match self {
             Self::Http(_) => http::shown(target),
             // Their targets have no place for one.
-            Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) => target.to_owned(),
+            Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Grpc(_) => target.to_owned(),
         }
     }
 
     /// Whether an ISP has a part in it.
     fn leaves_this_host(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) => true,
+            Self::Http(_) | Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) | Self::Grpc(_) => true,
             Self::Unix(_) => false,
         }
     }
@@ -143,6 +149,11 @@ pub async fn run(request: &Request) -> Report {
             until_deadline(&probe, measured, Measurement::Unix, async |m| unix::measure(settings, &probe, m).await)
                 .await
         }
+        Prober::Grpc(settings) => {
+            let measured = grpc::Measurement::default();
+            until_deadline(&probe, measured, Measurement::Grpc, async |m| grpc::measure(settings, &probe, m).await)
+                .await
+        }
     };
     probe.report(measurement, failure)
 }
@@ -163,6 +174,9 @@ pub struct Probe<'a> {
     /// What its last connection left, once that is gone.
     delivery: Arc<Mutex<Delivery>>,
 }
+
+/// What probes call themselves where nobody says otherwise.
+const USER_AGENT: &str = concat!("uplink_exporter/", env!("CARGO_PKG_VERSION"));
 
 /// Where the kernel routes as it likes.
 static UNBOUND: Source = Source { v4: None, v6: None, interface: None, mark: None };
@@ -331,8 +345,11 @@ impl<'a> Probe<'a> {
         let failure = failure.map(|failure| self.local_cause(self.own_cause(failure, &timeline)));
         match &mut measurement {
             Measurement::Http(measured) => measured.share(&timeline),
-            Measurement::Tcp(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
-            Measurement::Unix(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
+            Measurement::Tcp(tcp::Measurement { traffic, .. })
+            | Measurement::Unix(unix::Measurement { traffic, .. })
+            | Measurement::Grpc(grpc::Measurement { traffic, .. }) => {
+                *traffic = timeline.legs().find_map(|leg| leg.traffic);
+            }
             Measurement::Icmp(_) | Measurement::Traceroute(_) => {}
         }
         let mut notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);

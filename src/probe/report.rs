@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Isp, http, icmp, resolve, tcp, traceroute, unix};
+use super::{Isp, grpc, http, icmp, resolve, tcp, traceroute, unix};
 use crate::flight::Phase;
 use crate::verdict::Failure;
 
@@ -71,4 +71,6 @@ pub enum Measurement {
     Traceroute(traceroute::Measurement),
     /// See [`unix::Measurement`].
     Unix(unix::Measurement),
+    /// See [`grpc::Measurement`].
+    Grpc(grpc::Measurement),
 }

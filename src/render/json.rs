@@ -1,5 +1,6 @@
 //! A report as JSON. What was not measured has no key. `report.schema.json` is its documentation.
 
+mod grpc;
 mod http;
 mod icmp;
 mod tcp;
@@ -17,6 +18,7 @@ use crate::metrics::unix_seconds;
 use crate::path::Statistics;
 use crate::probe::{self, Measurement, resolve};
 use crate::verdict;
+use grpc::Grpc;
 use http::Http;
 use icmp::Icmp;
 use tcp::Tcp;
@@ -63,6 +65,8 @@ struct Report<'a> {
     traceroute: Option<Traceroute>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unix: Option<Unix<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grpc: Option<Grpc<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -177,6 +181,7 @@ impl<'a> Report<'a> {
             icmp: None,
             traceroute: None,
             unix: None,
+            grpc: None,
             tls: None,
             log: log.iter().map(LogLine::of).collect(),
         };
@@ -196,6 +201,10 @@ impl<'a> Report<'a> {
             Measurement::Unix(measured) => {
                 (this.prober, this.unix, this.tls) =
                     ("unix", Some(Unix::of(measured)), measured.tls.as_ref().map(Tls::of));
+            }
+            Measurement::Grpc(measured) => {
+                (this.prober, this.grpc, this.tls) =
+                    ("grpc", Some(Grpc::of(measured)), measured.tls.as_ref().map(Tls::of));
             }
         }
         this

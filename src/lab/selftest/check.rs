@@ -69,9 +69,11 @@ pub(super) fn check(case: &Case, reports: &[Report], truth: &Truth<'_>) -> Resul
             succeeded(reports)?;
             match &report.measurement {
                 Measurement::Traceroute(_) => check_traces(case, &traces(reports)?, truth),
-                Measurement::Http(_) | Measurement::Tcp(_) | Measurement::Icmp(_) | Measurement::Unix(_) => {
-                    check_rtt(reports, truth.path)
-                }
+                Measurement::Http(_)
+                | Measurement::Tcp(_)
+                | Measurement::Icmp(_)
+                | Measurement::Unix(_)
+                | Measurement::Grpc(_) => check_rtt(reports, truth.path),
             }
         }
         Expect::Retransmits(syns) => {
@@ -148,6 +150,7 @@ fn round_trip(report: &Report) -> Option<Duration> {
     match &report.measurement {
         Measurement::Http(_) => connect,
         Measurement::Tcp(tcp) => tcp.handshake.rtt.or(connect),
+        Measurement::Grpc(grpc) => grpc.handshake.rtt.or(connect),
         Measurement::Icmp(icmp) => icmp.rtt.avg().map(Duration::from_secs_f64),
         Measurement::Traceroute(_) | Measurement::Unix(_) => None,
     }
@@ -157,9 +160,11 @@ fn round_trip(report: &Report) -> Option<Duration> {
 fn traces(reports: &[Report]) -> Result<Vec<&traceroute::Measurement>, Wrong> {
     let traces = reports.iter().map(|report| match &report.measurement {
         Measurement::Traceroute(trace) => Ok(trace),
-        Measurement::Http(_) | Measurement::Tcp(_) | Measurement::Icmp(_) | Measurement::Unix(_) => {
-            Err("not a trace".into())
-        }
+        Measurement::Http(_)
+        | Measurement::Tcp(_)
+        | Measurement::Icmp(_)
+        | Measurement::Unix(_)
+        | Measurement::Grpc(_) => Err("not a trace".into()),
     });
     traces.collect()
 }
