@@ -79,6 +79,7 @@ fn told_source(report: &Report) -> Option<IpAddr> {
         Measurement::Traceroute(measured) => measured.source,
         Measurement::Unix(_) => None,
         Measurement::Grpc(measured) => measured.handshake.local.map(|local| local.ip()),
+        Measurement::Websocket(measured) => measured.handshake.local.map(|local| local.ip()),
     }
 }
 

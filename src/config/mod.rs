@@ -19,6 +19,7 @@ mod tls;
 mod traceroute;
 mod unix;
 mod web;
+mod websocket;
 mod yaml;
 
 pub use duration::parse_duration;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{Fields, Value};
-use super::{grpc, http, icmp, source, tcp, traceroute, unix};
+use super::{grpc, http, icmp, source, tcp, traceroute, unix, websocket};
 use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::{Isp, Module, Prober};
@@ -18,16 +18,18 @@ enum Name {
     Traceroute,
     Unix,
     Grpc,
+    Websocket,
 }
 
 /// What `prober:` may say.
-const PROBERS: [(&str, Name); 6] = [
+const PROBERS: [(&str, Name); 7] = [
     ("http", Name::Http),
     ("tcp", Name::Tcp),
     ("icmp", Name::Icmp),
     ("traceroute", Name::Traceroute),
     ("unix", Name::Unix),
     ("grpc", Name::Grpc),
+    ("websocket", Name::Websocket),
 ];
 
 /// A module, which `yaml` shows; nothing where something is wrong with it.
@@ -80,7 +82,7 @@ fn prober(fields: &Fields<'_>) -> Option<(Prober, Source)> {
 
 fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
     let source = match name {
-        Name::Http | Name::Unix | Name::Grpc => Source::default(),
+        Name::Http | Name::Unix | Name::Grpc | Name::Websocket => Source::default(),
         Name::Tcp | Name::Icmp | Name::Traceroute => source::of_section(&section),
     };
     let prober = match name {
@@ -90,6 +92,7 @@ fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
         Name::Traceroute => Some(Prober::Traceroute(traceroute::settings(section))),
         Name::Unix => unix::settings(section).map(Prober::Unix),
         Name::Grpc => grpc::settings(section).map(Prober::Grpc),
+        Name::Websocket => websocket::settings(section).map(Prober::Websocket),
     };
     prober.map(|prober| (prober, source))
 }

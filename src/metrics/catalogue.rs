@@ -67,6 +67,15 @@ catalogue! {
     GRPC_RESPONSE = Gauge "probe_grpc_healthcheck_response" ["serving_status"]
         "What the service says of itself: 1 for that status, 0 for the others";
 
+    // websocket.
+    WEBSOCKET_DURATION = Gauge "probe_websocket_duration_seconds" ["phase"]
+        "Duration of the WebSocket probe by phase: resolve, connect, processing (TLS and the handshake), transfer (the messages)";
+    WEBSOCKET_STATUS_CODE = Gauge "probe_websocket_status_code" [] "Status code of the answer to the handshake";
+    WEBSOCKET_UPGRADED = Gauge "probe_websocket_connection_upgraded" []
+        "Whether the answer made the connection a WebSocket (1) or not (0)";
+    WEBSOCKET_FAILED_REGEX = Gauge "probe_websocket_failed_due_to_regex" []
+        "Whether the probe failed because of a regular expression (1) or not (0)";
+
     // Every probe over TLS.
     CERT_EXPIRY = Gauge "probe_ssl_earliest_cert_expiry" []
         "When the first of the certificates that the server sent expires, in seconds since 1970";

@@ -10,7 +10,7 @@ use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
 use crate::probe::conversation::Heard;
 use crate::probe::resolve::Resolution;
-use crate::probe::{Handshake, Isp, Measurement, Report, grpc, http, icmp, tcp, traceroute, unix};
+use crate::probe::{Handshake, Isp, Measurement, Report, grpc, http, icmp, tcp, traceroute, unix, websocket};
 use crate::verdict::Failure;
 use crate::wire::grpc::Serving;
 
@@ -64,6 +64,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         Measurement::Traceroute(measured) => families.traceroute(measured),
         Measurement::Unix(measured) => families.unix(measured),
         Measurement::Grpc(measured) => families.grpc(measured, phases),
+        Measurement::Websocket(measured) => families.websocket(measured, phases),
     }
     families.0
 }
@@ -210,6 +211,29 @@ impl Families {
             });
             self.family(catalogue::GRPC_RESPONSE, samples.to_vec());
         }
+        self.tls(tls.as_ref());
+    }
+
+    fn websocket(&mut self, measured: &websocket::Measurement, phases: &[(Phase, Duration)]) {
+        let websocket::Measurement {
+            handshake: _,
+            traffic: _,
+            status,
+            upgraded,
+            failed_due_to_regex,
+            close_code: _,
+            tls,
+        } = measured;
+        let groups: [(&str, &[Phase]); 4] = [
+            ("resolve", &[Phase::Resolve]),
+            ("connect", &[Phase::Connect]),
+            ("processing", &[Phase::Tls, Phase::Processing]),
+            ("transfer", &[Phase::Query]),
+        ];
+        self.grouped(catalogue::WEBSOCKET_DURATION, phases, &groups);
+        self.number(catalogue::WEBSOCKET_STATUS_CODE, status.map(f64::from));
+        self.truth(catalogue::WEBSOCKET_UPGRADED, *upgraded);
+        self.truth(catalogue::WEBSOCKET_FAILED_REGEX, *failed_due_to_regex);
         self.tls(tls.as_ref());
     }
 

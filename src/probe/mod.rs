@@ -20,6 +20,7 @@ mod timeline;
 mod tls;
 pub mod traceroute;
 pub mod unix;
+pub mod websocket;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -59,6 +60,8 @@ pub enum Prober {
     Unix(unix::Settings),
     /// Health of gRPC services.
     Grpc(grpc::Settings),
+    /// WebSocket.
+    Websocket(websocket::Settings),
 }
 
 impl Prober {
@@ -72,6 +75,7 @@ impl Prober {
             Self::Traceroute(_) => "traceroute",
             Self::Unix(_) => "unix",
             Self::Grpc(_) => "grpc",
+            Self::Websocket(_) => "websocket",
         }
     }
 
@@ -87,6 +91,7 @@ impl Prober {
             Self::Traceroute(settings) => traceroute::check_target(settings, target),
             Self::Unix(_) => unix::check_target(target),
             Self::Grpc(_) => grpc::check_target(target),
+            Self::Websocket(_) => websocket::check_target(target),
         }
     }
 
@@ -98,7 +103,7 @@ impl Prober {
         match self {
             Self::Http(settings) => http::hostname(settings, hostname).map(Some),
             Self::Tcp(settings) => tcp::hostname(settings, hostname),
-            Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Grpc(_) => Ok(None),
+            Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Grpc(_) | Self::Websocket(_) => Ok(None),
         }
     }
 
@@ -107,6 +112,7 @@ impl Prober {
     pub fn shown(&self, target: &str) -> String {
         match self {
             Self::Http(_) => http::shown(target),
+            Self::Websocket(_) => websocket::shown(target),
             // Their targets have no place for one.
             Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Grpc(_) => target.to_owned(),
         }
@@ -115,8 +121,10 @@ impl Prober {
     /// Whether an ISP has a part in it.
     fn leaves_this_host(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) | Self::Grpc(_) => true,
             Self::Unix(_) => false,
+            Self::Http(_) | Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) | Self::Grpc(_) | Self::Websocket(_) => {
+                true
+            }
         }
     }
 }
@@ -153,6 +161,11 @@ pub async fn run(request: &Request) -> Report {
             let measured = grpc::Measurement::default();
             until_deadline(&probe, measured, Measurement::Grpc, async |m| grpc::measure(settings, &probe, m).await)
                 .await
+        }
+        Prober::Websocket(settings) => {
+            let measured = websocket::Measurement::default();
+            let measure = async |m: &mut _| websocket::measure(settings, &probe, m).await;
+            until_deadline(&probe, measured, Measurement::Websocket, measure).await
         }
     };
     probe.report(measurement, failure)
@@ -347,7 +360,8 @@ impl<'a> Probe<'a> {
             Measurement::Http(measured) => measured.share(&timeline),
             Measurement::Tcp(tcp::Measurement { traffic, .. })
             | Measurement::Unix(unix::Measurement { traffic, .. })
-            | Measurement::Grpc(grpc::Measurement { traffic, .. }) => {
+            | Measurement::Grpc(grpc::Measurement { traffic, .. })
+            | Measurement::Websocket(websocket::Measurement { traffic, .. }) => {
                 *traffic = timeline.legs().find_map(|leg| leg.traffic);
             }
             Measurement::Icmp(_) | Measurement::Traceroute(_) => {}

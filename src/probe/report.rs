@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Isp, grpc, http, icmp, resolve, tcp, traceroute, unix};
+use super::{Isp, grpc, http, icmp, resolve, tcp, traceroute, unix, websocket};
 use crate::flight::Phase;
 use crate::verdict::Failure;
 
@@ -73,4 +73,6 @@ pub enum Measurement {
     Unix(unix::Measurement),
     /// See [`grpc::Measurement`].
     Grpc(grpc::Measurement),
+    /// See [`websocket::Measurement`].
+    Websocket(websocket::Measurement),
 }

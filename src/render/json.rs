@@ -7,6 +7,7 @@ mod tcp;
 mod tls;
 mod traceroute;
 mod unix;
+mod websocket;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use tcp::Tcp;
 use tls::Tls;
 use traceroute::Traceroute;
 use unix::Unix;
+use websocket::Websocket;
 
 /// The report as JSON, indented, with or without its log.
 #[must_use]
@@ -67,6 +69,8 @@ struct Report<'a> {
     unix: Option<Unix<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     grpc: Option<Grpc<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    websocket: Option<Websocket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -182,6 +186,7 @@ impl<'a> Report<'a> {
             traceroute: None,
             unix: None,
             grpc: None,
+            websocket: None,
             tls: None,
             log: log.iter().map(LogLine::of).collect(),
         };
@@ -205,6 +210,10 @@ impl<'a> Report<'a> {
             Measurement::Grpc(measured) => {
                 (this.prober, this.grpc, this.tls) =
                     ("grpc", Some(Grpc::of(measured)), measured.tls.as_ref().map(Tls::of));
+            }
+            Measurement::Websocket(measured) => {
+                (this.prober, this.websocket, this.tls) =
+                    ("websocket", Some(Websocket::of(measured)), measured.tls.as_ref().map(Tls::of));
             }
         }
         this

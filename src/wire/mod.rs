@@ -9,6 +9,7 @@ pub mod icmp;
 pub mod ip;
 pub mod tcp;
 pub mod udp;
+pub mod websocket;
 
 mod checksum;
 mod quote;

@@ -73,7 +73,8 @@ pub(super) fn check(case: &Case, reports: &[Report], truth: &Truth<'_>) -> Resul
                 | Measurement::Tcp(_)
                 | Measurement::Icmp(_)
                 | Measurement::Unix(_)
-                | Measurement::Grpc(_) => check_rtt(reports, truth.path),
+                | Measurement::Grpc(_)
+                | Measurement::Websocket(_) => check_rtt(reports, truth.path),
             }
         }
         Expect::Retransmits(syns) => {
@@ -151,6 +152,7 @@ fn round_trip(report: &Report) -> Option<Duration> {
         Measurement::Http(_) => connect,
         Measurement::Tcp(tcp) => tcp.handshake.rtt.or(connect),
         Measurement::Grpc(grpc) => grpc.handshake.rtt.or(connect),
+        Measurement::Websocket(websocket) => websocket.handshake.rtt.or(connect),
         Measurement::Icmp(icmp) => icmp.rtt.avg().map(Duration::from_secs_f64),
         Measurement::Traceroute(_) | Measurement::Unix(_) => None,
     }
@@ -164,7 +166,8 @@ fn traces(reports: &[Report]) -> Result<Vec<&traceroute::Measurement>, Wrong> {
         | Measurement::Tcp(_)
         | Measurement::Icmp(_)
         | Measurement::Unix(_)
-        | Measurement::Grpc(_) => Err("not a trace".into()),
+        | Measurement::Grpc(_)
+        | Measurement::Websocket(_) => Err("not a trace".into()),
     });
     traces.collect()
 }

@@ -1,0 +1,185 @@
+//! The `websocket:` section.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::{HeaderName, HeaderValue, header};
+
+use super::decode::{Fields, Value};
+use super::module::preference;
+use super::tls;
+use crate::net::tls::Tls;
+use crate::probe::websocket::{Settings, Step};
+
+/// What blackbox_exporter takes in `http_config` and then ignores, and why it would do nothing. `false` is what happens anyway.
+const USELESS: [(&str, &str); 8] = [
+    ("proxy_url", PROXY),
+    ("no_proxy", PROXY),
+    ("proxy_from_environment", PROXY),
+    ("proxy_connect_header", PROXY),
+    ("oauth2", "a websocket probe fetches no token; use authorization or basic_auth"),
+    ("http_headers", "a websocket probe takes its headers from websocket.headers"),
+    ("follow_redirects", "a WebSocket handshake that is redirected fails, as RFC 6455 allows"),
+    ("enable_http2", "a WebSocket handshake is one of HTTP/1.1"),
+];
+const PROXY: &str = "a websocket probe goes through no proxy";
+
+/// Steps of a conversation over bytes, which messages do not have.
+const OF_BYTES: [(&str, &str); 3] = [
+    ("expect_bytes", "messages have no segments: write a regular expression in expect"),
+    ("labels", "a websocket probe has no probe_expect_info"),
+    ("starttls", "TLS begins with the connection: give a wss:// URL as the target"),
+];
+
+/// Headers that make the handshake (RFC 6455, section 4.1).
+const OF_THE_HANDSHAKE: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+];
+
+/// The settings; nothing where something is wrong with them.
+pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
+    let (authorization, tls) = http_config(fields.section("http_config"));
+    let headers = fields.get("headers").map(|value| headers(&value, authorization.is_some())).unwrap_or_default();
+    let steps = fields.get("query_response").map(|value| value.list()).unwrap_or_default();
+    let query_response = steps.iter().map(step).collect();
+    let preference = preference(&fields);
+    fields.finish();
+    let (hosts, mut headers): (Vec<_>, Vec<_>) = headers.into_iter().partition(|(name, _)| name == header::HOST);
+    headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+    let host = hosts.into_iter().map(|(_, value)| value).next();
+    Some(Settings { headers, host, query_response, preference, tls: Arc::new(tls?) })
+}
+
+/// The `Authorization` header and TLS.
+fn http_config(mut fields: Fields<'_>) -> (Option<HeaderValue>, Option<Tls>) {
+    for (key, why) in USELESS {
+        fields.refuse(key, why);
+    }
+    let tls = tls::tls(&fields, vec![b"http/1.1".to_vec()]);
+    let ways = ["basic_auth", "authorization", "bearer_token", "bearer_token_file"];
+    let given: Vec<_> = ways.into_iter().filter_map(|key| Some((key, fields.get(key)?))).collect();
+    if let [(first, _), others @ ..] = given.as_slice() {
+        others.iter().for_each(|(_, value)| value.problem(format!("excludes {first}, which is there too")));
+    }
+    let authorization = given.into_iter().next().and_then(|(key, value)| match key {
+        "basic_auth" => basic(&value),
+        "authorization" => authorization(&value),
+        _ => {
+            let token = secret(&fields, "bearer_token", "bearer_token_file");
+            token.and_then(|token| sensitive(&value, format!("Bearer {token}")))
+        }
+    });
+    fields.finish();
+    (authorization, tls)
+}
+
+/// RFC 7617.
+fn basic(value: &Value<'_>) -> Option<HeaderValue> {
+    let fields = value.fields();
+    let username = secret(&fields, "username", "username_file").unwrap_or_default();
+    let password = secret(&fields, "password", "password_file").unwrap_or_default();
+    fields.finish();
+    sensitive(value, format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}"))))
+}
+
+fn authorization(value: &Value<'_>) -> Option<HeaderValue> {
+    let fields = value.fields();
+    let scheme = fields.get("type").and_then(|value| value.text()).unwrap_or("Bearer").trim();
+    if scheme.eq_ignore_ascii_case("basic")
+        && let Some(value) = fields.get("type")
+    {
+        value.problem("basic is what basic_auth is for");
+    }
+    let credentials = secret(&fields, "credentials", "credentials_file");
+    if credentials.is_none() && fields.get("credentials").or(fields.get("credentials_file")).is_none() {
+        fields.problem("credentials is missing");
+    }
+    fields.finish();
+    sensitive(value, format!("{scheme} {}", credentials?))
+}
+
+/// A secret that stands in the configuration or, by another key, in a file, whose space around it does not count.
+fn secret(fields: &Fields<'_>, inline: &'static str, file: &'static str) -> Option<String> {
+    match (fields.get(inline), fields.get(file)) {
+        (Some(_), Some(value)) => {
+            value.problem(format!("excludes {inline}, which is there too"));
+            None
+        }
+        (Some(value), None) => value.text().map(str::to_owned),
+        (None, Some(value)) => text_of_file(&value),
+        (None, None) => None,
+    }
+}
+
+fn text_of_file(value: &Value<'_>) -> Option<String> {
+    let text = value.noted(String::from_utf8(value.file()?).map_err(|_| "is not UTF-8"))?;
+    Some(text.trim().to_owned())
+}
+
+/// A header's value; where it is none, no word of it is told.
+fn sensitive(value: &Value<'_>, text: String) -> Option<HeaderValue> {
+    let Ok(mut content) = HeaderValue::try_from(text) else {
+        value.problem("has a character that no header may have, such as a line break");
+        return None;
+    };
+    content.set_sensitive(true);
+    Some(content)
+}
+
+/// The headers of the handshake, each with all of its values.
+fn headers(value: &Value<'_>, authorized: bool) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    let mut known: Vec<HeaderName> = Vec::new();
+    for (name, value) in value.entries() {
+        let Ok(name) = name.parse::<HeaderName>() else {
+            value.problem("is not the name of a header");
+            continue;
+        };
+        let fields = value.fields();
+        let list = |key| fields.get(key).map(|value| value.list()).unwrap_or_default();
+        let inline = [list("values"), list("secrets")].into_iter().flatten();
+        let inline = inline.filter_map(|value| sensitive(&value, value.text()?.to_owned()));
+        let files = list("files").into_iter().filter_map(|value| sensitive(&value, text_of_file(&value)?));
+        let values: Vec<_> = inline.chain(files).collect();
+        fields.finish();
+        if known.contains(&name) {
+            value.problem("is there already, in other letters");
+        } else if OF_THE_HANDSHAKE.contains(&name) {
+            value.problem("is a header of the handshake itself; leave it out");
+        } else if name == header::AUTHORIZATION && authorized {
+            value.problem("is what http_config sets already");
+        } else if name == header::HOST && values.len() > 1 {
+            value.problem("may have one value only");
+        } else {
+            headers.extend(values.into_iter().map(|value| (name.clone(), value)));
+        }
+        known.push(name);
+    }
+    headers
+}
+
+fn step(entry: &Value<'_>) -> Step {
+    let mut fields = entry.fields();
+    for (key, why) in OF_BYTES {
+        fields.refuse(key, why);
+    }
+    let expect = fields.get("expect").and_then(|value| value.regex());
+    let (send, binary) = match fields.get("send") {
+        Some(value) if value.is_binary() => (None, value.bytes()),
+        Some(value) => (value.text().map(str::to_owned), None),
+        None => (None, None),
+    };
+    let send_bytes = fields.get("send_bytes").and_then(|value| value.bytes());
+    if let (true, Some(value)) = (fields.get("send").is_some(), fields.get("send_bytes")) {
+        value.problem("excludes send, which is there too");
+    }
+    fields.finish();
+    Step { expect, send, send_bytes: binary.or(send_bytes) }
+}
