@@ -53,7 +53,10 @@ fn a_file_that_is_not_there_or_not_text_is_told() {
 fn the_sample_configuration_is_right() {
     let config = load(Path::new("probes.yml")).unwrap();
     let modules: Vec<_> = config.modules.keys().map(String::as_str).collect();
-    assert_eq!(modules, ["http_2xx", "icmp", "tcp_connect", "tcp_half_open", "traceroute"]);
+    assert_eq!(
+        modules,
+        ["grpc", "http_2xx", "icmp", "tcp_connect", "tcp_half_open", "traceroute", "unix", "websocket"]
+    );
     assert!(!config.isps.is_empty() && config.isps.values().all(|isp| !isp.source.is_unbound()));
 }
 
