@@ -249,6 +249,7 @@ modules:
     assert_eq!(pairs(&websocket("bearer").headers), [("authorization", "Bearer t0ken")]);
 }
 
+#[expect(clippy::unwrap_used, reason = "a header that is not text ends the test")]
 fn pairs(headers: &[(http::HeaderName, http::HeaderValue)]) -> Vec<(&str, &str)> {
     headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
 }

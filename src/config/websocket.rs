@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use http::{HeaderName, HeaderValue, header};
 
 use super::decode::{Fields, Value};
 use super::module::preference;
-use super::tls;
+use super::{http_client, tls};
 use crate::net::tls::Tls;
 use crate::probe::websocket::{Settings, Step};
 
@@ -63,74 +61,9 @@ fn http_config(mut fields: Fields<'_>) -> (Option<HeaderValue>, Option<Tls>) {
         fields.refuse(key, why);
     }
     let tls = tls::tls(&fields, vec![b"http/1.1".to_vec()]);
-    let ways = ["basic_auth", "authorization", "bearer_token", "bearer_token_file"];
-    let given: Vec<_> = ways.into_iter().filter_map(|key| Some((key, fields.get(key)?))).collect();
-    if let [(first, _), others @ ..] = given.as_slice() {
-        others.iter().for_each(|(_, value)| value.problem(format!("excludes {first}, which is there too")));
-    }
-    let authorization = given.into_iter().next().and_then(|(key, value)| match key {
-        "basic_auth" => basic(&value),
-        "authorization" => authorization(&value),
-        _ => {
-            let token = secret(&fields, "bearer_token", "bearer_token_file");
-            token.and_then(|token| sensitive(&value, format!("Bearer {token}")))
-        }
-    });
+    let authorization = http_client::authorization(&fields);
     fields.finish();
     (authorization, tls)
-}
-
-/// RFC 7617.
-fn basic(value: &Value<'_>) -> Option<HeaderValue> {
-    let fields = value.fields();
-    let username = secret(&fields, "username", "username_file").unwrap_or_default();
-    let password = secret(&fields, "password", "password_file").unwrap_or_default();
-    fields.finish();
-    sensitive(value, format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}"))))
-}
-
-fn authorization(value: &Value<'_>) -> Option<HeaderValue> {
-    let fields = value.fields();
-    let scheme = fields.get("type").and_then(|value| value.text()).unwrap_or("Bearer").trim();
-    if scheme.eq_ignore_ascii_case("basic")
-        && let Some(value) = fields.get("type")
-    {
-        value.problem("basic is what basic_auth is for");
-    }
-    let credentials = secret(&fields, "credentials", "credentials_file");
-    if credentials.is_none() && fields.get("credentials").or(fields.get("credentials_file")).is_none() {
-        fields.problem("credentials is missing");
-    }
-    fields.finish();
-    sensitive(value, format!("{scheme} {}", credentials?))
-}
-
-/// A secret that stands in the configuration or, by another key, in a file, whose space around it does not count.
-fn secret(fields: &Fields<'_>, inline: &'static str, file: &'static str) -> Option<String> {
-    match (fields.get(inline), fields.get(file)) {
-        (Some(_), Some(value)) => {
-            value.problem(format!("excludes {inline}, which is there too"));
-            None
-        }
-        (Some(value), None) => value.text().map(str::to_owned),
-        (None, Some(value)) => text_of_file(&value),
-        (None, None) => None,
-    }
-}
-
-fn text_of_file(value: &Value<'_>) -> Option<String> {
-    let text = value.noted(String::from_utf8(value.file()?).map_err(|_| "is not UTF-8"))?;
-    Some(text.trim().to_owned())
-}
-
-/// A header's value; where it is none, no word of it is told.
-fn sensitive(value: &Value<'_>, text: String) -> Option<HeaderValue> {
-    let Ok(mut content) = HeaderValue::try_from(text) else {
-        value.problem("has a character that no header may have, such as a line break");
-        return None;
-    };
-    content.set_sensitive(true);
-    Some(content)
 }
 
 /// The headers of the handshake, each with all of its values.
@@ -142,13 +75,7 @@ fn headers(value: &Value<'_>, authorized: bool) -> Vec<(HeaderName, HeaderValue)
             value.problem("is not the name of a header");
             continue;
         };
-        let fields = value.fields();
-        let list = |key| fields.get(key).map(|value| value.list()).unwrap_or_default();
-        let inline = [list("values"), list("secrets")].into_iter().flatten();
-        let inline = inline.filter_map(|value| sensitive(&value, value.text()?.to_owned()));
-        let files = list("files").into_iter().filter_map(|value| sensitive(&value, text_of_file(&value)?));
-        let values: Vec<_> = inline.chain(files).collect();
-        fields.finish();
+        let values = http_client::header_values(&value);
         if known.contains(&name) {
             value.problem("is there already, in other letters");
         } else if OF_THE_HANDSHAKE.contains(&name) {

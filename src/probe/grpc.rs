@@ -175,7 +175,8 @@ impl Call<'_> {
             let frame = frame.map_err(|error| self.failure("the answer broke off", &error))?;
             match frame.into_data() {
                 Ok(data) if answer.len() + data.len() > LONGEST_ANSWER => {
-                    return Err(self.wrong(&format!("it has more than {LONGEST_ANSWER} bytes")));
+                    let detail = format!("the answer has more than {LONGEST_ANSWER} bytes");
+                    return Err(self.probe.failure(Reason::HttpResponseBodySize, detail));
                 }
                 Ok(data) => answer.extend_from_slice(&data),
                 Err(frame) => {

@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use regex::bytes::Regex;
+
 use crate::lab::topology::{Action, Binding, Isp, Topology};
 use crate::net::tls::Tls;
 use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::tcp::Open;
-use crate::probe::{Module, Prober, http as http_probe, icmp, tcp, traceroute};
+use crate::probe::{Module, Prober, grpc, http as http_probe, icmp, tcp, traceroute, websocket};
 use crate::verdict::{Evidence, Reason};
 
 /// One line of the self-test.
@@ -49,6 +51,10 @@ pub enum Kind {
     IcmpDatagram,
     /// `traceroute`.
     Trace(traceroute::Protocol),
+    /// `grpc` without TLS.
+    Grpc,
+    /// `websocket` without TLS, with a message.
+    Websocket,
 }
 
 /// What is done to a probe.
@@ -87,7 +93,7 @@ pub enum Expect {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Http,
         Self::Https,
         Self::Tcp,
@@ -98,6 +104,8 @@ impl Kind {
         Self::Trace(traceroute::Protocol::Icmp),
         Self::Trace(traceroute::Protocol::Udp),
         Self::Trace(traceroute::Protocol::Tcp),
+        Self::Grpc,
+        Self::Websocket,
     ];
 
     /// The word for a person.
@@ -114,6 +122,8 @@ impl Kind {
             Self::Trace(traceroute::Protocol::Icmp) => "trace icmp",
             Self::Trace(traceroute::Protocol::Udp) => "trace udp",
             Self::Trace(traceroute::Protocol::Tcp) => "trace tcp",
+            Self::Grpc => "grpc",
+            Self::Websocket => "websocket",
         }
     }
 
@@ -121,7 +131,7 @@ impl Kind {
     #[must_use]
     pub fn port(self) -> Option<u16> {
         match self {
-            Self::Http => Some(80),
+            Self::Http | Self::Grpc | Self::Websocket => Some(80),
             Self::Https => Some(443),
             Self::Tcp => Some(7),
             Self::HalfOpen | Self::HalfOpenRaw => Some(25),
@@ -135,6 +145,7 @@ impl Kind {
         match (self, port) {
             (_, None) => address.to_string(),
             (Self::Http, Some(port)) => format!("http://{}/", SocketAddr::new(address, port)),
+            (Self::Websocket, Some(port)) => format!("ws://{}/socket", SocketAddr::new(address, port)),
             (Self::Https, Some(port)) => format!("https://{}/", SocketAddr::new(address, port)),
             (_, Some(port)) => SocketAddr::new(address, port).to_string(),
         }
@@ -174,6 +185,23 @@ impl Kind {
                 first_hop: 1,
                 max_hops: 20,
                 preference,
+            }),
+            Self::Grpc => Prober::Grpc(grpc::Settings {
+                service: String::new(),
+                tls: false,
+                tls_config: Arc::clone(tls),
+                metadata: Vec::new(),
+                preference,
+            }),
+            Self::Websocket => Prober::Websocket(websocket::Settings {
+                headers: Vec::new(),
+                host: None,
+                query_response: vec![
+                    websocket::Step { send: Some("ping".to_owned()), ..Default::default() },
+                    websocket::Step { expect: Regex::new("^ping$").ok(), ..Default::default() },
+                ],
+                preference,
+                tls: Arc::clone(tls),
             }),
         };
         Module {
@@ -267,6 +295,11 @@ pub fn faults() -> Vec<Case> {
         (trace, Fault(Action::Drop), Fails(Reason::IcmpTimeout, None)),
         (Kind::Https, Fault(Action::Stall), Fails(Reason::TlsTimeout, None)),
         (Kind::Http, Fault(Action::Stall), Fails(Reason::HttpResponseTimeout, None)),
+        (Kind::Grpc, Fault(Action::Stall), Fails(Reason::HttpResponseTimeout, None)),
+        (Kind::Grpc, Fault(Action::ResetAfterHandshake), Fails(Reason::ConnectionTerminated, None)),
+        (Kind::Grpc, ClosedPort, Fails(Reason::ConnectionRefused, None)),
+        (Kind::Websocket, Fault(Action::Stall), Fails(Reason::HttpResponseTimeout, None)),
+        (Kind::Websocket, Fault(Action::Drop), Fails(Reason::ConnectionTimeout, None)),
         (Kind::IcmpRaw, Fault(Action::Loop { hop: 4 }), Fails(Reason::TtlExceeded, None)),
         (Kind::Tcp, LinkDown, Fails(Reason::LocalLinkDown, None)),
         (Kind::IcmpRaw, StrangeSource, Fails(Reason::SourceAddressUnavailable, None)),

@@ -249,7 +249,11 @@ async fn what_is_no_answer_of_grpc_is_told() {
         (Box::new(|| answer(200, &[GRPC, ("grpc-status", "0")], &[], &[])), wrong, "no message"),
         (Box::new(|| answer(200, &[GRPC], &[SERVES, SERVES], status)), wrong, "another length"),
         (Box::new(|| answer(200, &[GRPC], &[&[1, 0, 0, 0, 0]], status)), wrong, "compressed"),
-        (Box::new(|| answer(200, &[GRPC], &[&[0; 40_000], &[0; 40_000]], status)), wrong, "more than 65536 bytes"),
+        (
+            Box::new(|| answer(200, &[GRPC], &[&[0; 40_000], &[0; 40_000]], status)),
+            Reason::HttpResponseBodySize,
+            "more than 65536 bytes",
+        ),
     ];
     for (made, reason, why) in cases {
         let address = serve_calls(V4, None, move |_| made());

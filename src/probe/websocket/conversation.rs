@@ -157,7 +157,7 @@ impl Peer<'_> {
         // It tells the server, if it listens.
         let _ = self.send(Kind::Close, &wire::close(code)).await;
         let reason = match code {
-            wire::TOO_LONG => Reason::AssertionFailedBody,
+            wire::TOO_LONG => Reason::HttpResponseBodySize,
             _ => Reason::HttpProtocolError,
         };
         let limit = if code == wire::TOO_LONG { format!(", {LONGEST_MESSAGE} bytes") } else { String::new() };

@@ -410,7 +410,7 @@ async fn a_message_that_is_too_long_is_refused_before_it_has_come() {
         seen.send(frame_of(&mut stream)).unwrap();
     });
     let report = talk(settings(vec![expect("never")]), target, PATIENCE).await;
-    check_failure(&report, Phase::Query, Reason::AssertionFailedBody);
+    check_failure(&report, Phase::Query, Reason::HttpResponseBodySize);
     assert!(detail(&report).ends_with("is longer than what is taken, 1048576 bytes"), "{report:#?}");
     let (first, _, payload) = told.recv_timeout(PATIENCE).unwrap().unwrap();
     assert_eq!((first, &payload[..]), (0x88, &wire::close(wire::TOO_LONG)[..]));
