@@ -101,9 +101,10 @@ impl Driver {
                 _ => failure,
             };
         }
-        let reason = match error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-            true => broken_off,
-            false => Reason::HttpProtocolError,
+        let reason = match error {
+            error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => broken_off,
+            error if error.is_parse_too_large() => Reason::HttpResponseHeaderSize,
+            _ => Reason::HttpProtocolError,
         };
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         probe.failure(reason, format!("{what}: {error}{cause}"))

@@ -79,6 +79,14 @@ pub fn check_target(target: &str) -> Result<(), String> {
     host_and_port(target).map(drop)
 }
 
+/// The name that `hostname=` asks for in TLS; nothing where the module has no TLS, or names its server itself.
+///
+/// # Errors
+/// One sentence.
+pub fn hostname(settings: &Settings, hostname: &str) -> Result<Option<String>, String> {
+    if settings.tls { tls::hostname(&settings.tls_config, hostname) } else { Ok(None) }
+}
+
 /// Measures.
 ///
 /// # Errors
@@ -88,7 +96,8 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         host_and_port(&probe.request.target).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
     let address = resolve(probe, host, settings.preference).await?;
     let plain = connection::connect(probe, SocketAddr::new(address, port), &mut measured.handshake).await?;
-    let server_name = settings.tls_config.server_name.as_deref().unwrap_or(host);
+    let asked = probe.request.hostname.as_deref().unwrap_or(host);
+    let server_name = settings.tls_config.server_name.as_deref().unwrap_or(asked);
     let connection = match settings.tls {
         true => tls::handshake(probe, &settings.tls_config, server_name, plain, &mut measured.tls).await?,
         false => Connection::Plain(plain),
@@ -272,7 +281,7 @@ fn host_and_port(target: &str) -> Result<(&str, u16), String> {
 
 /// A host as it stands in a URL.
 fn bracketed(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
 #[cfg(test)]

@@ -103,7 +103,9 @@ impl Prober {
         match self {
             Self::Http(settings) => http::hostname(settings, hostname).map(Some),
             Self::Tcp(settings) => tcp::hostname(settings, hostname),
-            Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Grpc(_) | Self::Websocket(_) => Ok(None),
+            Self::Grpc(settings) => grpc::hostname(settings, hostname),
+            Self::Websocket(settings) => websocket::hostname(settings, hostname).map(Some),
+            Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) => Ok(None),
         }
     }
 

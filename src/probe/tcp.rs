@@ -97,18 +97,11 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
 /// # Errors
 /// One sentence.
 pub fn hostname(settings: &Settings, hostname: &str) -> Result<Option<String>, String> {
-    let uses_it = match &settings.open {
-        Open::Half { .. } => false,
-        Open::Full { tls, tls_config, query_response } => {
-            (*tls || query_response.iter().any(|step| step.starttls)) && tls_config.server_name.is_none()
+    match &settings.open {
+        Open::Full { tls, tls_config, query_response } if *tls || query_response.iter().any(|step| step.starttls) => {
+            tls::hostname(tls_config, hostname)
         }
-    };
-    if !uses_it {
-        return Ok(None);
-    }
-    match tls::server_name(hostname) {
-        Some(_) => Ok(Some(hostname.to_owned())),
-        None => Err(format!("hostname is the name or the address of a host, for TLS, not {hostname:?}")),
+        Open::Half { .. } | Open::Full { .. } => Ok(None),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -16,6 +17,7 @@ use url::Url;
 
 use super::connection::{self, Connection, Handshake};
 use super::drive::Driver;
+use super::http::host_header;
 use super::resolve::{Preference, resolve};
 use super::{Probe, SECRET, USER_AGENT, host, tls};
 use crate::flight::{Phase, Traffic};
@@ -83,6 +85,23 @@ pub fn check_target(target: &str) -> Result<(), String> {
     parse(target).map(drop)
 }
 
+/// The `Host` header that `hostname=` asks for, where the module's own does not contradict.
+///
+/// # Errors
+/// One sentence.
+pub fn hostname(settings: &Settings, hostname: &str) -> Result<String, String> {
+    let host = host_header(hostname).ok_or_else(|| {
+        format!("hostname is a host, or a host and a port (example.org, example.org:8080), not {hostname:?}")
+    })?;
+    match settings.host.as_ref().map(HeaderValue::as_bytes) {
+        Some(own) if !own.eq_ignore_ascii_case(host.as_bytes()) => Err(format!(
+            "host header defined both in module configuration ({}) and with URL-parameter 'hostname' ({hostname})",
+            String::from_utf8_lossy(own)
+        )),
+        Some(_) | None => Ok(host),
+    }
+}
+
 /// Measures.
 ///
 /// # Errors
@@ -94,7 +113,9 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     let destination = SocketAddr::new(address, url.port_or_known_default().unwrap_or(80));
     let plain = connection::connect(probe, destination, &mut measured.handshake).await?;
     let connection = if url.scheme() == "wss" {
-        let name = settings.tls.server_name.as_deref().unwrap_or(host);
+        let asked = probe.request.hostname.as_deref().and_then(|name| name.parse::<Authority>().ok());
+        let asked = asked.as_ref().map_or(host, Authority::host);
+        let name = settings.tls.server_name.as_deref().unwrap_or(asked);
         tls::handshake(probe, &settings.tls, name, plain, &mut measured.tls).await?
     } else {
         Connection::Plain(plain)
@@ -115,7 +136,7 @@ async fn upgrade(
     let mut random = [0; 16];
     fill(probe, &mut random)?;
     let key = wire::key(random);
-    let request = request(settings, url, &key).map_err(|error| {
+    let request = request(settings, url, probe.request.hostname.as_deref(), &key).map_err(|error| {
         probe.failure(Reason::ProberConfigError, format!("the handshake cannot be sent as it is configured: {error}"))
     })?;
     let mut driver = Driver::of(&connection);
@@ -138,16 +159,22 @@ async fn upgrade(
     Ok((parts.io.into_inner(), parts.read_buf.into()))
 }
 
-fn request(settings: &Settings, url: &Url, key: &str) -> Result<Request<Empty<Bytes>>, http::Error> {
+fn request(
+    settings: &Settings,
+    url: &Url,
+    hostname: Option<&str>,
+    key: &str,
+) -> Result<Request<Empty<Bytes>>, http::Error> {
     let path = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
     };
     let host = url.host_str().unwrap_or_default();
-    let host = match (&settings.host, url.port()) {
-        (Some(host), _) => host.clone(),
-        (None, Some(port)) => HeaderValue::try_from(format!("{host}:{port}"))?,
-        (None, None) => HeaderValue::try_from(host)?,
+    let host = match (&settings.host, hostname, url.port()) {
+        (Some(host), _, _) => host.clone(),
+        (None, Some(hostname), _) => HeaderValue::try_from(hostname)?,
+        (None, None, Some(port)) => HeaderValue::try_from(format!("{host}:{port}"))?,
+        (None, None, None) => HeaderValue::try_from(host)?,
     };
     let mut request = Request::get(path).body(Empty::new())?;
     let headers = request.headers_mut();

@@ -322,6 +322,26 @@ async fn tls_has_its_phase_and_its_facts() {
 }
 
 #[tokio::test]
+async fn a_hostname_is_the_name_in_tls() {
+    let authority = authority();
+    let certificate = rcgen::CertificateParams::new(vec!["virtual.example".to_owned()]).unwrap();
+    let mut config = server_config(identity(certificate, Some(&authority)));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let address = serve_calls(V4, Some(config), |request| {
+        assert_eq!(request.uri().authority().unwrap().as_str(), "virtual.example");
+        well()
+    });
+    let tls_config = trusting(Some(authority.pem()), &["h2"]);
+    let settings = Settings { tls: true, tls_config, ..settings() };
+    assert_eq!(hostname(&super::tests::settings(), "virtual.example"), Ok(None));
+    assert!(hostname(&settings, "a b").is_err());
+    let name = hostname(&settings, "virtual.example").unwrap();
+    let mut request = request(Prober::Grpc(settings), address, PATIENCE);
+    request.hostname = name;
+    check_success(&probe(&request).await);
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_or_silent_is_told_by_its_phase() {
     let fast = Duration::from_millis(300);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -215,6 +215,29 @@ async fn headers_are_as_the_module_has_them() {
 }
 
 #[tokio::test]
+async fn a_hostname_is_the_host_and_the_name_in_tls() {
+    let authority = authority();
+    let certificate = rcgen::CertificateParams::new(vec!["virtual.example".to_owned()]).unwrap();
+    let config = Arc::new(server_config(identity(certificate, Some(&authority))));
+    let address = serve(V4, move |stream| {
+        let mut stream = under_tls(&config, stream);
+        let head = greet(&mut stream);
+        assert_eq!(header_of(&head, "host"), ["virtual.example:81"]);
+        drop(hear(&mut stream));
+    });
+    let settings = Settings { tls: trusting(Some(authority.pem()), &["http/1.1"]), ..settings(vec![]) };
+    let own = Settings { host: Some(HeaderValue::from_static("own.example")), ..super::tests::settings(vec![]) };
+    assert_eq!(hostname(&settings, "virtual.example:81"), Ok("virtual.example:81".to_owned()));
+    assert_eq!(hostname(&own, "OWN.example"), Ok("OWN.example".to_owned()));
+    assert!(hostname(&own, "other.example").unwrap_err().contains("(own.example)"));
+    assert!(hostname(&settings, "a b").is_err());
+    let prober = Prober::Websocket(settings);
+    let mut request = super::super::testing::request(prober, format!("wss://{address}/"), PATIENCE);
+    request.hostname = Some("virtual.example:81".to_owned());
+    check_success(&probe(&request).await);
+}
+
+#[tokio::test]
 async fn messages_are_heard_and_said() {
     let target = serve_messages(|mut stream| {
         put(&mut stream, 0x81, b"not this");
