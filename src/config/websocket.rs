@@ -98,15 +98,16 @@ fn step(entry: &Value<'_>) -> Step {
         fields.refuse(key, why);
     }
     let expect = fields.get("expect").and_then(|value| value.regex());
-    let (send, binary) = match fields.get("send") {
-        Some(value) if value.is_binary() => (None, value.bytes()),
-        Some(value) => (value.text().map(str::to_owned), None),
-        None => (None, None),
+    let (send, send_bytes) = match (fields.filled("send"), fields.filled("send_bytes")) {
+        (Some(_), Some(value)) => {
+            value.problem("excludes send, which is there too; make it an entry of its own");
+            (None, None)
+        }
+        (None, Some(value)) => (None, value.bytes()),
+        (Some(value), None) if value.is_binary() => (None, value.bytes()),
+        (Some(value), None) => (value.text().map(str::to_owned), None),
+        (None, None) => (None, None),
     };
-    let send_bytes = fields.get("send_bytes").and_then(|value| value.bytes());
-    if let (true, Some(value)) = (fields.get("send").is_some(), fields.get("send_bytes")) {
-        value.problem("excludes send, which is there too");
-    }
     fields.finish();
-    Step { expect, send, send_bytes: binary.or(send_bytes) }
+    Step { expect, send, send_bytes }
 }

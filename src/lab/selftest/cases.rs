@@ -5,14 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex::bytes::Regex;
-
 use crate::lab::topology::{Action, Binding, Isp, Topology};
 use crate::net::tls::Tls;
 use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::tcp::Open;
 use crate::probe::{Module, Prober, grpc, http as http_probe, icmp, tcp, traceroute, websocket};
+use crate::re2::Regex;
 use crate::verdict::{Evidence, Reason};
 
 /// One line of the self-test.
