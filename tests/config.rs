@@ -8,6 +8,7 @@ use std::time::Duration;
 use uplink_exporter::config::{load, load_str};
 use uplink_exporter::net::Family;
 use uplink_exporter::probe::Prober;
+use uplink_exporter::probe::dns::Transport;
 use uplink_exporter::probe::tcp::Open;
 use uplink_exporter::probe::traceroute::Protocol;
 
@@ -55,7 +56,7 @@ fn the_sample_configuration_is_right() {
     let modules: Vec<_> = config.modules.keys().map(String::as_str).collect();
     assert_eq!(
         modules,
-        ["grpc", "http_2xx", "icmp", "tcp_connect", "tcp_half_open", "traceroute", "unix", "websocket"]
+        ["dns", "grpc", "http_2xx", "icmp", "tcp_connect", "tcp_half_open", "traceroute", "unix", "websocket"]
     );
     assert!(!config.isps.is_empty() && config.isps.values().all(|isp| !isp.source.is_unbound()));
 }
@@ -106,6 +107,22 @@ modules:
   ping: {prober: icmp}
   ping0: {prober: icmp, icmp: {ttl: 0, count: 10, interval: 1s, payload_size: 1_000, raw: false}}
   trace: {prober: traceroute, traceroute: {protocol: tcp}}
+  names:
+    prober: dns
+    http: *http
+    dns: &dns
+      query_name: WWW.example
+      query_type: HTTPS
+      query_class: CH
+      recursion_desired: false
+      transport_protocol: tcp
+      dns_over_tls: true
+      valid_rcodes: [NXDOMAIN, NOTIMPL]
+      edns_udp_size: 1232
+      source_ip_address: 2001:db8::1
+      validate_answer_rrs: {fail_if_matches_regexp: [a, b], fail_if_none_matches_regexp: [""]}
+  names2: {prober: dns, dns: {<<: *dns, transport_protocol: https, dns_over_tls: false}}
+  root: {prober: dns}
 "#;
     let config = load_str(text, "x.yml").unwrap();
     let (a, b) = (&config.isps["a"], &config.isps["b"]);
@@ -146,6 +163,26 @@ modules:
     assert_eq!((ping.count, ping.payload_size, ping.ttl, ping.raw), (10, 1000, None, Some(false)));
     let Prober::Traceroute(trace) = &config.modules["trace"].prober else { panic!("trace") };
     assert_eq!((trace.protocol, trace.port, trace.count, trace.max_hops), (Protocol::Tcp, 443, 3, 30));
+
+    let Prober::Dns(names) = &config.modules["names"].prober else { panic!("names") };
+    assert_eq!((names.transport, names.query.question().as_str()), (Transport::Tls, "WWW.example. CH HTTPS"));
+    assert_eq!((names.query.recursion_desired, names.query.edns_udp_size), (false, Some(1232)));
+    assert_eq!(
+        (names.valid_rcodes.as_slice(), config.modules["names"].source.v6),
+        (&[3, 4][..], "2001:db8::1".parse().ok())
+    );
+    assert_eq!((names.answer.fail_if_matches.len(), names.answer.fail_if_none_matches.len()), (2, 1));
+    assert!(names.answer.fail_if_all_match.is_empty() && names.authority.fail_if_matches.is_empty());
+    let Prober::Dns(names) = &config.modules["names2"].prober else { panic!("names2") };
+    assert_eq!(names.transport, Transport::Https);
+    let Prober::Dns(root) = &config.modules["root"].prober else { panic!("root") };
+    assert_eq!((root.transport, root.query.question().as_str()), (Transport::Udp, ". IN ANY"));
+    assert!(
+        root.query.recursion_desired
+            && root.query.edns_udp_size.is_none()
+            && config.modules["root"].source.is_unbound()
+    );
+    assert_eq!(root.valid_rcodes, [0]);
 }
 
 #[test]
@@ -330,11 +367,11 @@ fn a_configuration_with_every_field_loads() {
     }
 
     let module = |name: &str| &config.modules[name];
-    assert_eq!(module("tcp").source.v6, "2001:db8::1".parse().ok());
+    assert!(["tcp", "dns"].into_iter().all(|name| module(name).source.v6 == "2001:db8::1".parse().ok()));
     assert_eq!((module("icmp").source.v4, module("icmp").source.v6), ("192.0.2.1".parse().ok(), None));
     assert!(["http", "shared", "icmp_bare"].into_iter().all(|name| module(name).source.is_unbound()));
     let sources: Vec<_> = config.sources().filter(|source| !source.is_unbound()).collect();
-    assert_eq!(sources.len(), 2 + 4);
+    assert_eq!(sources.len(), 2 + 5);
     let Prober::Icmp(shared) = &module("shared").prober else { panic!("shared") };
     assert_eq!(shared.ttl, None);
     let Prober::Tcp(tcp) = &module("tcp").prober else { panic!("tcp") };

@@ -19,6 +19,7 @@ use std::time::Duration;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Record, RecordType};
 
+use support::dns::{NameServer, Sockets, server_config};
 use support::lab::{Site, host};
 use support::pcap::{Capture, Packet};
 use tonic::transport::Server;
@@ -40,6 +41,10 @@ const MODULES: &str = "
   icmp_raw: {prober: icmp, icmp: {raw: true, count: 3, interval: 10ms}}
   icmp_datagram: {prober: icmp, icmp: {raw: false, count: 3, interval: 10ms}}
   icmp_df: {prober: icmp, icmp: {dont_fragment: true}}
+  dns_udp: {prober: dns, dns: {query_name: www.example, query_type: A}}
+  dns_tcp: {prober: dns, dns: {query_name: www.example, query_type: A, transport_protocol: tcp}}
+  dns_tls: {prober: dns, dns: {query_name: www.example, transport_protocol: tcp, dns_over_tls: true, tls_config: {ca_file: CA}}}
+  dns_https: {prober: dns, dns: {query_name: www.example, transport_protocol: https, tls_config: {ca_file: CA}}}
   trace_icmp: {prober: traceroute, traceroute: {protocol: icmp}}
   trace_udp: {prober: traceroute, traceroute: {protocol: udp}}
   trace_tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
@@ -50,7 +55,7 @@ const MODULES: &str = "
 ";
 
 /// Module, and what stands before and behind the host in its target.
-const PROBES: [(&str, &str, &str); 17] = [
+const PROBES: [(&str, &str, &str); 21] = [
     ("http", "http://", "/"),
     ("https_1", "https://", "/"),
     ("https_2", "https://", "/"),
@@ -61,6 +66,10 @@ const PROBES: [(&str, &str, &str); 17] = [
     ("icmp_raw", "", ""),
     ("icmp_datagram", "", ""),
     ("icmp_df", "", ""),
+    ("dns_udp", "", ":5353"),
+    ("dns_tcp", "", ":5353"),
+    ("dns_tls", "", ""),
+    ("dns_https", "https://", ":8443/dns-query"),
     ("trace_icmp", "", ""),
     ("trace_udp", "", ""),
     ("trace_tcp", "", ""),
@@ -87,6 +96,7 @@ fn told_source(report: &Report) -> Option<IpAddr> {
         Measurement::Http(measured) => measured.requests[0].handshake.local.map(|local| local.ip()),
         Measurement::Tcp(measured) => measured.handshake.local.map(|local| local.ip()),
         Measurement::Icmp(measured) => measured.source,
+        Measurement::Dns(measured) => measured.handshake.local.map(|local| local.ip()),
         Measurement::Traceroute(measured) => measured.source,
         Measurement::Unix(_) => None,
         Measurement::Grpc(measured) => measured.handshake.local.map(|local| local.ip()),
@@ -157,6 +167,18 @@ fn converse(mut stream: TcpStream) -> Option<()> {
     }
 }
 
+/// Name servers at the target of every means of binding to an ISP, in both families, which the dns probes ask.
+fn serve_dns(site: &Site, isp: Isp) {
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|file| std::fs::read(site.folder.path().join(file)).unwrap());
+    for (binding, _) in (0..).zip(BINDINGS) {
+        for family in [Family::V4, Family::V6] {
+            let address = target(family, number(isp, binding));
+            let sockets = site.lab.far().run(|| Sockets::bind(address, [5353, 853, 8443])).unwrap();
+            NameServer::start(sockets, server_config(&certificate, &key));
+        }
+    }
+}
+
 fn captures(site: &Site) -> [Capture; 2] {
     Isp::ALL.map(|isp| {
         Capture::start(isp.device(), site.folder.path(), |command| site.lab.prober().spawn(command).unwrap())
@@ -170,6 +192,7 @@ fn no_packet_of_any_probe_leaves_through_the_wrong_isp() {
 
     for isp in Isp::ALL {
         site.lab.default_route(isp.other()).unwrap();
+        serve_dns(&site, isp);
         let mut requests = Vec::new();
         for (binding, name) in (0..).zip(BINDINGS) {
             for family in [Family::V4, Family::V6] {
@@ -205,11 +228,13 @@ fn no_packet_of_any_probe_leaves_through_the_wrong_isp() {
                 };
                 assert_eq!(to(wrong), [], "through the wrong ISP by {name}");
                 let sent = to(right);
-                // 4 hops and the target, 3 rounds, 3 protocols; 7 echo requests; 9 connections and 2 halves, of a SYN each.
-                assert!(sent.len() >= 5 * 3 * 3 + 7 + 11, "{} packets to {target}, by {name}", sent.len());
+                // 4 hops and the target, 3 rounds, 3 protocols; 7 echo requests; 12 connections and 2 halves, of a SYN each; a question.
+                assert!(sent.len() > 5 * 3 * 3 + 7 + 14, "{} packets to {target}, by {name}", sent.len());
                 assert!(sent.iter().all(|packet| packet.source == isp.source(family)), "by {name}");
                 let syns = sent.iter().filter(|packet| packet.flags() == "S").count();
-                assert!(syns >= 11 + 5 * 3, "{syns} SYNs to {target}, by {name}");
+                assert!(syns >= 14 + 5 * 3, "{syns} SYNs to {target}, by {name}");
+                let asked = sent.iter().filter(|packet| packet.protocol == 17 && packet.ports().1 == 5353).count();
+                assert_eq!(asked, 1, "a question is asked once; {target}, by {name}");
             }
         }
     }
@@ -322,13 +347,16 @@ fn no_answer_that_comes_too_late_is_refused_through_the_wrong_isp() {
     let Some(site) = site(topology, &modules) else { return };
     forget_source_addresses(&site);
     let captures = captures(&site);
-    let probes = PROBES.into_iter().chain([
+    // Their connections are left as those of http and tcp are.
+    let alike = ["dns_tls", "dns_https"];
+    let probes = PROBES.into_iter().filter(|(module, ..)| !alike.contains(module)).chain([
         ("http", "http://", "/big"),
         ("https_2", "https://", "/big"),
         ("trace_tcp_once", "", ""),
     ]);
     for isp in Isp::ALL {
         site.lab.default_route(isp.other()).unwrap();
+        serve_dns(&site, isp);
         let mut requests = Vec::new();
         for (binding, name) in (1..).zip(&BINDINGS[1..]) {
             for family in [Family::V4, Family::V6] {

@@ -75,6 +75,12 @@ fn the_tables_of_fields_are_what_the_configuration_knows() {
             "tcp.query_response[0].zzz",
         ),
         ("### `icmp`\n", "modules: {m: {prober: icmp, icmp: {zzz: 1}}}", "icmp.zzz"),
+        ("### `dns`\n", "modules: {m: {prober: dns, dns: {zzz: 1}}}", "dns.zzz"),
+        (
+            "What is wanted of the records of a section;",
+            "modules: {m: {prober: dns, dns: {validate_answer_rrs: {zzz: 1}}}}",
+            "dns.validate_answer_rrs.zzz",
+        ),
         ("### `traceroute`\n", "modules: {m: {prober: traceroute, traceroute: {zzz: 1}}}", "traceroute.zzz"),
         ("### `unix`\n", "modules: {m: {prober: unix, unix: {zzz: 1}}}", "unix.zzz"),
         ("### `grpc`\n", "modules: {m: {prober: grpc, grpc: {zzz: 1}}}", "grpc.zzz"),
@@ -92,7 +98,8 @@ fn the_tables_of_fields_are_what_the_configuration_knows() {
             errors.split_once(&format!("{key}: unknown key; known keys: ")).expect("it says what is known");
         let known: BTreeSet<_> = known.lines().next().unwrap_or_default().split(", ").collect();
         let end = if heading.starts_with("###") { "\n#" } else { "\n\n#" };
-        let mut told = first_cells(part(heading, end).split("A step of").next().unwrap());
+        let of_heading = part(heading, end).split("A step of").next().unwrap();
+        let mut told = first_cells(of_heading.split("What is wanted of the records").next().unwrap());
         if known.contains("preferred_ip_protocol") {
             told.extend(&of_every_prober);
         }

@@ -102,7 +102,7 @@ impl<'a> Value<'a> {
 
     /// The fields of a section; nothing, written as `http:`, is a section without fields.
     pub(super) fn fields(&self) -> Fields<'a> {
-        Fields { of: self.clone(), entries: self.entries(), asked: RefCell::default() }
+        Fields { of: self.clone(), entries: self.entries(), is_bare: self.node.is_null(), asked: RefCell::default() }
     }
 
     /// Keys and values, where the keys are names.
@@ -223,7 +223,6 @@ impl<'a> Value<'a> {
     }
 
     /// A size in bytes.
-    #[expect(dead_code, reason = "body_size_limit of http is the one field that is one")]
     pub(super) fn byte_size(&self) -> Option<u64> {
         self.scalar("a size (10MB)")?;
         self.noted(parse_byte_size(self.text()?))
@@ -278,6 +277,8 @@ impl<'a> Value<'a> {
 pub(super) struct Fields<'a> {
     of: Value<'a>,
     entries: Vec<(&'a str, Value<'a>)>,
+    /// Whether nothing stands there, not even an empty section.
+    pub(super) is_bare: bool,
     asked: RefCell<Vec<&'static str>>,
 }
 
@@ -310,7 +311,7 @@ impl<'a> Fields<'a> {
             None => {
                 let mut of = self.of.clone();
                 of.key = of.child_key(key);
-                Self { of, entries: Vec::new(), asked: RefCell::default() }
+                Self { of, entries: Vec::new(), is_bare: true, asked: RefCell::default() }
             }
         }
     }

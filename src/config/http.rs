@@ -19,6 +19,8 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     let compression = compression(&fields);
     http_client::add_headers(&fields, &mut headers);
     let authorization = http_client::authorization(&fields);
+    // As there, 0 is no limit.
+    let body_size_limit = fields.get("body_size_limit").and_then(|value| value.byte_size()).filter(|limit| *limit > 0);
     let expectations = expectations(&fields);
     let enable_http2 = fields.boolean("enable_http2", true);
     let alpn = if enable_http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
@@ -37,7 +39,7 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
         authorization,
         body: body.unwrap_or_default(),
         compression,
-        body_size_limit: None,
+        body_size_limit,
         expectations,
         follow_redirects,
         enable_http2,

@@ -2,6 +2,7 @@
 
 mod byte_size;
 mod decode;
+mod dns;
 mod duration;
 mod errors;
 mod files;

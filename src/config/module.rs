@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{Fields, Value};
-use super::{grpc, http, icmp, source, tcp, traceroute, unix, websocket};
+use super::{dns, grpc, http, icmp, source, tcp, traceroute, unix, websocket};
 use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::{Isp, Module, Prober};
@@ -15,6 +15,7 @@ enum Name {
     Http,
     Tcp,
     Icmp,
+    Dns,
     Traceroute,
     Unix,
     Grpc,
@@ -22,10 +23,11 @@ enum Name {
 }
 
 /// What `prober:` may say.
-const PROBERS: [(&str, Name); 7] = [
+const PROBERS: [(&str, Name); 8] = [
     ("http", Name::Http),
     ("tcp", Name::Tcp),
     ("icmp", Name::Icmp),
+    ("dns", Name::Dns),
     ("traceroute", Name::Traceroute),
     ("unix", Name::Unix),
     ("grpc", Name::Grpc),
@@ -83,12 +85,13 @@ fn prober(fields: &Fields<'_>) -> Option<(Prober, Source)> {
 fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
     let source = match name {
         Name::Http | Name::Unix | Name::Grpc | Name::Websocket => Source::default(),
-        Name::Tcp | Name::Icmp | Name::Traceroute => source::of_section(&section),
+        Name::Tcp | Name::Icmp | Name::Dns | Name::Traceroute => source::of_section(&section),
     };
     let prober = match name {
         Name::Http => http::settings(section).map(Box::new).map(Prober::Http),
         Name::Tcp => tcp::settings(section).map(Prober::Tcp),
         Name::Icmp => Some(Prober::Icmp(icmp::settings(section))),
+        Name::Dns => dns::settings(section).map(Box::new).map(Prober::Dns),
         Name::Traceroute => Some(Prober::Traceroute(traceroute::settings(section))),
         Name::Unix => unix::settings(section).map(Prober::Unix),
         Name::Grpc => grpc::settings(section).map(Prober::Grpc),

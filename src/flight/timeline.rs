@@ -17,7 +17,7 @@ pub enum Phase {
     Processing,
     /// From the first byte of the response to its last.
     Transfer,
-    /// Question and answer of a module's query_response.
+    /// Question and answer: of a module's query_response, of DNS.
     Query,
     /// Pauses between the packets of an icmp probe of several.
     Interval,

@@ -125,6 +125,7 @@ const MODULES: &str = "modules:
   tcp_connect: {prober: tcp, timeout: 5s, tcp: {}}
   tcp_half_open: {prober: tcp, timeout: 5s, tcp: {half_open: true}}
   icmp: {prober: icmp, timeout: 5s, icmp: {count: 5, interval: 100ms}}
+  dns: {prober: dns, timeout: 5s, dns: {query_name: example.org}}
   traceroute: {prober: traceroute, timeout: 5s, traceroute: {count: 3}}
   traceroute_udp: {prober: traceroute, timeout: 5s, traceroute: {protocol: udp, count: 3}}
   traceroute_tcp: {prober: traceroute, timeout: 5s, traceroute: {protocol: tcp, port: 443, count: 3}}
@@ -145,7 +146,12 @@ fn introduce(out: &mut impl Write, topology: &Topology, at: SocketAddr, configur
         out,
         "  B's 40 ms more begin at hop 4. Hop 3 is silent, hop 5 loses 10 % of its answers, hop 6 is two routers."
     )?;
-    writeln!(out, "  Targets: {v4} to .{}, {v6} to ::{}, ports 80, 443, 25 and 7", TARGETS.end(), TARGETS.end())?;
+    writeln!(
+        out,
+        "  Targets: {v4} to .{}, {v6} to ::{}, ports 80, 443, 25 and 7, name servers at 53",
+        TARGETS.end(),
+        TARGETS.end()
+    )?;
     writeln!(out)?;
     writeln!(out, "Open:")?;
     let probe = |module: &str, target: &str, isp: Isp| {

@@ -1,7 +1,8 @@
-//! The servers at the far end of the lab: HTTP, HTTPS, gRPC, WebSocket, a greeting, an echo.
+//! The servers at the far end of the lab: HTTP, HTTPS, gRPC, WebSocket, a greeting, an echo, names.
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use hyper_util::server::conn::auto;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_rustls::TlsAcceptor;
 
 use super::Namespace;
@@ -33,6 +34,7 @@ use crate::wire::{grpc, websocket};
 /// | 443 | the same over TLS 1.2 and 1.3, HTTP/2 by ALPN; a certificate for [`NAMES`] and every target's address |
 /// | 25 | `220 …` at once; then `250` for every line, `221` for `QUIT` |
 /// | 7 | echo |
+/// | 53, UDP | a name server that has no records |
 ///
 /// Everything else is refused. They end when this is dropped.
 #[derive(Debug)]
@@ -69,6 +71,19 @@ impl Servers {
                 }
             });
         }
+        // A datagram is answered from the address that it was sent to, so each has a socket of its own.
+        for address in TARGETS.flat_map(|number| [Family::V4, Family::V6].map(|family| target(family, number))) {
+            let socket = far.run(|| name_server(address))??;
+            runtime.spawn(async move {
+                let Ok(socket) = UdpSocket::from_std(socket) else { return };
+                let mut message = [0; 512];
+                while let Ok((length, client)) = socket.recv_from(&mut message).await {
+                    // The question is the answer, but for the flag that says which it is.
+                    message[2] |= 0x80;
+                    let _ = socket.send_to(&message[..length], client).await;
+                }
+            });
+        }
         Ok(Self { ca_pem, accepts, runtime: Some(runtime) })
     }
 
@@ -87,6 +102,13 @@ impl Drop for Servers {
             runtime.shutdown_background();
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a server of the lab, which probes nothing")]
+fn name_server(address: IpAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = std::net::UdpSocket::bind((address, 53))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Serves one connection. Its errors are the client's business.

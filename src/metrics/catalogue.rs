@@ -42,7 +42,7 @@ catalogue! {
 
     // Every probe that resolved its target.
     DNS_LOOKUP = Gauge "probe_dns_lookup_time_seconds" [] "How long it took to resolve the target's name";
-    IP_PROTOCOL = Gauge "probe_ip_protocol" [] "The IP version that was probed: 4 or 6; 0 where the name has no address";
+    IP_PROTOCOL = Gauge "probe_ip_protocol" [] "The IP version that was probed: 4 or 6";
     IP_ADDR_HASH = Gauge "probe_ip_addr_hash" []
         "Hash (FNV-1a, 32 bits) of the address that was probed; it changes when the address does";
 
@@ -110,6 +110,24 @@ catalogue! {
     ICMP_JITTER = Gauge "probe_icmp_jitter_seconds" []
         "The mean difference between one round-trip time and the next, where there are two or more";
     ICMP_HOP_LIMIT = Gauge "probe_icmp_reply_hop_limit" [] "The hop limit (IPv4: TTL) that the last reply arrived with";
+
+    // dns.
+    DNS_DURATION = Gauge "probe_dns_duration_seconds" ["phase"]
+        "Duration of the DNS request by phase: connect has the TLS handshake in it, request is from the question to the end of the reply";
+    DNS_ANSWER_RRS = Gauge "probe_dns_answer_rrs" [] "The number of records in the answer section of the reply";
+    DNS_AUTHORITY_RRS = Gauge "probe_dns_authority_rrs" [] "The number of records in the authority section of the reply";
+    DNS_ADDITIONAL_RRS = Gauge "probe_dns_additional_rrs" []
+        "The number of records in the additional section of the reply; what EDNS says is one of them";
+    DNS_SUCCEEDED = Gauge "probe_dns_query_succeeded" []
+        "Whether a whole reply came that can be read, whatever it says (1), or not (0)";
+    DNS_SERIAL = Gauge "probe_dns_serial" [] "The serial number of the zone, where query_type is SOA and the answer has one";
+    DNS_RCODE = Gauge "probe_dns_rcode" []
+        "The response code of the reply: 0 NOERROR, 1 FORMERR, 2 SERVFAIL, 3 NXDOMAIN, 4 NOTIMP, 5 REFUSED, others as IANA has them";
+    DNS_TRUNCATED = Gauge "probe_dns_truncated" []
+        "Whether the server left out of the reply what did not fit into a datagram (flag TC; 1) or not (0)";
+    DNS_TTL = Gauge "probe_dns_answer_ttl_min_seconds" [] "The smallest TTL of the records in the answer section";
+    DNS_EDNS_SIZE = Gauge "probe_dns_edns_udp_size_bytes" []
+        "The longest datagram that the server says it takes (EDNS); absent where it does not say so";
 
     // traceroute.
     TRACE_REACHED = Gauge "probe_traceroute_reached" [] "Whether the destination answered (1) or not (0)";

@@ -10,8 +10,9 @@ use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
 use crate::probe::conversation::Heard;
 use crate::probe::resolve::Resolution;
-use crate::probe::{Handshake, Isp, Measurement, Report, grpc, http, icmp, tcp, traceroute, unix, websocket};
+use crate::probe::{Handshake, Isp, Measurement, Report, dns, grpc, http, icmp, tcp, traceroute, unix, websocket};
 use crate::verdict::Failure;
+use crate::wire::dns::message::{Reply, Section};
 use crate::wire::grpc::Serving;
 
 /// The longest label value in bytes: what the network says does not decide over Prometheus' memory.
@@ -51,16 +52,16 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         let values = [phase.name(), &reason.name(), reason.haproxy(*phase), reason.envoy()];
         families.info(catalogue::FAILURE, &values);
     }
-    if let Some(Resolution { name: _, address, duration }) = resolution {
-        families.number(catalogue::DNS_LOOKUP, duration.as_secs_f64());
-        families
-            .number(catalogue::IP_PROTOCOL, address.map_or(0.0, |address| if address.is_ipv4() { 4.0 } else { 6.0 }));
-        families.number(catalogue::IP_ADDR_HASH, address.map_or(0.0, |address| f64::from(fnv1a(address))));
-    }
+    let looked_up = phases.iter().find(|(phase, _)| *phase == Phase::Resolve);
+    families.number(catalogue::DNS_LOOKUP, looked_up.map(|(_, span)| span.as_secs_f64()));
+    let address = resolution.as_ref().and_then(|Resolution { name: _, address }| *address);
+    families.number(catalogue::IP_PROTOCOL, address.map(|address| if address.is_ipv4() { 4.0 } else { 6.0 }));
+    families.number(catalogue::IP_ADDR_HASH, address.map(|address| f64::from(fnv1a(address))));
     match measurement {
         Measurement::Http(measured) => families.http(measured, phases),
         Measurement::Tcp(measured) => families.tcp(measured, phases),
         Measurement::Icmp(measured) => families.icmp(measured, phases),
+        Measurement::Dns(measured) => families.dns(measured, phases),
         Measurement::Traceroute(measured) => families.traceroute(measured),
         Measurement::Unix(measured) => families.unix(measured),
         Measurement::Grpc(measured) => families.grpc(measured, phases),
@@ -141,7 +142,7 @@ impl Families {
         self.number(catalogue::HTTP_STATUS_CODE, status.map(f64::from));
         self.number(catalogue::HTTP_CONTENT_LENGTH, content_length.map(|length| length as f64));
         self.number(catalogue::HTTP_BODY_LENGTH, body_length.map(|length| length as f64));
-        self.number(catalogue::HTTP_REDIRECTS, f64::from(*redirects));
+        self.number(catalogue::HTTP_REDIRECTS, status.map(|_| f64::from(*redirects)));
         self.truth(catalogue::HTTP_SSL, *ssl);
         self.number(catalogue::HTTP_VERSION, *version);
         self.truth(catalogue::FAILED_REGEX, *failed_due_to_regex);
@@ -271,6 +272,46 @@ impl Families {
         self.number(catalogue::ICMP_RTT_STDDEV, rtt.stddev());
         self.number(catalogue::ICMP_JITTER, rtt.jitter());
         self.number(catalogue::ICMP_HOP_LIMIT, reply_hop_limit.map(f64::from));
+    }
+
+    fn dns(&mut self, measured: &dns::Measurement, phases: &[(Phase, Duration)]) {
+        let dns::Measurement {
+            transport: _,
+            question: _,
+            handshake: _,
+            traffic: _,
+            tls,
+            status: _,
+            reply,
+            succeeded,
+            serial,
+        } = measured;
+        // blackbox_exporter's phases: of what carries the question, it knows the connection and the exchange.
+        let of_blackbox = [
+            ("resolve", [Phase::Resolve].as_slice()),
+            ("connect", &[Phase::Connect, Phase::Tls]),
+            ("request", &[Phase::Query, Phase::Processing, Phase::Transfer]),
+        ];
+        let samples = of_blackbox.iter().filter_map(|(name, ours)| {
+            let spans = phases.iter().filter(|(phase, _)| ours.contains(phase)).map(|(_, span)| *span);
+            let sum = spans.reduce(|sum, span| sum + span)?;
+            Some(sample(catalogue::DNS_DURATION, &[name], sum.as_secs_f64()))
+        });
+        self.family(catalogue::DNS_DURATION, samples.collect());
+        let records = |section: fn(&Reply) -> &Section| {
+            let section = reply.as_ref().map(section).filter(|section| section.complete);
+            section.map(|section| section.records.len() as f64)
+        };
+        self.number(catalogue::DNS_ANSWER_RRS, records(|reply| &reply.answer));
+        self.number(catalogue::DNS_AUTHORITY_RRS, records(|reply| &reply.authority));
+        self.number(catalogue::DNS_ADDITIONAL_RRS, records(|reply| &reply.additional));
+        self.truth(catalogue::DNS_SUCCEEDED, *succeeded);
+        self.number(catalogue::DNS_SERIAL, serial.map(f64::from));
+        self.number(catalogue::DNS_RCODE, reply.as_ref().map(|reply| f64::from(reply.rcode)));
+        self.truth(catalogue::DNS_TRUNCATED, reply.as_ref().map(|reply| reply.truncated));
+        self.number(catalogue::DNS_TTL, reply.as_ref().and_then(Reply::answer_ttl).map(f64::from));
+        self.number(catalogue::DNS_EDNS_SIZE, reply.as_ref().and_then(|reply| reply.edns_udp_size).map(f64::from));
+        self.tls(tls.as_ref());
     }
 
     fn traceroute(&mut self, measured: &traceroute::Measurement) {

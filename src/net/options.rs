@@ -27,6 +27,18 @@ pub fn stamp_arrivals(socket: &impl AsRawFd) -> io::Result<()> {
     sys::set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, stamps.cast_signed())
 }
 
+/// Has the kernel stamp what leaves, too: the stamps come by the error queue.
+///
+/// # Errors
+/// As `setsockopt(2)`.
+pub fn stamp_departures(socket: &impl AsRawFd) -> io::Result<()> {
+    let stamps = libc::SOF_TIMESTAMPING_RX_SOFTWARE
+        | libc::SOF_TIMESTAMPING_TX_SOFTWARE
+        | libc::SOF_TIMESTAMPING_SOFTWARE
+        | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+    sys::set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, stamps.cast_signed())
+}
+
 /// The first entry of a socket's error queue that speaks of a failure.
 #[must_use]
 pub fn evidence(socket: &impl AsRawFd) -> Option<ExtendedError> {

@@ -1,7 +1,7 @@
 //! HTTP and HTTPS: phase-timed requests.
 
 mod body;
-mod exchange;
+pub(super) mod exchange;
 mod expectations;
 mod hop;
 mod json;
@@ -27,6 +27,7 @@ use body::Reader;
 use exchange::Exchange;
 pub use expectations::{BodyRule, Expectations, HeaderRule};
 use hop::Hop;
+pub(super) use hop::USER_AGENT;
 pub use json::Condition;
 
 /// The `http:` section of a module.

@@ -2,6 +2,7 @@
 
 mod connection;
 pub mod conversation;
+pub mod dns;
 mod drive;
 pub mod grpc;
 mod half_open_raw;
@@ -54,6 +55,8 @@ pub enum Prober {
     Tcp(tcp::Settings),
     /// ICMP echo.
     Icmp(icmp::Settings),
+    /// DNS.
+    Dns(Box<dns::Settings>),
     /// The path.
     Traceroute(traceroute::Settings),
     /// Sockets of this host.
@@ -72,6 +75,7 @@ impl Prober {
             Self::Http(_) => "http",
             Self::Tcp(_) => "tcp",
             Self::Icmp(_) => "icmp",
+            Self::Dns(_) => "dns",
             Self::Traceroute(_) => "traceroute",
             Self::Unix(_) => "unix",
             Self::Grpc(_) => "grpc",
@@ -88,6 +92,7 @@ impl Prober {
             Self::Http(_) => http::check_target(target),
             Self::Tcp(_) => tcp::check_target(target),
             Self::Icmp(_) => icmp::check_target(target),
+            Self::Dns(settings) => dns::check_target(settings, target),
             Self::Traceroute(settings) => traceroute::check_target(settings, target),
             Self::Unix(_) => unix::check_target(target),
             Self::Grpc(_) => grpc::check_target(target),
@@ -105,7 +110,7 @@ impl Prober {
             Self::Tcp(settings) => tcp::hostname(settings, hostname),
             Self::Grpc(settings) => grpc::hostname(settings, hostname),
             Self::Websocket(settings) => websocket::hostname(settings, hostname).map(Some),
-            Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) => Ok(None),
+            Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) => Ok(None),
         }
     }
 
@@ -116,7 +121,9 @@ impl Prober {
             Self::Http(_) => http::shown(target),
             Self::Websocket(_) => websocket::shown(target),
             // Their targets have no place for one.
-            Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Grpc(_) => target.to_owned(),
+            Self::Tcp(_) | Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Grpc(_) => {
+                target.to_owned()
+            }
         }
     }
 
@@ -124,9 +131,13 @@ impl Prober {
     fn leaves_this_host(&self) -> bool {
         match self {
             Self::Unix(_) => false,
-            Self::Http(_) | Self::Tcp(_) | Self::Icmp(_) | Self::Traceroute(_) | Self::Grpc(_) | Self::Websocket(_) => {
-                true
-            }
+            Self::Http(_)
+            | Self::Tcp(_)
+            | Self::Icmp(_)
+            | Self::Dns(_)
+            | Self::Traceroute(_)
+            | Self::Grpc(_)
+            | Self::Websocket(_) => true,
         }
     }
 }
@@ -148,6 +159,10 @@ pub async fn run(request: &Request) -> Report {
             let measured = icmp::Measurement::of(settings);
             until_deadline(&probe, measured, Measurement::Icmp, async |m| icmp::measure(settings, &probe, m).await)
                 .await
+        }
+        Prober::Dns(settings) => {
+            let measured = dns::Measurement::of(settings);
+            until_deadline(&probe, measured, Measurement::Dns, async |m| dns::measure(settings, &probe, m).await).await
         }
         Prober::Traceroute(settings) => {
             let measured = traceroute::Measurement::of(settings);
@@ -247,11 +262,9 @@ impl<'a> Probe<'a> {
         self.request.isp.as_ref().map_or(&self.request.module.source, |isp| &isp.source)
     }
 
-    /// Keeps what the name became. A later one (a redirect) adds its time to the first.
-    pub fn resolved(&self, mut resolution: resolve::Resolution) {
-        let mut notes = lock(&self.notes);
-        resolution.duration += notes.resolution.as_ref().map_or(Duration::ZERO, |earlier| earlier.duration);
-        notes.resolution = Some(resolution);
+    /// Keeps what the name became.
+    pub fn resolved(&self, resolution: resolve::Resolution) {
+        lock(&self.notes).resolution = Some(resolution);
     }
 
     /// A failure in the phase that is running.
@@ -361,6 +374,7 @@ impl<'a> Probe<'a> {
         match &mut measurement {
             Measurement::Http(measured) => measured.share(&timeline),
             Measurement::Tcp(tcp::Measurement { traffic, .. })
+            | Measurement::Dns(dns::Measurement { traffic, .. })
             | Measurement::Unix(unix::Measurement { traffic, .. })
             | Measurement::Grpc(grpc::Measurement { traffic, .. })
             | Measurement::Websocket(websocket::Measurement { traffic, .. }) => {
@@ -470,6 +484,9 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
         }
         Phase::Query if delivery == Delivery::Unacknowledged => {
             (Reason::ConnectionWriteTimeout, "the server did not acknowledge what was sent")
+        }
+        Phase::Query if matches!(probe.request.module.prober, Prober::Dns(_)) => {
+            (Reason::DnsTimeout, "no reply from the name server")
         }
         Phase::Query => (Reason::ConnectionReadTimeout, "the expected answer did not come"),
         Phase::Processing if delivery == Delivery::Unacknowledged => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Isp, grpc, http, icmp, resolve, tcp, traceroute, unix, websocket};
+use super::{Isp, dns, grpc, http, icmp, resolve, tcp, traceroute, unix, websocket};
 use crate::flight::Phase;
 use crate::verdict::Failure;
 
@@ -67,6 +67,8 @@ pub enum Measurement {
     Tcp(tcp::Measurement),
     /// See [`icmp::Measurement`].
     Icmp(icmp::Measurement),
+    /// See [`dns::Measurement`].
+    Dns(dns::Measurement),
     /// See [`traceroute::Measurement`].
     Traceroute(traceroute::Measurement),
     /// See [`unix::Measurement`].

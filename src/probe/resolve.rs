@@ -7,7 +7,7 @@ mod servers;
 mod system;
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Probe;
 use super::host::check_address;
@@ -39,8 +39,6 @@ pub struct Resolution {
     pub name: String,
     /// The address that is probed; nothing where the name has none.
     pub address: Option<IpAddr>,
-    /// How long the look-up took.
-    pub duration: Duration,
 }
 
 /// The address to probe for a host (a name, an address, an IPv6 address in brackets), in [`Phase::Resolve`].
@@ -57,11 +55,16 @@ pub async fn resolve(probe: &Probe<'_>, host: &str, preference: Preference) -> R
 
 /// The same on any system.
 async fn resolve_on(system: &System, probe: &Probe<'_>, host: &str, preference: Preference) -> Result<IpAddr, Failure> {
-    let started = Instant::now();
     probe.timeline.enter(Phase::Resolve);
-    let mut record = Record { probe, host, started, address: None };
+    let mut record = Record { probe, host, address: None };
     let families = families(probe, preference);
-    let address = match literal(host) {
+    // To read an address is the whole of its look-up.
+    probe.timeline.sent(Instant::now());
+    let literal = literal(host);
+    if literal.is_some() {
+        probe.timeline.received(Instant::now());
+    }
+    let address = match literal {
         Some(address) => of_literal(probe, address, preference)?,
         None => match (families.as_slice(), probe.request.isp.as_ref()) {
             ([], _) => return Err(probe.source_failure(&SourceError::NoAddress(preference.family))),
@@ -86,17 +89,12 @@ async fn resolve_on(system: &System, probe: &Probe<'_>, host: &str, preference: 
 struct Record<'a> {
     probe: &'a Probe<'a>,
     host: &'a str,
-    started: Instant,
     address: Option<IpAddr>,
 }
 
 impl Drop for Record<'_> {
     fn drop(&mut self) {
-        self.probe.resolved(Resolution {
-            name: self.host.to_owned(),
-            address: self.address,
-            duration: self.started.elapsed(),
-        });
+        self.probe.resolved(Resolution { name: self.host.to_owned(), address: self.address });
     }
 }
 
@@ -112,14 +110,15 @@ fn families(probe: &Probe<'_>, preference: Preference) -> Vec<Family> {
 
 fn literal(host: &str) -> Option<IpAddr> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    bare.parse().ok()
+    // An IPv4 address in the clothes of IPv6 (RFC 4291, section 2.5.5.2) is one of IPv4, to the kernel and to Go.
+    bare.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
 fn of_literal(probe: &Probe<'_>, address: IpAddr, preference: Preference) -> Result<IpAddr, Failure> {
     let family = Family::of(address);
     if family != preference.family && !preference.fallback {
         let detail = format!("{address} is not of the preferred_ip_protocol, and ip_protocol_fallback is off");
-        return Err(probe.failure(Reason::DnsNodata, detail));
+        return Err(probe.failure(Reason::ProberConfigError, detail));
     }
     if !probe.source().supports(family) {
         return Err(probe.source_failure(&SourceError::NoAddress(family)));

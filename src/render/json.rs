@@ -1,5 +1,6 @@
 //! A report as JSON. What was not measured has no key. `report.schema.json` is its documentation.
 
+mod dns;
 mod grpc;
 mod http;
 mod icmp;
@@ -19,6 +20,7 @@ use crate::metrics::unix_seconds;
 use crate::path::Statistics;
 use crate::probe::{self, Measurement, resolve};
 use crate::verdict;
+use dns::Dns;
 use grpc::Grpc;
 use http::Http;
 use icmp::Icmp;
@@ -63,6 +65,8 @@ struct Report<'a> {
     tcp: Option<Tcp<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     icmp: Option<Icmp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<Dns<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceroute: Option<Traceroute>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,7 +114,6 @@ struct Resolution<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
-    duration_seconds: Seconds,
 }
 
 #[derive(Serialize)]
@@ -183,6 +186,7 @@ impl<'a> Report<'a> {
             http: None,
             tcp: None,
             icmp: None,
+            dns: None,
             traceroute: None,
             unix: None,
             grpc: None,
@@ -200,6 +204,10 @@ impl<'a> Report<'a> {
                     ("tcp", Some(Tcp::of(measured)), measured.tls.as_ref().map(Tls::of));
             }
             Measurement::Icmp(measured) => (this.prober, this.icmp) = ("icmp", Some(Icmp::of(measured))),
+            Measurement::Dns(measured) => {
+                (this.prober, this.dns, this.tls) =
+                    ("dns", Some(Dns::of(measured)), measured.tls.as_ref().map(Tls::of));
+            }
             Measurement::Traceroute(measured) => {
                 (this.prober, this.traceroute) = ("traceroute", Some(Traceroute::of(measured)));
             }
@@ -250,8 +258,8 @@ impl<'a> Failure<'a> {
 
 impl<'a> Resolution<'a> {
     fn of(resolution: &'a resolve::Resolution) -> Self {
-        let resolve::Resolution { name, address, duration } = resolution;
-        Self { name, address: *address, duration_seconds: Seconds(*duration) }
+        let resolve::Resolution { name, address } = resolution;
+        Self { name, address: *address }
     }
 }
 

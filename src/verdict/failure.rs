@@ -55,6 +55,8 @@ pub enum Reason {
     DnsRefused,
     /// The name has an address that no single host has (unspecified, multicast, broadcast).
     DestinationIpProhibited,
+    /// What the name server said is broken, or no reply to the question.
+    DnsAnswerUnexpected,
     /// This host has no route.
     UnroutableLocal,
     /// The gateway, or a neighbour, does not answer to its address (ARP, ND).
@@ -121,6 +123,8 @@ pub enum Reason {
     AssertionFailedHeader,
     /// What the module expects of the answer's bytes did not hold.
     AssertionFailedBody,
+    /// What the module expects of the records of a reply did not hold.
+    AssertionFailedDns,
     /// No echo request was answered.
     IcmpTimeout,
     /// None of the above. It must stay 0.
@@ -196,6 +200,7 @@ impl Reason {
             Self::DnsServfail => "dns_error:servfail",
             Self::DnsRefused => "dns_error:refused",
             Self::DestinationIpProhibited => "destination_ip_prohibited",
+            Self::DnsAnswerUnexpected => "dns_answer_unexpected",
             Self::UnroutableLocal => "destination_ip_unroutable:local",
             Self::ArpUnresolved => "arp_unresolved",
             Self::NetUnreachable => "net_unreachable",
@@ -244,6 +249,7 @@ impl Reason {
             Self::AssertionFailedTls => "assertion_failed:tls",
             Self::AssertionFailedHeader => "assertion_failed:header",
             Self::AssertionFailedBody => "assertion_failed:body",
+            Self::AssertionFailedDns => "assertion_failed:dns",
             Self::IcmpTimeout => "icmp_timeout",
             Self::Unknown => "unknown",
         })
@@ -282,6 +288,28 @@ impl Reason {
         )
     }
 
+    /// Whether it is a fault of this host, never the network's.
+    #[must_use]
+    pub fn is_own(self) -> bool {
+        matches!(
+            self,
+            Self::ProberError
+                | Self::ProberConfigError
+                | Self::ProberOverload
+                | Self::SourceAddressUnavailable
+                | Self::SourcePortExhausted
+                | Self::LocalLinkDown
+                | Self::UnroutableLocal
+                | Self::ArpUnresolved
+        )
+    }
+
+    /// Whether it speaks of names.
+    #[must_use]
+    pub fn is_of_names(self) -> bool {
+        matches!(self, Self::DnsTimeout | Self::DnsNxdomain | Self::DnsNodata | Self::DnsServfail | Self::DnsRefused)
+    }
+
     /// HAProxy's code for such a failed health check (its `check_status`) in a phase; empty where it has none.
     #[must_use]
     pub fn haproxy(self, phase: Phase) -> &'static str {
@@ -316,7 +344,8 @@ impl Reason {
             | Self::HttpResponseHeaderSize
             | Self::HttpResponseBodySize
             | Self::TooManyRedirects
-            | Self::AssertionFailedBody => "L7RSP",
+            | Self::AssertionFailedBody
+            | Self::AssertionFailedDns => "L7RSP",
             Self::HttpStatusUnexpected(_)
             | Self::HttpUpstreamUnhealthy
             | Self::HttpNoRoute
@@ -331,6 +360,7 @@ impl Reason {
             | Self::DnsServfail
             | Self::DnsRefused
             | Self::DestinationIpProhibited
+            | Self::DnsAnswerUnexpected
             | Self::IcmpTimeout => "",
         }
     }
@@ -376,6 +406,8 @@ impl Reason {
             | Self::AssertionFailedTls
             | Self::AssertionFailedHeader
             | Self::AssertionFailedBody
+            | Self::AssertionFailedDns
+            | Self::DnsAnswerUnexpected
             | Self::IcmpTimeout
             | Self::Unknown => "",
         }

@@ -1,4 +1,12 @@
-//! Questions to name servers, and their answers (RFC 1035).
+//! Questions to name servers, and their answers (RFC 1035): here those of the stub resolver, which wants addresses; in [`message`] those
+//! of `dns` modules, which may want anything, and tell all of it.
+
+pub mod codes;
+pub mod message;
+pub mod name;
+
+mod present;
+mod reader;
 
 use std::net::IpAddr;
 

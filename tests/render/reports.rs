@@ -13,9 +13,10 @@ use uplink_exporter::probe::Isp;
 use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
 use uplink_exporter::probe::{
-    Handshake, LogLine, Measurement, Report, grpc, http, icmp, tcp, traceroute, unix, websocket,
+    Handshake, LogLine, Measurement, Report, dns, grpc, http, icmp, tcp, traceroute, unix, websocket,
 };
 use uplink_exporter::verdict::{CertificateFault, Failure, Reason};
+use uplink_exporter::wire::dns::message::{Entry, Reply, Section};
 use uplink_exporter::wire::grpc::Serving;
 
 pub(crate) fn all() -> Vec<(&'static str, Report)> {
@@ -27,6 +28,8 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("tcp_refused", tcp_refused()),
         ("icmp_success", icmp_success()),
         ("icmp_unreachable", icmp_unreachable()),
+        ("dns_success", dns_success()),
+        ("dns_broken_off", dns_broken_off()),
         ("traceroute_success", traceroute_success()),
         ("traceroute_not_reached", traceroute_not_reached()),
         ("unix_success", unix_success()),
@@ -186,6 +189,65 @@ fn icmp_unreachable() -> Report {
     report.resolution = resolution("192.0.2.9", Some("192.0.2.9"));
     let offender = Some("198.51.100.1".parse().unwrap());
     report.failure = failure(Phase::Rtt, Reason::HostUnreachable, "host unreachable", offender);
+    report
+}
+
+fn dns_success() -> Report {
+    let soa = Entry {
+        ty: 6,
+        ttl: 300,
+        text: "example.\t300\tIN\tSOA\tns.example. root.example. 2026112001 7200 3600 1209600 300".to_owned(),
+        serial: Some(2_026_112_001),
+    };
+    let opt = Entry { ty: 41, ttl: 0, text: "; EDNS: version 0, udp: 1232".to_owned(), serial: None };
+    let section = |records| Section { records, complete: true };
+    let reply = Reply {
+        authoritative: true,
+        edns_udp_size: Some(1232),
+        extended_errors: vec!["3 \"Stale Answer\"".to_owned()],
+        answer: section(vec![soa]),
+        authority: section(Vec::new()),
+        additional: section(vec![opt]),
+        ..Default::default()
+    };
+    let measured = dns::Measurement {
+        transport: dns::Transport::Https,
+        question: "example. IN SOA".to_owned(),
+        handshake: handshake("10.10.10.12:40000", "192.0.2.53:443", Some(9_900), 0),
+        traffic: Some(Traffic { sent: 620, received: 4_310 }),
+        tls: Some(tls(Some(1_800_000_000))),
+        status: Some(200),
+        reply: Some(reply),
+        succeeded: true,
+        serial: Some(2_026_112_001),
+    };
+    let phases =
+        [(Phase::Resolve, 1), (Phase::Connect, 10), (Phase::Tls, 21), (Phase::Processing, 11), (Phase::Transfer, 1)];
+    let mut report = report("https://dns.example/dns-query", "zone", &phases, Measurement::Dns(measured));
+    report.resolution = resolution("dns.example", Some("192.0.2.53"));
+    report
+}
+
+fn dns_broken_off() -> Report {
+    let text = "www.example.\t60\tCLASS1\tTYPE1\t\\# 3 c00002".to_owned();
+    let answer = Section { records: vec![Entry { ty: 1, ttl: 60, text, serial: None }], complete: false };
+    let defect = Some("a record of type A is malformed".to_owned());
+    let reply = Reply { rcode: 2, truncated: true, recursion_available: true, answer, defect, ..Default::default() };
+    let measured = dns::Measurement {
+        transport: dns::Transport::Tcp,
+        question: "www.example. IN A".to_owned(),
+        handshake: handshake("10.10.10.12:40000", "192.0.2.53:53", None, 1),
+        traffic: Some(Traffic { sent: 31, received: 40 }),
+        tls: None,
+        status: None,
+        reply: Some(reply),
+        succeeded: false,
+        serial: None,
+    };
+    let phases = [(Phase::Resolve, 0), (Phase::Connect, 1020), (Phase::Query, 20)];
+    let mut report = report("192.0.2.53", "names", &phases, Measurement::Dns(measured));
+    report.resolution = resolution("192.0.2.53", Some("192.0.2.53"));
+    report.failure = failure(Phase::Query, Reason::ConnectionTerminated, "in the middle of its reply", None);
     report
 }
 
@@ -375,7 +437,7 @@ fn handshake(local: &str, remote: &str, rtt: Option<u64>, syn_retransmits: u32) 
 
 fn resolution(name: &str, address: Option<&str>) -> Option<Resolution> {
     let address = address.map(|address| address.parse().unwrap());
-    Some(Resolution { name: name.to_owned(), address, duration: Duration::from_micros(800) })
+    Some(Resolution { name: name.to_owned(), address })
 }
 
 fn failure(phase: Phase, reason: Reason, detail: &str, offender: Option<IpAddr>) -> Option<Failure> {

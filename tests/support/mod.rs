@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 #![expect(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod dns;
 pub(crate) mod lab;
 pub(crate) mod pcap;
 pub(crate) mod tls;

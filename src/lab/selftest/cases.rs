@@ -10,9 +10,12 @@ use crate::net::tls::Tls;
 use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::tcp::Open;
-use crate::probe::{Module, Prober, grpc, http as http_probe, icmp, tcp, traceroute, websocket};
+use crate::probe::{Module, Prober, dns, grpc, http as http_probe, icmp, tcp, traceroute, websocket};
 use crate::re2::Regex;
 use crate::verdict::{Evidence, Reason};
+use crate::wire::dns::codes;
+use crate::wire::dns::message::Query;
+use crate::wire::dns::name::DomainName;
 
 /// One line of the self-test.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,6 +51,8 @@ pub enum Kind {
     IcmpRaw,
     /// `icmp` over a datagram socket.
     IcmpDatagram,
+    /// `dns` by UDP.
+    Dns,
     /// `traceroute`.
     Trace(traceroute::Protocol),
     /// `grpc` without TLS.
@@ -92,7 +97,7 @@ pub enum Expect {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Http,
         Self::Https,
         Self::Tcp,
@@ -100,6 +105,7 @@ impl Kind {
         Self::HalfOpenRaw,
         Self::IcmpRaw,
         Self::IcmpDatagram,
+        Self::Dns,
         Self::Trace(traceroute::Protocol::Icmp),
         Self::Trace(traceroute::Protocol::Udp),
         Self::Trace(traceroute::Protocol::Tcp),
@@ -118,6 +124,7 @@ impl Kind {
             Self::HalfOpenRaw => "half-open raw",
             Self::IcmpRaw => "icmp raw",
             Self::IcmpDatagram => "icmp datagram",
+            Self::Dns => "dns",
             Self::Trace(traceroute::Protocol::Icmp) => "trace icmp",
             Self::Trace(traceroute::Protocol::Udp) => "trace udp",
             Self::Trace(traceroute::Protocol::Tcp) => "trace tcp",
@@ -134,6 +141,7 @@ impl Kind {
             Self::Https => Some(443),
             Self::Tcp => Some(7),
             Self::HalfOpen | Self::HalfOpenRaw => Some(25),
+            Self::Dns => Some(53),
             Self::IcmpRaw | Self::IcmpDatagram | Self::Trace(_) => None,
         }
     }
@@ -175,6 +183,22 @@ impl Kind {
                 raw: Some(self == Self::IcmpRaw),
                 preference,
             }),
+            Self::Dns => Prober::Dns(Box::new(dns::Settings {
+                transport: dns::Transport::Udp,
+                tls: Arc::clone(tls),
+                query: Query {
+                    name: DomainName::root(),
+                    ty: codes::ANY,
+                    class: codes::IN,
+                    recursion_desired: true,
+                    edns_udp_size: None,
+                },
+                valid_rcodes: vec![codes::NOERROR],
+                answer: dns::Validator::default(),
+                authority: dns::Validator::default(),
+                additional: dns::Validator::default(),
+                preference,
+            })),
             Self::Trace(protocol) => Prober::Traceroute(traceroute::Settings {
                 protocol,
                 port: if protocol == traceroute::Protocol::Udp { 33_434 } else { 80 },
@@ -303,6 +327,8 @@ pub fn faults() -> Vec<Case> {
         (Kind::Tcp, LinkDown, Fails(Reason::LocalLinkDown, None)),
         (Kind::IcmpRaw, StrangeSource, Fails(Reason::SourceAddressUnavailable, None)),
         (Kind::Http, StrangeSource, Fails(Reason::SourceAddressUnavailable, None)),
+        (Kind::Dns, ClosedPort, Fails(Reason::PortUnreachable, None)),
+        (Kind::Dns, Fault(Action::Drop), Fails(Reason::DnsTimeout, None)),
         (Kind::IcmpRaw, Loss(4, 0.2), Expect::Loss),
         (Kind::IcmpDatagram, Loss(4, 0.2), Expect::Loss),
         (trace, Nothing, Expect::LossyHop(5)),

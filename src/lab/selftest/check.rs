@@ -72,6 +72,7 @@ pub(super) fn check(case: &Case, reports: &[Report], truth: &Truth<'_>) -> Resul
                 Measurement::Http(_)
                 | Measurement::Tcp(_)
                 | Measurement::Icmp(_)
+                | Measurement::Dns(_)
                 | Measurement::Unix(_)
                 | Measurement::Grpc(_)
                 | Measurement::Websocket(_) => check_rtt(reports, truth.path),
@@ -147,12 +148,13 @@ fn check_rtt(reports: &[Report], path: &Path) -> Result<String, Wrong> {
 
 /// The round-trip time that a probe measured: the kernel's of a handshake where there is one.
 fn round_trip(report: &Report) -> Option<Duration> {
-    let connect = report.phases.iter().find(|(phase, _)| *phase == Phase::Connect).map(|(_, time)| *time);
+    let time_of = |wanted| report.phases.iter().find(|(phase, _)| *phase == wanted).map(|(_, time)| *time);
     match &report.measurement {
-        Measurement::Http(_) => connect,
-        Measurement::Tcp(tcp) => tcp.handshake.rtt.or(connect),
-        Measurement::Grpc(grpc) => grpc.handshake.rtt.or(connect),
-        Measurement::Websocket(websocket) => websocket.handshake.rtt.or(connect),
+        Measurement::Http(_) => time_of(Phase::Connect),
+        Measurement::Tcp(tcp) => tcp.handshake.rtt.or(time_of(Phase::Connect)),
+        Measurement::Dns(_) => time_of(Phase::Query),
+        Measurement::Grpc(grpc) => grpc.handshake.rtt.or(time_of(Phase::Connect)),
+        Measurement::Websocket(websocket) => websocket.handshake.rtt.or(time_of(Phase::Connect)),
         Measurement::Icmp(icmp) => icmp.rtt.avg().map(Duration::from_secs_f64),
         Measurement::Traceroute(_) | Measurement::Unix(_) => None,
     }
@@ -165,6 +167,7 @@ fn traces(reports: &[Report]) -> Result<Vec<&traceroute::Measurement>, Wrong> {
         Measurement::Http(_)
         | Measurement::Tcp(_)
         | Measurement::Icmp(_)
+        | Measurement::Dns(_)
         | Measurement::Unix(_)
         | Measurement::Grpc(_)
         | Measurement::Websocket(_) => Err("not a trace".into()),

@@ -28,7 +28,7 @@ const LONGEST_HEAD: usize = 1 << 20;
 const MOST_HEADERS: usize = 10_000;
 
 /// A request that was sent, and the connection that its response comes over.
-pub(super) struct Exchange<'a> {
+pub(in crate::probe) struct Exchange<'a> {
     probe: &'a Probe<'a>,
     driver: Driver,
     certificate_asked: bool,
@@ -40,7 +40,7 @@ impl<'a> Exchange<'a> {
     ///
     /// # Errors
     /// Why there is no response.
-    pub(super) async fn send(
+    pub(in crate::probe) async fn send(
         probe: &'a Probe<'a>,
         connection: Connection,
         request: Request<Full<Bytes>>,
@@ -128,6 +128,27 @@ impl<'a> Exchange<'a> {
                 self.probe.failure(Reason::AssertionFailedBody, detail)
             }
         }
+    }
+
+    /// Reads the body to its end, or until it has more than `most` bytes.
+    ///
+    /// # Errors
+    /// Why its end did not come; what came before stays.
+    pub(in crate::probe) async fn collect(
+        &mut self,
+        mut body: Incoming,
+        most: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        while !body.is_end_stream() && into.len() <= most {
+            match self.driver.alongside(body.frame()).await {
+                Some(Ok(frame)) => into.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+                Some(Err(error)) => return Err(self.failure("the response broke off", &error)),
+                None => break,
+            }
+        }
+        self.probe.timeline.nothing_due();
+        Ok(())
     }
 
     fn failure(&self, what: &str, error: &hyper::Error) -> Failure {

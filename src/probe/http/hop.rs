@@ -12,7 +12,7 @@ use url::Url;
 use super::{Settings, check_host};
 
 /// What is sent where nobody says otherwise.
-const USER_AGENT: &str = concat!("uplink_exporter/", env!("CARGO_PKG_VERSION"));
+pub(in crate::probe) const USER_AGENT: &str = concat!("uplink_exporter/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that speak to one server only: they are not shown to another one that it redirects to.
 const CONFIDENTIAL: [HeaderName; 5] = [

@@ -6,13 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::no_address;
 use crate::net::stream::Stream;
 use crate::net::tcp::Opening;
-use crate::net::{Family, Source, clock, options, sys, udp};
+use crate::net::{Family, Source, clock, options, udp};
 use crate::probe::{Handshake, Probe, connection};
 use crate::verdict::{Failure, Reason};
 use crate::wire::dns::{Addresses, Answer, Question};
@@ -97,6 +96,7 @@ impl Servers<'_> {
                         return Err(failure);
                     }
                     Err(failure) => {
+                        let failure = of_server(failure);
                         self.probe.note(format_args!("{}", failure.detail));
                         let kind = if failure.reason == Reason::DnsTimeout { &mut silent } else { &mut failed };
                         kind.get_or_insert(failure);
@@ -192,7 +192,7 @@ impl Servers<'_> {
         // Without EDNS a server sends no more than 512 bytes; a longer datagram is cut, and then no answer.
         let mut buffer = [0; 1024];
         loop {
-            let received = receive(&socket, &mut buffer).await;
+            let received = udp::receive(&socket, &mut buffer).await;
             let received =
                 received.map_err(|error| self.probe.io_failure(&what, &error, options::evidence(&*socket).as_ref()))?;
             let arrived = received.stamp.map_or_else(Instant::now, clock::instant_of);
@@ -231,13 +231,16 @@ impl Servers<'_> {
     }
 }
 
+/// A name server that cannot be spoken with is one that fails, whatever the network says of it; a fault of this host stays one.
+fn of_server(failure: Failure) -> Failure {
+    match failure.reason.is_own() || failure.reason.is_of_names() {
+        true => failure,
+        false => Failure { reason: Reason::DnsServfail, ..failure },
+    }
+}
+
 /// What a server knows of a name, and when it said so.
 struct Known {
     addresses: Vec<IpAddr>,
     arrived: Instant,
-}
-
-async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<sys::Received> {
-    // An ICMP error alone makes a socket ready for its error only.
-    socket.async_io(Interest::READABLE | Interest::ERROR, || sys::receive(socket, buffer, 0)).await
 }

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA};
@@ -206,7 +207,7 @@ async fn a_look_up_that_fails_says_how() {
         (code(ResponseCode::NoError), Reason::DnsNodata),
         (code(ResponseCode::ServFail), Reason::DnsServfail),
         (code(ResponseCode::Refused), Reason::DnsRefused),
-        (UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap(), Reason::PortUnreachable),
+        (UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap(), Reason::DnsServfail),
     ];
     for (server, reason) in cases {
         let report = ask(&[server]).await;
@@ -241,5 +242,14 @@ async fn a_name_of_no_single_host_is_not_probed() {
 async fn an_address_of_the_wrong_family_is_no_address() {
     let only = Preference { family: Family::V6, fallback: false };
     let report = look_up("127.0.0.1", &[], Source::default(), only, PATIENCE).await;
-    check_failure(&report, Phase::Resolve, Reason::DnsNodata);
+    check_failure(&report, Phase::Resolve, Reason::ProberConfigError);
+}
+
+#[tokio::test]
+async fn a_mapped_address_is_the_one_that_it_means() {
+    for host in ["[::ffff:127.0.0.1]", "127.0.0.1"] {
+        let report = look_up(host, &[], Source::default(), Preference::default(), PATIENCE).await;
+        assert_eq!(address(&report), Some(Ipv4Addr::LOCALHOST.into()), "{host}");
+        assert!(seconds(&report, Phase::Resolve).is_some_and(|span| span > 0.0), "{report:#?}");
+    }
 }

@@ -24,7 +24,8 @@ pub(super) struct Http<'a> {
     failed_due_to_regex: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_due_to_cel: Option<bool>,
-    redirects: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redirects: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ssl: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +87,7 @@ impl<'a> Http<'a> {
             body_length: *body_length,
             failed_due_to_regex: *failed_due_to_regex,
             failed_due_to_cel: *failed_due_to_cel,
-            redirects: *redirects,
+            redirects: status.map(|_| *redirects),
             ssl: *ssl,
             last_modified_timestamp_seconds: last_modified.map(unix_seconds),
         }
