@@ -28,7 +28,7 @@
 //! # Invariants
 //!
 //! 1. Pure folders stay pure: `now` is an argument.
-//! 2. Only `net` makes sockets, and only from a `Source` (`clippy.toml` bans the bare constructors).
+//! 2. Only `net` makes sockets, and those of the network only from a `Source` (`clippy.toml` bans the bare constructors).
 //! 3. A probe never fails, it reports; what was measured before the deadline stays.
 //! 4. Metric names live in `metrics` only.
 //! 5. What the network sent is a label only on `_info` series.

@@ -54,7 +54,10 @@ fn a_file_that_is_not_there_or_not_text_is_told() {
 fn the_sample_configuration_is_right() {
     let config = load(Path::new("probes.yml")).unwrap();
     let modules: Vec<_> = config.modules.keys().map(String::as_str).collect();
-    assert_eq!(modules, ["dns", "http_2xx", "icmp", "tcp_connect", "tcp_half_open", "traceroute"]);
+    assert_eq!(
+        modules,
+        ["dns", "grpc", "http_2xx", "icmp", "tcp_connect", "tcp_half_open", "traceroute", "unix", "websocket"]
+    );
     assert!(!config.isps.is_empty() && config.isps.values().all(|isp| !isp.source.is_unbound()));
 }
 
@@ -180,6 +183,112 @@ modules:
             && config.modules["root"].source.is_unbound()
     );
     assert_eq!(root.valid_rcodes, [0]);
+}
+
+#[test]
+fn what_is_written_of_unix_grpc_and_websocket_is_what_is_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "\n t0ken \n").unwrap();
+    let text = r#"
+modules:
+  local: {prober: unix, unix: {query_response: [{expect: "^220", send: QUIT}]}}
+  secure: {prober: unix, unix: {tls: true, tls_config: {server_name: app.example}}}
+  insecure: {prober: unix, unix: {query_response: [{starttls: yes}], tls_config: {insecure_skip_verify: true}}}
+  bare: {prober: grpc}
+  health:
+    prober: grpc
+    grpc:
+      service: a.B
+      tls: true
+      preferred_ip_protocol: ip4
+      ip_protocol_fallback: false
+      metadata:
+        Authorization: [Bearer x]
+        x-key: [one, 2, true]
+        empty: []
+        text-bin: [text]
+        bytes-bin: [!!binary //79]
+  plain: {prober: websocket}
+  chat:
+    prober: websocket
+    websocket:
+      http_config:
+        authorization: {type: Token, credentials_file: token}
+        tls_config: {server_name: app.example}
+        follow_redirects: false
+        proxy_from_environment: false
+      headers:
+        Origin: {values: [https://a.example, https://b.example]}
+        Host: {values: [virtual.example]}
+        X-Key: {values: [1], secrets: [two], files: [token]}
+      query_response:
+        - {expect: "^hello (.*)", send: "hi ${1}"}
+        - send: !!binary //79
+        - send_bytes: text
+  user: {prober: websocket, websocket: {http_config: {basic_auth: {username: me, password_file: token}}}}
+  bearer: {prober: websocket, websocket: {http_config: {bearer_token: t0ken}}}
+"#;
+    let config = load_str(text, folder.path().join("x.yml").to_str().unwrap()).unwrap();
+    let unix = |name: &str| match &config.modules[name].prober {
+        Prober::Unix(settings) => settings,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((unix("local").query_response[0].send.as_deref(), unix("local").tls), (Some("QUIT"), false));
+    assert_eq!(unix("secure").tls_config.server_name.as_deref(), Some("app.example"));
+    assert!(unix("secure").tls && unix("insecure").tls_config.insecure_skip_verify);
+
+    let grpc = |name: &str| match &config.modules[name].prober {
+        Prober::Grpc(settings) => settings,
+        other => panic!("{other:?}"),
+    };
+    let bare = grpc("bare");
+    assert_eq!((bare.service.as_str(), bare.tls, bare.metadata.len()), ("", false, 0));
+    // A section that is not there has the defaults of one that is; in blackbox_exporter it has not.
+    assert_eq!((bare.preference.family, bare.preference.fallback), (Family::V6, true));
+    let health = grpc("health");
+    assert_eq!((health.service.as_str(), health.tls), ("a.B", true));
+    assert_eq!((health.preference.family, health.preference.fallback), (Family::V4, false));
+    assert_eq!(health.tls_config.config.alpn_protocols, [b"h2"]);
+    let metadata = [
+        ("authorization", "Bearer x"),
+        ("x-key", "one"),
+        ("x-key", "2"),
+        ("x-key", "true"),
+        ("text-bin", "dGV4dA"),
+        ("bytes-bin", "//79"),
+    ];
+    assert_eq!(pairs(&health.metadata), metadata);
+
+    let websocket = |name: &str| match &config.modules[name].prober {
+        Prober::Websocket(settings) => settings,
+        other => panic!("{other:?}"),
+    };
+    let plain = websocket("plain");
+    assert_eq!((plain.headers.len(), &plain.host, plain.query_response.len()), (0, &None, 0));
+    assert_eq!((plain.preference.family, plain.preference.fallback), (Family::V6, true));
+    let chat = websocket("chat");
+    let headers = [
+        ("origin", "https://a.example"),
+        ("origin", "https://b.example"),
+        ("x-key", "1"),
+        ("x-key", "two"),
+        ("x-key", "t0ken"),
+        ("authorization", "Token t0ken"),
+    ];
+    assert_eq!(pairs(&chat.headers), headers);
+    assert_eq!(chat.host.as_ref().unwrap(), "virtual.example");
+    assert_eq!(chat.tls.server_name.as_deref(), Some("app.example"));
+    let [hello, binary, bytes] = chat.query_response.as_slice() else { panic!("{:?}", chat.query_response) };
+    assert_eq!((hello.expect.is_some(), hello.send.as_deref()), (true, Some("hi ${1}")));
+    assert_eq!((&binary.send, binary.send_bytes.as_deref()), (&None, Some(&[0xff, 0xfe, 0xfd][..])));
+    assert_eq!(bytes.send_bytes.as_deref(), Some(&b"text"[..]));
+    assert_eq!(pairs(&websocket("user").headers), [("authorization", "Basic bWU6dDBrZW4=")]);
+    assert_eq!(pairs(&websocket("bearer").headers), [("authorization", "Bearer t0ken")]);
+}
+
+#[expect(clippy::unwrap_used, reason = "a header that is not text ends the test")]
+fn pairs(headers: &[(http::HeaderName, http::HeaderValue)]) -> Vec<(&str, &str)> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
 }
 
 #[test]

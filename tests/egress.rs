@@ -10,7 +10,7 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
@@ -22,10 +22,13 @@ use hickory_proto::rr::{Record, RecordType};
 use support::dns::{NameServer, Sockets, server_config};
 use support::lab::{Site, host};
 use support::pcap::{Capture, Packet};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use uplink_exporter::lab::{Isp, Path, Topology, target};
 use uplink_exporter::net::Family;
 use uplink_exporter::probe;
 use uplink_exporter::probe::{Measurement, Report};
+use uplink_exporter::wire::websocket;
 
 const MODULES: &str = "
   http: {prober: http}
@@ -45,10 +48,14 @@ const MODULES: &str = "
   trace_icmp: {prober: traceroute, traceroute: {protocol: icmp}}
   trace_udp: {prober: traceroute, traceroute: {protocol: udp}}
   trace_tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
+  grpc: {prober: grpc}
+  grpc_tls: {prober: grpc, grpc: {tls: true, tls_config: {ca_file: CA}}}
+  websocket: {prober: websocket, websocket: {query_response: [{send: ping}, {expect: ping}]}}
+  websocket_tls: {prober: websocket, websocket: {http_config: {tls_config: {ca_file: CA}}}}
 ";
 
 /// Module, and what stands before and behind the host in its target.
-const PROBES: [(&str, &str, &str); 17] = [
+const PROBES: [(&str, &str, &str); 21] = [
     ("http", "http://", "/"),
     ("https_1", "https://", "/"),
     ("https_2", "https://", "/"),
@@ -66,6 +73,10 @@ const PROBES: [(&str, &str, &str); 17] = [
     ("trace_icmp", "", ""),
     ("trace_udp", "", ""),
     ("trace_tcp", "", ""),
+    ("grpc", "", ":50051"),
+    ("grpc_tls", "", ":443"),
+    ("websocket", "ws://", ":8080/socket"),
+    ("websocket_tls", "wss://", "/socket"),
 ];
 
 const BINDINGS: [&str; 3] = ["address", "interface", "mark"];
@@ -87,6 +98,9 @@ fn told_source(report: &Report) -> Option<IpAddr> {
         Measurement::Icmp(measured) => measured.source,
         Measurement::Dns(measured) => measured.handshake.local.map(|local| local.ip()),
         Measurement::Traceroute(measured) => measured.source,
+        Measurement::Unix(_) => None,
+        Measurement::Grpc(measured) => measured.handshake.local.map(|local| local.ip()),
+        Measurement::Websocket(measured) => measured.handshake.local.map(|local| local.ip()),
     }
 }
 
@@ -97,6 +111,59 @@ fn topology() -> Topology {
         a: Path::straight(Isp::A, &hops, 1_000),
         b: Path::straight(Isp::B, &hops, 1_000),
         faults: Vec::new(),
+    }
+}
+
+/// The site, with a gRPC server and one of WebSockets at the far end, which nginx stands before over TLS.
+fn site(topology: Topology, modules: &str) -> Option<Site> {
+    let site = Site::start(topology, modules)?;
+    let bind = || (TcpListener::bind(("::", 50051)).unwrap(), TcpListener::bind(("::", 8080)).unwrap());
+    let (grpc, websocket) = site.lab.far().run(bind).unwrap();
+    grpc.set_nonblocking(true).unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (_, service) = tonic_health::server::health_reporter();
+            let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(grpc).unwrap());
+            Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+        });
+    });
+    thread::spawn(move || {
+        for stream in websocket.incoming().flatten() {
+            thread::spawn(move || converse(stream));
+        }
+    });
+    Some(site)
+}
+
+/// A WebSocket that says what it hears, which is short. A client that is gone ends it.
+fn converse(mut stream: TcpStream) -> Option<()> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0].to_ascii_lowercase());
+        // The key is in letters of both cases.
+        if head.ends_with(b"sec-websocket-key: ") {
+            let mut key = [0; 24];
+            stream.read_exact(&mut key).ok()?;
+            let accept = websocket::accept(std::str::from_utf8(&key).unwrap());
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).ok()?;
+        }
+    }
+    loop {
+        let mut start = [0; 6];
+        stream.read_exact(&mut start).ok()?;
+        let mut payload = vec![0; usize::from(start[1] & 0x7f)];
+        stream.read_exact(&mut payload).ok()?;
+        payload.iter_mut().zip(start[2..].iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+        stream.write_all(&[&[start[0], start[1] & 0x7f], payload.as_slice()].concat()).ok()?;
+        if start[0] == 0x88 {
+            return Some(());
+        }
     }
 }
 
@@ -120,7 +187,7 @@ fn captures(site: &Site) -> [Capture; 2] {
 
 #[test]
 fn no_packet_of_any_probe_leaves_through_the_wrong_isp() {
-    let Some(site) = Site::start(topology(), MODULES) else { return };
+    let Some(site) = site(topology(), MODULES) else { return };
     let captures = captures(&site);
 
     for isp in Isp::ALL {
@@ -161,11 +228,11 @@ fn no_packet_of_any_probe_leaves_through_the_wrong_isp() {
                 };
                 assert_eq!(to(wrong), [], "through the wrong ISP by {name}");
                 let sent = to(right);
-                // 4 hops and the target, 3 rounds, 3 protocols; 7 echo requests; 8 connections and 2 halves, of a SYN each; a question.
-                assert!(sent.len() > 5 * 3 * 3 + 7 + 10, "{} packets to {target}, by {name}", sent.len());
+                // 4 hops and the target, 3 rounds, 3 protocols; 7 echo requests; 12 connections and 2 halves, of a SYN each; a question.
+                assert!(sent.len() > 5 * 3 * 3 + 7 + 14, "{} packets to {target}, by {name}", sent.len());
                 assert!(sent.iter().all(|packet| packet.source == isp.source(family)), "by {name}");
                 let syns = sent.iter().filter(|packet| packet.flags() == "S").count();
-                assert!(syns >= 10 + 5 * 3, "{syns} SYNs to {target}, by {name}");
+                assert!(syns >= 14 + 5 * 3, "{syns} SYNs to {target}, by {name}");
                 let asked = sent.iter().filter(|packet| packet.protocol == 17 && packet.ports().1 == 5353).count();
                 assert_eq!(asked, 1, "a question is asked once; {target}, by {name}");
             }
@@ -277,7 +344,7 @@ fn no_answer_that_comes_too_late_is_refused_through_the_wrong_isp() {
     let modules = format!(
         "{MODULES}  trace_tcp_once: {{prober: traceroute, traceroute: {{protocol: tcp, port: 80, count: 1}}}}\n"
     );
-    let Some(site) = Site::start(topology, &modules) else { return };
+    let Some(site) = site(topology, &modules) else { return };
     forget_source_addresses(&site);
     let captures = captures(&site);
     // Their connections are left as those of http and tcp are.
@@ -340,7 +407,7 @@ fn no_answer_that_comes_too_late_is_refused_through_the_wrong_isp() {
 
 #[test]
 fn no_question_to_an_isps_name_servers_leaves_through_the_wrong_isp() {
-    let Some(site) = Site::start(topology(), MODULES) else { return };
+    let Some(site) = site(topology(), MODULES) else { return };
     let captures = captures(&site);
     let patience = Duration::from_secs(20);
     for isp in Isp::ALL {

@@ -82,8 +82,16 @@ fn the_tables_of_fields_are_what_the_configuration_knows() {
             "dns.validate_answer_rrs.zzz",
         ),
         ("### `traceroute`\n", "modules: {m: {prober: traceroute, traceroute: {zzz: 1}}}", "traceroute.zzz"),
+        ("### `unix`\n", "modules: {m: {prober: unix, unix: {zzz: 1}}}", "unix.zzz"),
+        ("### `grpc`\n", "modules: {m: {prober: grpc, grpc: {zzz: 1}}}", "grpc.zzz"),
+        ("### `websocket`\n", "modules: {m: {prober: websocket, websocket: {zzz: 1}}}", "websocket.zzz"),
+        (
+            "### `http_config` of `websocket`\n",
+            "modules: {m: {prober: websocket, websocket: {http_config: {zzz: 1}}}}",
+            "websocket.http_config.zzz",
+        ),
     ];
-    let of_every_prober = first_cells(part("Every prober has\n", "###"));
+    let of_every_prober = first_cells(part("Every prober but `unix` has\n", "###"));
     for (heading, yaml, key) in sections {
         let errors = config::load_str(yaml, "test.yml").expect_err("zzz is no key").to_string();
         let (_, known) =

@@ -326,6 +326,17 @@ impl<'a> Fields<'a> {
         self.get(key).and_then(|value| value.integer(least, most)).unwrap_or(default)
     }
 
+    /// Tells why a key is not taken that is known elsewhere. `false` switches nothing on, and will do.
+    pub(super) fn refuse(&mut self, key: &str, why: &str) {
+        if let Some(at) = self.entries.iter().position(|(name, _)| *name == key) {
+            let (_, value) = self.entries.remove(at);
+            let off = matches!(&value.node.kind, Kind::Scalar(scalar) if scalar.plain && scalar.text == "false");
+            if !off && !value.node.is_null() {
+                value.problem(why);
+            }
+        }
+    }
+
     /// Something is wrong with the section as a whole.
     pub(super) fn problem(&self, message: impl Into<String>) {
         self.of.problem(message);

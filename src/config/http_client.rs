@@ -106,7 +106,7 @@ const RESERVED: [HeaderName; 13] = [
 /// Likewise, by how they begin.
 const RESERVED_PREFIXES: [&str; 2] = ["x-prometheus-", "x-amz-"];
 
-/// Adds the headers of `http_headers`: each has `values`, and `secrets` and `files` that only the target may see.
+/// Adds the headers of `http_headers`.
 pub(super) fn add_headers(fields: &Fields<'_>, headers: &mut HeaderMap) {
     for (name, value) in fields.get("http_headers").map(|value| value.entries()).unwrap_or_default() {
         let Ok(name) = name.parse::<HeaderName>() else {
@@ -116,18 +116,25 @@ pub(super) fn add_headers(fields: &Fields<'_>, headers: &mut HeaderMap) {
         if RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix)) {
             value.problem("is a header that http_headers may not set");
         }
-        let fields = value.fields();
-        let list = |key| fields.get(key).map(|value| value.list()).unwrap_or_default();
-        let open = list("values").into_iter().filter_map(|value| {
-            let mut header = header(&value, value.text()?)?;
-            header.set_sensitive(false);
-            Some(header)
-        });
-        let secrets = list("secrets").into_iter().filter_map(|value| header(&value, value.text()?));
-        let files = list("files").into_iter().filter_map(|value| header(&value, &file_text(&value)?));
-        for value in open.chain(secrets).chain(files) {
+        for value in header_values(&value) {
             headers.append(name.clone(), value);
         }
-        fields.finish();
     }
+}
+
+/// What a header of `http_headers`, or of a websocket's `headers`, is set to: `values`, and `secrets` and `files` that only the target
+/// may see.
+pub(super) fn header_values(value: &Value<'_>) -> Vec<HeaderValue> {
+    let fields = value.fields();
+    let list = |key| fields.get(key).map(|value| value.list()).unwrap_or_default();
+    let open = list("values").into_iter().filter_map(|value| {
+        let mut header = header(&value, value.text()?)?;
+        header.set_sensitive(false);
+        Some(header)
+    });
+    let secrets = list("secrets").into_iter().filter_map(|value| header(&value, value.text()?));
+    let files = list("files").into_iter().filter_map(|value| header(&value, &file_text(&value)?));
+    let values = open.chain(secrets).chain(files).collect();
+    fields.finish();
+    values
 }

@@ -6,6 +6,7 @@ mod dns;
 mod duration;
 mod errors;
 mod files;
+mod grpc;
 mod http;
 mod http_client;
 mod icmp;
@@ -17,7 +18,9 @@ mod store;
 mod tcp;
 mod tls;
 mod traceroute;
+mod unix;
 mod web;
+mod websocket;
 mod yaml;
 
 pub use duration::parse_duration;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{Fields, Value};
-use super::{dns, http, icmp, source, tcp, traceroute};
+use super::{dns, grpc, http, icmp, source, tcp, traceroute, unix, websocket};
 use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::{Isp, Module, Prober};
@@ -17,15 +17,21 @@ enum Name {
     Icmp,
     Dns,
     Traceroute,
+    Unix,
+    Grpc,
+    Websocket,
 }
 
 /// What `prober:` may say.
-const PROBERS: [(&str, Name); 5] = [
+const PROBERS: [(&str, Name); 8] = [
     ("http", Name::Http),
     ("tcp", Name::Tcp),
     ("icmp", Name::Icmp),
     ("dns", Name::Dns),
     ("traceroute", Name::Traceroute),
+    ("unix", Name::Unix),
+    ("grpc", Name::Grpc),
+    ("websocket", Name::Websocket),
 ];
 
 /// A module, which `yaml` shows; nothing where something is wrong with it.
@@ -44,6 +50,9 @@ pub(super) fn module(name: &str, value: &Value<'_>, isps: &[Arc<Isp>], yaml: Str
         value.problem(
             "an ISP decides what probes leave from, so that source_ip_address never would; leave one of the two out",
         );
+    }
+    if let (Some((Prober::Unix(_), _)), Some(value)) = (&decoded, fields.get("isp")) {
+        value.problem("a socket of this host is reached through no ISP; leave it out");
     }
     fields.finish();
     let (prober, source) = decoded?;
@@ -75,7 +84,7 @@ fn prober(fields: &Fields<'_>) -> Option<(Prober, Source)> {
 
 fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
     let source = match name {
-        Name::Http => Source::default(),
+        Name::Http | Name::Unix | Name::Grpc | Name::Websocket => Source::default(),
         Name::Tcp | Name::Icmp | Name::Dns | Name::Traceroute => source::of_section(&section),
     };
     let prober = match name {
@@ -84,6 +93,9 @@ fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
         Name::Icmp => Some(Prober::Icmp(icmp::settings(section))),
         Name::Dns => dns::settings(section).map(Box::new).map(Prober::Dns),
         Name::Traceroute => Some(Prober::Traceroute(traceroute::settings(section))),
+        Name::Unix => unix::settings(section).map(Prober::Unix),
+        Name::Grpc => grpc::settings(section).map(Prober::Grpc),
+        Name::Websocket => websocket::settings(section).map(Prober::Websocket),
     };
     prober.map(|prober| (prober, source))
 }

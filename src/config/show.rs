@@ -51,7 +51,9 @@ fn is_secret(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
         ["modules", _, "http", "headers", name] => !is_public_header(name),
-        ["modules", _, "http", "body"] | ["modules", _, "tcp", "query_response", "send" | "send_bytes"] => true,
+        ["modules", _, "http", "body"] | ["modules", _, _, "query_response", "send" | "send_bytes"] => true,
+        ["modules", _, "grpc", "metadata", _] => true,
+        ["modules", _, "websocket", "headers", name, "values"] => !is_public_header(name),
         [.., "tls_config", "key"] | [.., "proxy_connect_header", _] => true,
         [.., "password" | "credentials" | "bearer_token" | "client_secret" | "client_certificate_key" | "secrets"] => {
             true
@@ -62,7 +64,8 @@ fn is_secret(path: &[String]) -> bool {
 
 fn is_public_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name.starts_with("accept") || ["host", "user-agent", "content-type"].contains(&name.as_str())
+    name.starts_with("accept")
+        || ["host", "user-agent", "content-type", "origin", "sec-websocket-protocol"].contains(&name.as_str())
 }
 
 /// A text with the password of a URL's user hidden.
@@ -175,6 +178,15 @@ modules:
         - {send: s3cret, starttls: false}
         - send: !!binary czNjcmV0
         - send_bytes: s3cret
+  c:
+    prober: grpc
+    grpc: {service: x, metadata: {authorization: [Bearer s3cret, s3cret]}}
+  d:
+    prober: websocket
+    websocket:
+      http_config: {basic_auth: {username: me, password: s3cret}, authorization: {type: X, credentials: s3cret}, bearer_token: s3cret}
+      headers: {Origin: {values: [https://a.example]}, X-Key: {values: [s3cret], secrets: [s3cret], files: [key]}}
+      query_response: [{expect: x, send: s3cret}, {send_bytes: s3cret}]
 "#;
         let expected = r#"modules:
   a:
@@ -221,6 +233,40 @@ modules:
         - send: <secret>
           starttls: false
         - send: <secret>
+        - send_bytes: <secret>
+  c:
+    prober: grpc
+    grpc:
+      service: x
+      metadata:
+        authorization:
+          - <secret>
+          - <secret>
+  d:
+    prober: websocket
+    websocket:
+      http_config:
+        basic_auth:
+          username: me
+          password: <secret>
+        authorization:
+          type: X
+          credentials: <secret>
+        bearer_token: <secret>
+      headers:
+        Origin:
+          values:
+            - https://a.example
+        X-Key:
+          values:
+            - <secret>
+          secrets:
+            - <secret>
+          files:
+            - key
+      query_response:
+        - expect: x
+          send: <secret>
         - send_bytes: <secret>
 "#;
         assert_eq!(shown(text), expected);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::decode::{Fields, Value};
 use super::module::preference;
 use super::tls;
-use crate::probe::tcp::{Open, Settings, Step};
+use crate::probe::conversation::Step;
+use crate::probe::tcp::{Open, Settings};
 
 /// The settings; nothing where something is wrong with them.
 pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
@@ -29,7 +30,8 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     Some(Settings { open, preference })
 }
 
-fn conversation(value: &Value<'_>, tls: bool) -> Vec<Step> {
+/// The steps of `query_response`; `tls`: whether TLS is spoken from the start.
+pub(super) fn conversation(value: &Value<'_>, tls: bool) -> Vec<Step> {
     let mut label_names: Vec<String> = Vec::new();
     let mut encrypted = tls;
     value.list().iter().map(|entry| step(entry, &mut label_names, &mut encrypted)).collect()

@@ -13,12 +13,12 @@ pub enum Phase {
     Connect,
     /// TLS handshake.
     Tls,
-    /// Question and answer of a tcp or dns module.
-    Query,
     /// From the request to the first byte of the response.
     Processing,
     /// From the first byte of the response to its last.
     Transfer,
+    /// Question and answer: of a module's query_response, of DNS.
+    Query,
     /// Pauses between the packets of an icmp probe of several.
     Interval,
     /// From the last echo request to the end of waiting for its reply.
@@ -34,9 +34,9 @@ impl Phase {
         Self::Setup,
         Self::Connect,
         Self::Tls,
-        Self::Query,
         Self::Processing,
         Self::Transfer,
+        Self::Query,
         Self::Interval,
         Self::Rtt,
         Self::Trace,

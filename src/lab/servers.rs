@@ -1,4 +1,4 @@
-//! The servers at the far end of the lab: HTTP, HTTPS, a greeting, an echo, names.
+//! The servers at the far end of the lab: HTTP, HTTPS, gRPC, WebSocket, a greeting, an echo, names.
 
 use std::convert::Infallible;
 use std::io;
@@ -8,27 +8,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::PrivateKeyDer;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_rustls::TlsAcceptor;
 
 use super::Namespace;
 use super::topology::{TARGETS, target};
 use crate::net::Family;
+use crate::wire::{grpc, websocket};
 
 /// The servers, on every address of the far end:
 ///
 /// | port | |
 /// |---|---|
-/// | 80 | HTTP/1.1 and HTTP/2 without TLS: `/`, `/status/<code>`, `/redirect/<n>`, `/delay/<ms>` |
+/// | 80 | HTTP/1.1 and HTTP/2 without TLS: `/`, `/status/<code>`, `/redirect/<n>`, `/delay/<ms>`; a gRPC health service that serves; a WebSocket at `/socket` that says what it hears |
 /// | 443 | the same over TLS 1.2 and 1.3, HTTP/2 by ALPN; a certificate for [`NAMES`] and every target's address |
 /// | 25 | `220 …` at once; then `250` for every line, `221` for `QUIT` |
 /// | 7 | echo |
@@ -139,12 +141,71 @@ async fn greet(mut stream: TcpStream) -> io::Result<()> {
 
 async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let server = auto::Builder::new(TokioExecutor::new());
-    let connection = server.serve_connection(TokioIo::new(stream), service_fn(respond)).into_owned();
+    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service_fn(respond)).into_owned();
     // A client that went away.
     let _ = connection.await;
 }
 
-async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+type Content = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
+
+async fn respond(request: Request<Incoming>) -> Result<Response<Content>, Infallible> {
+    Ok(match request.uri().path() {
+        grpc::CHECK => serves(),
+        "/socket" => upgrade(request),
+        _ => page(&request).await.map(Either::Left),
+    })
+}
+
+/// The answer of a gRPC server that serves.
+fn serves() -> Response<Content> {
+    let status = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+    let body = Full::new(Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1])).with_trailers(async { Some(Ok(status)) });
+    let mut response = Response::new(Either::Right(body.boxed_unsync()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+/// Makes a connection a WebSocket; without a key it is refused.
+fn upgrade(request: Request<Incoming>) -> Response<Content> {
+    let mut response = Response::new(Either::Left(Full::default()));
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
+    let Some(accept) = key.and_then(|key| HeaderValue::try_from(websocket::accept(key)).ok()) else {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return response;
+    };
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    tokio::spawn(async move {
+        if let Ok(upgraded) = hyper::upgrade::on(request).await {
+            // A client that went away.
+            let _ = repeat(TokioIo::new(upgraded)).await;
+        }
+    });
+    response
+}
+
+/// Says what it hears, as long as that is short (RFC 6455, section 5.2), until it hears a close.
+async fn repeat(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    loop {
+        let mut head = [0; 6];
+        stream.read_exact(&mut head).await?;
+        let [first, length, mask @ ..] = head;
+        let mut frame = vec![first, length & 0x7f];
+        let mut payload = vec![0; frame[1].into()];
+        stream.read_exact(&mut payload).await?;
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        stream.write_all(&frame).await?;
+        stream.flush().await?;
+        if first & 0x0f == 8 {
+            return Ok(());
+        }
+    }
+}
+
+async fn page(request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let mut parts = request.uri().path().trim_start_matches('/').splitn(2, '/');
     let (page, number) = (parts.next().unwrap_or_default(), parts.next().and_then(|number| number.parse::<u16>().ok()));
     let mut response = Response::new(Full::new(Bytes::from_static(b"The far end of the lab.\n")));
@@ -162,7 +223,7 @@ async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
         ("delay", Some(milliseconds)) => tokio::time::sleep(Duration::from_millis(milliseconds.into())).await,
         _ => *response.status_mut() = StatusCode::NOT_FOUND,
     }
-    Ok(response)
+    response
 }
 
 /// A CA, as PEM, and a server configuration with a certificate of it.

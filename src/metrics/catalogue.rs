@@ -59,7 +59,24 @@ catalogue! {
     HTTP_LAST_MODIFIED = Gauge "probe_http_last_modified_timestamp_seconds" []
         "The last response's Last-Modified header, in seconds since 1970";
 
-    // http, tcp and dns over TLS.
+    // grpc.
+    GRPC_DURATION = Gauge "probe_grpc_duration_seconds" ["phase"]
+        "Duration of the gRPC health check by phase: resolve, and check, which is all the rest";
+    GRPC_SSL = Gauge "probe_grpc_ssl" [] "Whether the call was made over TLS (1) or not (0)";
+    GRPC_STATUS_CODE = Gauge "probe_grpc_status_code" [] "The gRPC status code that the call ended with";
+    GRPC_RESPONSE = Gauge "probe_grpc_healthcheck_response" ["serving_status"]
+        "What the service says of itself: 1 for that status, 0 for the others";
+
+    // websocket.
+    WEBSOCKET_DURATION = Gauge "probe_websocket_duration_seconds" ["phase"]
+        "Duration of the WebSocket probe by phase: resolve, connect, processing (TLS and the handshake), transfer (the messages)";
+    WEBSOCKET_STATUS_CODE = Gauge "probe_websocket_status_code" [] "Status code of the answer to the handshake";
+    WEBSOCKET_UPGRADED = Gauge "probe_websocket_connection_upgraded" []
+        "Whether the answer made the connection a WebSocket (1) or not (0)";
+    WEBSOCKET_FAILED_REGEX = Gauge "probe_websocket_failed_due_to_regex" []
+        "Whether the probe failed because of a regular expression (1) or not (0)";
+
+    // Every probe over TLS.
     CERT_EXPIRY = Gauge "probe_ssl_earliest_cert_expiry" []
         "When the first of the certificates that the server sent expires, in seconds since 1970";
     CHAIN_EXPIRY = Gauge "probe_ssl_last_chain_expiry_timestamp_seconds" []

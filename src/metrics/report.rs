@@ -8,10 +8,12 @@ use super::catalogue::{self, Metric};
 use super::{Family, Sample};
 use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
+use crate::probe::conversation::Heard;
 use crate::probe::resolve::Resolution;
-use crate::probe::{Handshake, Isp, Measurement, Report, dns, http, icmp, tcp, traceroute};
+use crate::probe::{Handshake, Isp, Measurement, Report, dns, grpc, http, icmp, tcp, traceroute, unix, websocket};
 use crate::verdict::Failure;
 use crate::wire::dns::message::{Reply, Section};
+use crate::wire::grpc::Serving;
 
 /// The longest label value in bytes: what the network says does not decide over Prometheus' memory.
 const LABEL_LIMIT: usize = 1024;
@@ -61,6 +63,9 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         Measurement::Icmp(measured) => families.icmp(measured, phases),
         Measurement::Dns(measured) => families.dns(measured, phases),
         Measurement::Traceroute(measured) => families.traceroute(measured),
+        Measurement::Unix(measured) => families.unix(measured),
+        Measurement::Grpc(measured) => families.grpc(measured, phases),
+        Measurement::Websocket(measured) => families.websocket(measured, phases),
     }
     families.0
 }
@@ -95,6 +100,16 @@ impl Families {
     fn phases(&mut self, metric: Metric, phases: &[(Phase, Duration)], wanted: &[Phase]) {
         let phases = phases.iter().filter(|(phase, _)| wanted.contains(phase));
         self.family(metric, phases.map(|(phase, span)| sample(metric, &[phase.name()], span.as_secs_f64())).collect());
+    }
+
+    /// Phases under the names of blackbox_exporter, of which one may be several of ours.
+    fn grouped(&mut self, metric: Metric, phases: &[(Phase, Duration)], groups: &[(&str, &[Phase])]) {
+        let samples = groups.iter().filter_map(|(name, members)| {
+            let spans = phases.iter().filter(|(phase, _)| members.contains(phase)).map(|(_, span)| *span);
+            let span = spans.reduce(|sum, span| sum + span)?;
+            Some(sample(metric, &[name], span.as_secs_f64()))
+        });
+        self.family(metric, samples.collect());
     }
 
     fn isp(&mut self, isp: &Isp, probed: Option<IpAddr>) {
@@ -165,21 +180,72 @@ impl Families {
         let tcp::Measurement {
             handshake: Handshake { local: _, remote: _, rtt, syn_retransmits },
             traffic: _,
-            failed_due_to_regex,
-            failed_due_to_bytes,
-            expect_info,
+            heard,
             tls,
         } = measured;
         self.phases(catalogue::TCP_DURATION, phases, &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Query]);
         self.number(catalogue::TCP_HANDSHAKE_RTT, rtt.map(|rtt| rtt.as_secs_f64()));
         self.number(catalogue::TCP_SYN_RETRANSMITS, syn_retransmits.map(f64::from));
+        self.heard(heard);
+        self.tls(tls.as_ref());
+    }
+
+    fn unix(&mut self, measured: &unix::Measurement) {
+        let unix::Measurement { traffic: _, heard, tls } = measured;
+        self.heard(heard);
+        self.tls(tls.as_ref());
+    }
+
+    fn grpc(&mut self, measured: &grpc::Measurement, phases: &[(Phase, Duration)]) {
+        let grpc::Measurement { handshake: _, traffic: _, ssl, http_status: _, status, message: _, serving, tls } =
+            measured;
+        let check = [Phase::Connect, Phase::Tls, Phase::Processing, Phase::Transfer];
+        self.grouped(catalogue::GRPC_DURATION, phases, &[("resolve", &[Phase::Resolve]), ("check", &check)]);
+        self.truth(catalogue::GRPC_SSL, *ssl);
+        self.number(catalogue::GRPC_STATUS_CODE, status.map(f64::from));
+        // A call that ended with another status than OK brought none of them.
+        if serving.is_some() || status.is_some_and(|status| status != 0) {
+            let said = serving.map(Serving::name);
+            let samples = Serving::NAMES.map(|name| {
+                let value = f64::from(u8::from(said.as_deref() == Some(name)));
+                sample(catalogue::GRPC_RESPONSE, &[name], value)
+            });
+            self.family(catalogue::GRPC_RESPONSE, samples.to_vec());
+        }
+        self.tls(tls.as_ref());
+    }
+
+    fn websocket(&mut self, measured: &websocket::Measurement, phases: &[(Phase, Duration)]) {
+        let websocket::Measurement {
+            handshake: _,
+            traffic: _,
+            status,
+            upgraded,
+            failed_due_to_regex,
+            close_code: _,
+            tls,
+        } = measured;
+        let groups: [(&str, &[Phase]); 4] = [
+            ("resolve", &[Phase::Resolve]),
+            ("connect", &[Phase::Connect]),
+            ("processing", &[Phase::Tls, Phase::Processing]),
+            ("transfer", &[Phase::Query]),
+        ];
+        self.grouped(catalogue::WEBSOCKET_DURATION, phases, &groups);
+        self.number(catalogue::WEBSOCKET_STATUS_CODE, status.map(f64::from));
+        self.truth(catalogue::WEBSOCKET_UPGRADED, *upgraded);
+        self.truth(catalogue::WEBSOCKET_FAILED_REGEX, *failed_due_to_regex);
+        self.tls(tls.as_ref());
+    }
+
+    fn heard(&mut self, heard: &Heard) {
+        let Heard { failed_due_to_regex, failed_due_to_bytes, expect_info } = heard;
         self.truth(catalogue::FAILED_REGEX, *failed_due_to_regex);
         self.truth(catalogue::FAILED_BYTES, *failed_due_to_bytes);
         if !expect_info.is_empty() {
             let labels = expect_info.iter().map(|(name, value)| (Cow::Owned(name.clone()), bounded(value)));
             self.family(catalogue::EXPECT, vec![Sample { labels: labels.collect(), value: 1.0 }]);
         }
-        self.tls(tls.as_ref());
     }
 
     fn icmp(&mut self, measured: &icmp::Measurement, phases: &[(Phase, Duration)]) {

@@ -1,4 +1,4 @@
-//! Every socket of the program, always made from a [`Source`]; kernel time stamps; TLS.
+//! Every socket of the program, always made from a [`Source`] but for those of this host ([`unix`]); kernel time stamps; TLS.
 
 pub mod clock;
 pub mod linger;
@@ -8,6 +8,7 @@ pub mod sys;
 pub mod tcp;
 pub mod tls;
 pub mod udp;
+pub mod unix;
 
 mod channel;
 mod conversation;

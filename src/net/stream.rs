@@ -1,13 +1,12 @@
-//! A TCP connection that tells when its bytes really came.
+//! A connection that tells when its bytes really came.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use super::linger::Lingering;
 use super::{clock, sys};
@@ -22,31 +21,84 @@ pub trait Observer {
     fn waiting(&self, now: Instant);
 }
 
-/// A connection whose reads carry the kernel's stamps of arrival to an observer.
+/// The socket of a connection.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(Lingering<TcpStream>),
+    /// A socket of this host's file system (`unix(7)`).
+    Unix(UnixStream),
+}
+
+/// A connection whose reads carry the time of arrival to an observer: of TCP the kernel's stamps, of a Unix socket, for which the kernel
+/// has none, the time of the read.
 #[derive(Debug)]
 pub struct Stream<O> {
-    tcp: Lingering<TcpStream>,
+    socket: Socket,
     observer: O,
 }
 
 impl<O> Stream<O> {
-    /// Watches a connection. Its socket stamps what it receives, as [`super::tcp::connect`] prepares it; without
+    /// Watches a connection. A TCP socket stamps what it receives, as [`super::tcp::connect`] prepares it; without
     /// stamps the time of the read counts.
-    pub fn new(tcp: Lingering<TcpStream>, observer: O) -> Self {
-        Self { tcp, observer }
+    pub fn new(socket: impl Into<Socket>, observer: O) -> Self {
+        Self { socket: socket.into(), observer }
     }
 
-    /// The connection itself.
-    pub fn tcp(&self) -> &TcpStream {
-        &self.tcp
+    /// The socket itself.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
     }
+}
 
-    /// The connection's own address and port.
+impl From<Lingering<TcpStream>> for Socket {
+    fn from(tcp: Lingering<TcpStream>) -> Self {
+        Self::Tcp(tcp)
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(unix: UnixStream) -> Self {
+        Self::Unix(unix)
+    }
+}
+
+impl Socket {
+    /// Writes what it takes now.
     ///
     /// # Errors
-    /// As `getsockname(2)`.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
+    /// As `send(2)`.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.try_write(bytes),
+            Self::Unix(unix) => unix.try_write(bytes),
+        }
+    }
+
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
+        match self {
+            Self::Tcp(tcp) => Pin::new(&mut **tcp),
+            Self::Unix(unix) => Pin::new(unix),
+        }
+    }
+
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_read_ready(cx),
+            Self::Unix(unix) => unix.poll_read_ready(cx),
+        }
+    }
+
+    /// Reads what is there: how much, and when it came.
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<(usize, Instant)> {
+        match self {
+            Self::Tcp(tcp) => {
+                let received = tcp.try_io(Interest::READABLE, || sys::receive(&**tcp, buffer, 0))?;
+                Ok((received.len, received.stamp.map_or_else(Instant::now, clock::instant_of)))
+            }
+            // A plain read: with room for control data, a peer could pass us descriptors, which nobody would close.
+            Self::Unix(unix) => unix.try_read(buffer).map(|length| (length, Instant::now())),
+        }
     }
 }
 
@@ -56,17 +108,16 @@ impl<O: Observer + Unpin> AsyncRead for Stream<O> {
             return Poll::Ready(Ok(()));
         }
         loop {
-            let Poll::Ready(ready) = self.tcp.poll_read_ready(cx) else {
+            let Poll::Ready(ready) = self.socket.poll_read_ready(cx) else {
                 self.observer.waiting(Instant::now());
                 return Poll::Pending;
             };
             ready?;
             let unfilled = buffer.initialize_unfilled();
-            match self.tcp.try_io(Interest::READABLE, || sys::receive(&*self.tcp, unfilled, 0)) {
-                Ok(received) => {
-                    let at = received.stamp.map_or_else(Instant::now, clock::instant_of);
-                    self.observer.received(at, received.len);
-                    buffer.advance(received.len);
+            match self.socket.try_read(unfilled) {
+                Ok((length, at)) => {
+                    self.observer.received(at, length);
+                    buffer.advance(length);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -82,7 +133,7 @@ impl<O: Observer + Unpin> AsyncRead for Stream<O> {
 impl<O: Observer + Unpin> AsyncWrite for Stream<O> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let before = Instant::now();
-        let written = ready!(Pin::new(&mut *self.tcp).poll_write(cx, bytes));
+        let written = ready!(self.socket.writer().poll_write(cx, bytes));
         if let Ok(bytes) = written {
             self.observer.sent(before, bytes);
         }
@@ -95,7 +146,7 @@ impl<O: Observer + Unpin> AsyncWrite for Stream<O> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let before = Instant::now();
-        let written = ready!(Pin::new(&mut *self.tcp).poll_write_vectored(cx, parts));
+        let written = ready!(self.socket.writer().poll_write_vectored(cx, parts));
         if let Ok(bytes) = written {
             self.observer.sent(before, bytes);
         }
@@ -103,14 +154,17 @@ impl<O: Observer + Unpin> AsyncWrite for Stream<O> {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        match &self.socket {
+            Socket::Tcp(tcp) => tcp.is_write_vectored(),
+            Socket::Unix(unix) => unix.is_write_vectored(),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.tcp).poll_flush(cx)
+        self.socket.writer().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.tcp).poll_shutdown(cx)
+        self.socket.writer().poll_shutdown(cx)
     }
 }

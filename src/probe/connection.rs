@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::Probe;
 pub(super) use super::plain::Plain;
 use crate::flight::Phase;
 use crate::net::Source;
+use crate::net::stream::Socket;
 use crate::net::sys::Origin;
 use crate::net::tcp::{self, ConnectError, Connecting, Opening};
 use crate::verdict::{Failure, Reason};
@@ -69,12 +69,12 @@ impl Drop for Secured {
         let (plain, tls) = self.stream.get_mut();
         tls.send_close_notify();
         // The peer learns of the end from the FIN anyway; a full send buffer is no reason to stay.
-        let _ = tls.write_tls(&mut TryWrite(plain.tcp()));
+        let _ = tls.write_tls(&mut TryWrite(plain.socket()));
     }
 }
 
 /// Writes what the socket takes now.
-struct TryWrite<'a>(&'a TcpStream);
+struct TryWrite<'a>(&'a Socket);
 
 impl io::Write for TryWrite<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

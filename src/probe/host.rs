@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use url::{Host, Url};
+
 /// The host of a target that is nothing else: a name or an address, brackets removed.
 ///
 /// # Errors
@@ -80,6 +82,19 @@ pub(super) fn check_address(address: IpAddr) -> Result<(), &'static str> {
         return Err("is an address of no single host (unspecified, multicast or broadcast)");
     }
     Ok(())
+}
+
+/// Says what is wrong with the host of a URL.
+///
+/// # Errors
+/// That, as a predicate of it.
+pub(super) fn check_url(url: &Url) -> Result<(), &'static str> {
+    match url.host() {
+        Some(Host::Domain(name)) => check_name(name),
+        Some(Host::Ipv4(address)) => check_address(address.into()),
+        Some(Host::Ipv6(address)) => check_address(address.into()),
+        None => Err("is missing"),
+    }
 }
 
 /// A host, brackets removed, or what keeps it from being one, as a predicate of it.

@@ -1,7 +1,10 @@
 //! Probes: one target × one module × one ISP, once, ending in a report.
 
 mod connection;
+pub mod conversation;
 pub mod dns;
+mod drive;
+pub mod grpc;
 mod half_open_raw;
 mod host;
 pub mod http;
@@ -17,6 +20,8 @@ mod testing;
 mod timeline;
 mod tls;
 pub mod traceroute;
+pub mod unix;
+pub mod websocket;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -54,6 +59,12 @@ pub enum Prober {
     Dns(Box<dns::Settings>),
     /// The path.
     Traceroute(traceroute::Settings),
+    /// Sockets of this host.
+    Unix(unix::Settings),
+    /// Health of gRPC services.
+    Grpc(grpc::Settings),
+    /// WebSocket.
+    Websocket(websocket::Settings),
 }
 
 impl Prober {
@@ -66,6 +77,9 @@ impl Prober {
             Self::Icmp(_) => "icmp",
             Self::Dns(_) => "dns",
             Self::Traceroute(_) => "traceroute",
+            Self::Unix(_) => "unix",
+            Self::Grpc(_) => "grpc",
+            Self::Websocket(_) => "websocket",
         }
     }
 
@@ -80,6 +94,9 @@ impl Prober {
             Self::Icmp(_) => icmp::check_target(target),
             Self::Dns(settings) => dns::check_target(settings, target),
             Self::Traceroute(settings) => traceroute::check_target(settings, target),
+            Self::Unix(_) => unix::check_target(target),
+            Self::Grpc(_) => grpc::check_target(target),
+            Self::Websocket(_) => websocket::check_target(target),
         }
     }
 
@@ -91,7 +108,9 @@ impl Prober {
         match self {
             Self::Http(settings) => http::hostname(settings, hostname).map(Some),
             Self::Tcp(settings) => tcp::hostname(settings, hostname),
-            Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) => Ok(None),
+            Self::Grpc(settings) => grpc::hostname(settings, hostname),
+            Self::Websocket(settings) => websocket::hostname(settings, hostname).map(Some),
+            Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) => Ok(None),
         }
     }
 
@@ -100,8 +119,25 @@ impl Prober {
     pub fn shown(&self, target: &str) -> String {
         match self {
             Self::Http(_) => http::shown(target),
+            Self::Websocket(_) => websocket::shown(target),
             // Their targets have no place for one.
-            Self::Tcp(_) | Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) => target.to_owned(),
+            Self::Tcp(_) | Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Grpc(_) => {
+                target.to_owned()
+            }
+        }
+    }
+
+    /// Whether an ISP has a part in it.
+    fn leaves_this_host(&self) -> bool {
+        match self {
+            Self::Unix(_) => false,
+            Self::Http(_)
+            | Self::Tcp(_)
+            | Self::Icmp(_)
+            | Self::Dns(_)
+            | Self::Traceroute(_)
+            | Self::Grpc(_)
+            | Self::Websocket(_) => true,
         }
     }
 }
@@ -133,6 +169,21 @@ pub async fn run(request: &Request) -> Report {
             let measure = async |m: &mut _| traceroute::measure(settings, &probe, m).await;
             until_deadline(&probe, measured, Measurement::Traceroute, measure).await
         }
+        Prober::Unix(settings) => {
+            let measured = unix::Measurement::default();
+            until_deadline(&probe, measured, Measurement::Unix, async |m| unix::measure(settings, &probe, m).await)
+                .await
+        }
+        Prober::Grpc(settings) => {
+            let measured = grpc::Measurement::default();
+            until_deadline(&probe, measured, Measurement::Grpc, async |m| grpc::measure(settings, &probe, m).await)
+                .await
+        }
+        Prober::Websocket(settings) => {
+            let measured = websocket::Measurement::default();
+            let measure = async |m: &mut _| websocket::measure(settings, &probe, m).await;
+            until_deadline(&probe, measured, Measurement::Websocket, measure).await
+        }
     };
     probe.report(measurement, failure)
 }
@@ -153,6 +204,9 @@ pub struct Probe<'a> {
     /// What its last connection left, once that is gone.
     delivery: Arc<Mutex<Delivery>>,
 }
+
+/// What probes call themselves where nobody says otherwise.
+const USER_AGENT: &str = concat!("uplink_exporter/", env!("CARGO_PKG_VERSION"));
 
 /// Where the kernel routes as it likes.
 static UNBOUND: Source = Source { v4: None, v6: None, interface: None, mark: None };
@@ -319,8 +373,13 @@ impl<'a> Probe<'a> {
         let failure = failure.map(|failure| self.local_cause(self.own_cause(failure, &timeline)));
         match &mut measurement {
             Measurement::Http(measured) => measured.share(&timeline),
-            Measurement::Tcp(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
-            Measurement::Dns(measured) => measured.traffic = timeline.legs().find_map(|leg| leg.traffic),
+            Measurement::Tcp(tcp::Measurement { traffic, .. })
+            | Measurement::Dns(dns::Measurement { traffic, .. })
+            | Measurement::Unix(unix::Measurement { traffic, .. })
+            | Measurement::Grpc(grpc::Measurement { traffic, .. })
+            | Measurement::Websocket(websocket::Measurement { traffic, .. }) => {
+                *traffic = timeline.legs().find_map(|leg| leg.traffic);
+            }
             Measurement::Icmp(_) | Measurement::Traceroute(_) => {}
         }
         let mut notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -335,7 +394,7 @@ impl<'a> Probe<'a> {
             target: self.request.module.prober.shown(&self.request.target),
             module: self.request.module.name.clone(),
             hostname: self.request.hostname.clone(),
-            isp: self.request.isp.clone(),
+            isp: self.request.isp.clone().filter(|_| self.request.module.prober.leaves_this_host()),
             started: self.started_wall,
             duration: ended - self.started,
             timeout: self.request.timeout,
@@ -415,6 +474,9 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
     let delivery = *lock(&probe.delivery);
     let (reason, what) = match phase {
         Phase::Resolve => (Reason::DnsTimeout, "no answer from the name servers"),
+        Phase::Connect if !probe.request.module.prober.leaves_this_host() => {
+            (Reason::ConnectionTimeout, "the listener did not accept what waits for it")
+        }
         Phase::Connect => (Reason::ConnectionTimeout, "no answer to the SYN"),
         Phase::Tls => (Reason::TlsTimeout, "the TLS handshake did not end"),
         Phase::Query | Phase::Processing if delivery == Delivery::Blocked => {

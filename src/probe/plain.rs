@@ -7,11 +7,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::{Probe, SharedTimeline, lock};
-use crate::net::linger::Lingering;
-use crate::net::stream::Stream;
+use crate::net::stream::{Socket, Stream};
 use crate::net::sys;
 
 /// What became of the bytes that a connection was given: the evidence where a deadline comes while the peer is waited for.
@@ -41,27 +39,29 @@ pub(super) struct Plain {
 
 impl Plain {
     /// Watches a connection for a probe.
-    pub(super) fn new(tcp: Lingering<TcpStream>, probe: &Probe<'_>) -> Self {
+    pub(super) fn new(socket: impl Into<Socket>, probe: &Probe<'_>) -> Self {
         *lock(&probe.delivery) = Delivery::default();
         Self {
-            stream: Stream::new(tcp, probe.timeline.clone()),
+            stream: Stream::new(socket, probe.timeline.clone()),
             blocked: false,
             last_written: Instant::now(),
             delivery: Arc::clone(&probe.delivery),
         }
     }
 
-    /// The connection itself.
-    pub(super) fn tcp(&self) -> &TcpStream {
-        self.stream.tcp()
+    /// The socket itself.
+    pub(super) fn socket(&self) -> &Socket {
+        self.stream.socket()
     }
 
     fn delivery(&self) -> io::Result<Delivery> {
         if self.blocked {
             return Ok(Delivery::Blocked);
         }
-        let in_time = sys::tcp_info(self.tcp())?.rtt + LATEST_ACKNOWLEDGEMENT;
-        let late = sys::unacknowledged(self.tcp())? > 0 && self.last_written.elapsed() > in_time;
+        // What a Unix socket takes is with the peer.
+        let Socket::Tcp(tcp) = self.socket() else { return Ok(Delivery::Made) };
+        let in_time = sys::tcp_info(&**tcp)?.rtt + LATEST_ACKNOWLEDGEMENT;
+        let late = sys::unacknowledged(&**tcp)? > 0 && self.last_written.elapsed() > in_time;
         Ok(if late { Delivery::Unacknowledged } else { Delivery::Made })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Isp, dns, http, icmp, resolve, tcp, traceroute};
+use super::{Isp, dns, grpc, http, icmp, resolve, tcp, traceroute, unix, websocket};
 use crate::flight::Phase;
 use crate::verdict::Failure;
 
@@ -19,7 +19,7 @@ pub struct Report {
     pub module: String,
     /// The name by which the server was asked, where the request gave one that the prober has a use for.
     pub hostname: Option<String>,
-    /// Through whom.
+    /// Through whom; nothing where no ISP was named, or none has a part in it.
     pub isp: Option<Arc<Isp>>,
     /// When it began.
     pub started: SystemTime,
@@ -71,4 +71,10 @@ pub enum Measurement {
     Dns(dns::Measurement),
     /// See [`traceroute::Measurement`].
     Traceroute(traceroute::Measurement),
+    /// See [`unix::Measurement`].
+    Unix(unix::Measurement),
+    /// See [`grpc::Measurement`].
+    Grpc(grpc::Measurement),
+    /// See [`websocket::Measurement`].
+    Websocket(websocket::Measurement),
 }

@@ -1,19 +1,15 @@
 //! TCP: full open with optional TLS and a conversation, or half open.
 
-mod conversation;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::connection::{self, Connection, Handshake};
+use super::conversation::{self, Heard, Secure, Step};
 use super::resolve::{Preference, resolve};
 use super::{Probe, half_open_raw, host, tls};
 use crate::flight::{Phase, Traffic};
 use crate::net::tcp::Opening;
 use crate::net::tls::{Tls, TlsFacts};
-use crate::re2::Regex;
 use crate::verdict::{Failure, Reason};
 
 /// The `tcp:` section of a module.
@@ -44,23 +40,6 @@ pub enum Open {
     },
 }
 
-/// One entry of `query_response`: what is heard, then what is said.
-#[derive(Debug, Default)]
-pub struct Step {
-    /// A line must match.
-    pub expect: Option<Regex>,
-    /// These bytes must come.
-    pub expect_bytes: Option<Bytes>,
-    /// Labels of `probe_expect_info`, with `${1}` from `expect`.
-    pub labels: Vec<(String, String)>,
-    /// What is sent, with `${1}` from `expect`, and a newline.
-    pub send: Option<String>,
-    /// What is sent as it is (`send: !!binary`), without a newline.
-    pub send_bytes: Option<Bytes>,
-    /// Whether TLS begins here.
-    pub starttls: bool,
-}
-
 /// What a tcp probe measured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Measurement {
@@ -68,12 +47,8 @@ pub struct Measurement {
     pub handshake: Handshake,
     /// What the connection carried, under TLS as it was encrypted; nothing where there was no whole connection.
     pub traffic: Option<Traffic>,
-    /// Whether an `expect` failed; nothing before the conversation.
-    pub failed_due_to_regex: Option<bool>,
-    /// Whether an `expect_bytes` failed; nothing before the conversation.
-    pub failed_due_to_bytes: Option<bool>,
-    /// Labels of `probe_expect_info`, expanded.
-    pub expect_info: Vec<(String, String)>,
+    /// The conversation.
+    pub heard: Heard,
     /// The TLS handshake.
     pub tls: Option<TlsFacts>,
 }
@@ -111,25 +86,9 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 true => tls::handshake(probe, secure.tls, secure.name(), plain, &mut measured.tls).await?,
                 false => Connection::Plain(plain),
             };
-            (measured.failed_due_to_regex, measured.failed_due_to_bytes) = (Some(false), Some(false));
-            if query_response.is_empty() {
-                return Ok(());
-            }
-            conversation::hold(probe, query_response, connection, &secure, measured).await
+            let Measurement { heard, tls, .. } = measured;
+            conversation::hold(probe, query_response, connection, &secure, heard, tls).await
         }
-    }
-}
-
-/// How a connection to `host` is put under TLS.
-struct Secure<'a> {
-    tls: &'a Tls,
-    host: &'a str,
-}
-
-impl Secure<'_> {
-    /// The name to ask for and to check.
-    fn name(&self) -> &str {
-        self.tls.server_name.as_deref().unwrap_or(self.host)
     }
 }
 
@@ -138,18 +97,11 @@ impl Secure<'_> {
 /// # Errors
 /// One sentence.
 pub fn hostname(settings: &Settings, hostname: &str) -> Result<Option<String>, String> {
-    let uses_it = match &settings.open {
-        Open::Half { .. } => false,
-        Open::Full { tls, tls_config, query_response } => {
-            (*tls || query_response.iter().any(|step| step.starttls)) && tls_config.server_name.is_none()
+    match &settings.open {
+        Open::Full { tls, tls_config, query_response } if *tls || query_response.iter().any(|step| step.starttls) => {
+            tls::hostname(tls_config, hostname)
         }
-    };
-    if !uses_it {
-        return Ok(None);
-    }
-    match tls::server_name(hostname) {
-        Some(_) => Ok(Some(hostname.to_owned())),
-        None => Err(format!("hostname is the name or the address of a host, for TLS, not {hostname:?}")),
+        Open::Half { .. } | Open::Full { .. } => Ok(None),
     }
 }
 

@@ -142,7 +142,7 @@ pub(super) fn server_config(identity: Identity) -> ServerConfig {
 }
 
 /// Answers a handshake.
-pub(super) fn under_tls(config: &Arc<ServerConfig>, stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
+pub(super) fn under_tls<S: Read + Write>(config: &Arc<ServerConfig>, stream: S) -> StreamOwned<ServerConnection, S> {
     StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream)
 }
 

@@ -58,6 +58,18 @@ pub(super) fn server_name(host: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(bare.to_owned()).ok()
 }
 
+/// The name that `hostname=` asks for in the TLS of a module; nothing where the module names its server itself.
+///
+/// # Errors
+/// One sentence.
+pub(super) fn hostname(tls: &Tls, hostname: &str) -> Result<Option<String>, String> {
+    match server_name(hostname) {
+        _ if tls.server_name.is_some() => Ok(None),
+        Some(_) => Ok(Some(hostname.to_owned())),
+        None => Err(format!("hostname is the name or the address of a host, for TLS, not {hostname:?}")),
+    }
+}
+
 /// What an I/O error over TLS means: the peer's alert, a violation of the protocol, or the connection beneath. `certificate_asked`:
 /// whether the server asked for our certificate; in TLS 1.3 it refuses it only after the handshake.
 pub(super) fn failure(probe: &Probe<'_>, what: &str, error: &io::Error, certificate_asked: bool) -> Failure {

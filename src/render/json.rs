@@ -1,11 +1,14 @@
 //! A report as JSON. What was not measured has no key. `report.schema.json` is its documentation.
 
 mod dns;
+mod grpc;
 mod http;
 mod icmp;
 mod tcp;
 mod tls;
 mod traceroute;
+mod unix;
+mod websocket;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,11 +21,14 @@ use crate::path::Statistics;
 use crate::probe::{self, Measurement, resolve};
 use crate::verdict;
 use dns::Dns;
+use grpc::Grpc;
 use http::Http;
 use icmp::Icmp;
 use tcp::Tcp;
 use tls::Tls;
 use traceroute::Traceroute;
+use unix::Unix;
+use websocket::Websocket;
 
 /// The report as JSON, indented, with or without its log.
 #[must_use]
@@ -63,6 +69,12 @@ struct Report<'a> {
     dns: Option<Dns<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceroute: Option<Traceroute>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unix: Option<Unix<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grpc: Option<Grpc<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    websocket: Option<Websocket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -176,6 +188,9 @@ impl<'a> Report<'a> {
             icmp: None,
             dns: None,
             traceroute: None,
+            unix: None,
+            grpc: None,
+            websocket: None,
             tls: None,
             log: log.iter().map(LogLine::of).collect(),
         };
@@ -195,6 +210,18 @@ impl<'a> Report<'a> {
             }
             Measurement::Traceroute(measured) => {
                 (this.prober, this.traceroute) = ("traceroute", Some(Traceroute::of(measured)));
+            }
+            Measurement::Unix(measured) => {
+                (this.prober, this.unix, this.tls) =
+                    ("unix", Some(Unix::of(measured)), measured.tls.as_ref().map(Tls::of));
+            }
+            Measurement::Grpc(measured) => {
+                (this.prober, this.grpc, this.tls) =
+                    ("grpc", Some(Grpc::of(measured)), measured.tls.as_ref().map(Tls::of));
+            }
+            Measurement::Websocket(measured) => {
+                (this.prober, this.websocket, this.tls) =
+                    ("websocket", Some(Websocket::of(measured)), measured.tls.as_ref().map(Tls::of));
             }
         }
         this

@@ -105,7 +105,7 @@ pub enum Reason {
     HttpResponseIncomplete,
     /// The head of the response is larger than any should be.
     HttpResponseHeaderSize,
-    /// The body of the response is larger than the module allows.
+    /// The body of the response, or a message, is larger than the module allows or than this program takes.
     HttpResponseBodySize,
     /// A proxy says that it has no server that could answer (503, of Envoy or with RFC 9209's header).
     HttpUpstreamUnhealthy,

@@ -3,11 +3,13 @@
 //! Parsers take whatever the network may send: they never panic, and a code that they do not know is kept as it is.
 
 pub mod dns;
+pub mod grpc;
 pub mod http;
 pub mod icmp;
 pub mod ip;
 pub mod tcp;
 pub mod udp;
+pub mod websocket;
 
 mod checksum;
 mod quote;

@@ -10,10 +10,14 @@ use uplink_exporter::net::Source;
 use uplink_exporter::net::tls::{Certificate, TlsFacts};
 use uplink_exporter::path::Statistics;
 use uplink_exporter::probe::Isp;
+use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
-use uplink_exporter::probe::{Handshake, LogLine, Measurement, Report, dns, http, icmp, tcp, traceroute};
+use uplink_exporter::probe::{
+    Handshake, LogLine, Measurement, Report, dns, grpc, http, icmp, tcp, traceroute, unix, websocket,
+};
 use uplink_exporter::verdict::{CertificateFault, Failure, Reason};
 use uplink_exporter::wire::dns::message::{Entry, Reply, Section};
+use uplink_exporter::wire::grpc::Serving;
 
 pub(crate) fn all() -> Vec<(&'static str, Report)> {
     vec![
@@ -28,6 +32,12 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("dns_broken_off", dns_broken_off()),
         ("traceroute_success", traceroute_success()),
         ("traceroute_not_reached", traceroute_not_reached()),
+        ("unix_success", unix_success()),
+        ("unix_missing", unix_missing()),
+        ("grpc_success", grpc_success()),
+        ("grpc_unknown_service", grpc_unknown_service()),
+        ("websocket_success", websocket_success()),
+        ("websocket_closed", websocket_closed()),
     ]
 }
 
@@ -123,9 +133,11 @@ fn tcp_success() -> Report {
     let measured = tcp::Measurement {
         handshake: handshake("10.20.20.12:40000", "192.0.2.25:25", Some(19_900), 0),
         traffic: Some(Traffic { sent: 560, received: 3_020 }),
-        failed_due_to_regex: Some(false),
-        failed_due_to_bytes: Some(false),
-        expect_info: vec![("banner".to_owned(), "mail \"x\"\\\n".to_owned()), ("user".to_owned(), String::new())],
+        heard: Heard {
+            failed_due_to_regex: Some(false),
+            failed_due_to_bytes: Some(false),
+            expect_info: vec![("banner".to_owned(), "mail \"x\"\\\n".to_owned()), ("user".to_owned(), String::new())],
+        },
         tls: Some(tls(Some(1_800_000_000))),
     };
     let phases = [(Phase::Resolve, 0), (Phase::Connect, 20), (Phase::Tls, 41), (Phase::Query, 60)];
@@ -284,6 +296,102 @@ fn traceroute_not_reached() -> Report {
         report("192.0.2.9", "trace", &[(Phase::Resolve, 0), (Phase::Trace, 4000)], Measurement::Traceroute(measured));
     report.resolution = resolution("192.0.2.9", Some("192.0.2.9"));
     report.failure = failure(Phase::Trace, Reason::IcmpTimeout, "192.0.2.9 did not answer", None);
+    report
+}
+
+fn unix_success() -> Report {
+    let measured = unix::Measurement {
+        traffic: Some(Traffic { sent: 402, received: 2_870 }),
+        heard: Heard {
+            failed_due_to_regex: Some(false),
+            failed_due_to_bytes: Some(false),
+            expect_info: vec![("version".to_owned(), "7.2".to_owned())],
+        },
+        tls: Some(tls(Some(1_800_000_000))),
+    };
+    let phases = [(Phase::Connect, 0), (Phase::Tls, 3), (Phase::Query, 12)];
+    let mut report = report("/run/app.sock", "app", &phases, Measurement::Unix(measured));
+    report.isp = None;
+    report
+}
+
+fn unix_missing() -> Report {
+    let mut report =
+        report("/run/none.sock", "app", &[(Phase::Connect, 0)], Measurement::Unix(unix::Measurement::default()));
+    report.isp = None;
+    let detail = "connecting to /run/none.sock: there is no such socket";
+    report.failure = failure(Phase::Connect, Reason::ConnectionRefused, detail, None);
+    report
+}
+
+fn grpc_success() -> Report {
+    let measured = grpc::Measurement {
+        handshake: handshake("10.10.10.12:40000", "192.0.2.50:50051", Some(9_900), 0),
+        traffic: Some(Traffic { sent: 890, received: 3_120 }),
+        ssl: Some(true),
+        http_status: Some(200),
+        status: Some(0),
+        message: None,
+        serving: Some(Serving::Serving),
+        tls: Some(tls(Some(1_800_000_000))),
+    };
+    let phases =
+        [(Phase::Resolve, 1), (Phase::Connect, 10), (Phase::Tls, 22), (Phase::Processing, 14), (Phase::Transfer, 1)];
+    let mut report = report("api.example:50051", "health", &phases, Measurement::Grpc(measured));
+    report.resolution = resolution("api.example", Some("192.0.2.50"));
+    report
+}
+
+fn grpc_unknown_service() -> Report {
+    let measured = grpc::Measurement {
+        handshake: handshake("10.10.10.12:40000", "192.0.2.50:50051", Some(9_900), 0),
+        traffic: Some(Traffic { sent: 190, received: 120 }),
+        ssl: Some(false),
+        http_status: Some(200),
+        status: Some(5),
+        message: Some("unknown service".to_owned()),
+        ..Default::default()
+    };
+    let phases = [(Phase::Resolve, 0), (Phase::Connect, 10), (Phase::Processing, 11), (Phase::Transfer, 0)];
+    let mut report = report("192.0.2.50:50051", "health", &phases, Measurement::Grpc(measured));
+    report.resolution = resolution("192.0.2.50", Some("192.0.2.50"));
+    let detail = "the check of the service \"a\" ended with the status 5, NOT_FOUND: unknown service";
+    report.failure = failure(Phase::Transfer, Reason::AssertionFailedHeader, detail, None);
+    report
+}
+
+fn websocket_success() -> Report {
+    let measured = websocket::Measurement {
+        handshake: handshake("10.10.10.12:40000", "192.0.2.80:443", Some(9_900), 0),
+        traffic: Some(Traffic { sent: 1_020, received: 3_400 }),
+        status: Some(101),
+        upgraded: Some(true),
+        failed_due_to_regex: Some(false),
+        close_code: Some(1000),
+        tls: Some(tls(Some(1_800_000_000))),
+    };
+    let phases =
+        [(Phase::Resolve, 1), (Phase::Connect, 10), (Phase::Tls, 22), (Phase::Processing, 14), (Phase::Query, 31)];
+    let mut report = report("wss://chat.example/", "chat", &phases, Measurement::Websocket(measured));
+    report.resolution = resolution("chat.example", Some("192.0.2.80"));
+    report
+}
+
+fn websocket_closed() -> Report {
+    let measured = websocket::Measurement {
+        handshake: handshake("[2001:db8:a::12]:40000", "[2001:db8::80]:80", Some(9_900), 0),
+        traffic: Some(Traffic { sent: 220, received: 180 }),
+        status: Some(101),
+        upgraded: Some(true),
+        failed_due_to_regex: Some(true),
+        close_code: Some(1013),
+        tls: None,
+    };
+    let phases = [(Phase::Resolve, 1), (Phase::Connect, 10), (Phase::Processing, 14), (Phase::Query, 5)];
+    let mut report = report("ws://chat.example/", "chat", &phases, Measurement::Websocket(measured));
+    report.resolution = resolution("chat.example", Some("2001:db8::80"));
+    let detail = "the server closed with the code 1013 (try again later) without an answer";
+    report.failure = failure(Phase::Query, Reason::ConnectionTerminated, detail, None);
     report
 }
 

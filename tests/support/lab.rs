@@ -148,6 +148,11 @@ http {{
     location /moved {{ return 302 /there; }}
     location /circle {{ return 302 /circle; }}
     location /big {{ root {path}; }}
+    location /grpc.health.v1.Health/ {{ grpc_pass grpc://127.0.0.1:50051; }}
+    location /socket {{
+      proxy_pass http://127.0.0.1:8080; proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection Upgrade;
+    }}
   }}
 }}
 "

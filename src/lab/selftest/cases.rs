@@ -10,7 +10,8 @@ use crate::net::tls::Tls;
 use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
 use crate::probe::tcp::Open;
-use crate::probe::{Module, Prober, dns, http as http_probe, icmp, tcp, traceroute};
+use crate::probe::{Module, Prober, dns, grpc, http as http_probe, icmp, tcp, traceroute, websocket};
+use crate::re2::Regex;
 use crate::verdict::{Evidence, Reason};
 use crate::wire::dns::codes;
 use crate::wire::dns::message::Query;
@@ -54,6 +55,10 @@ pub enum Kind {
     Dns,
     /// `traceroute`.
     Trace(traceroute::Protocol),
+    /// `grpc` without TLS.
+    Grpc,
+    /// `websocket` without TLS, with a message.
+    Websocket,
 }
 
 /// What is done to a probe.
@@ -92,7 +97,7 @@ pub enum Expect {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Http,
         Self::Https,
         Self::Tcp,
@@ -104,6 +109,8 @@ impl Kind {
         Self::Trace(traceroute::Protocol::Icmp),
         Self::Trace(traceroute::Protocol::Udp),
         Self::Trace(traceroute::Protocol::Tcp),
+        Self::Grpc,
+        Self::Websocket,
     ];
 
     /// The word for a person.
@@ -121,6 +128,8 @@ impl Kind {
             Self::Trace(traceroute::Protocol::Icmp) => "trace icmp",
             Self::Trace(traceroute::Protocol::Udp) => "trace udp",
             Self::Trace(traceroute::Protocol::Tcp) => "trace tcp",
+            Self::Grpc => "grpc",
+            Self::Websocket => "websocket",
         }
     }
 
@@ -128,7 +137,7 @@ impl Kind {
     #[must_use]
     pub fn port(self) -> Option<u16> {
         match self {
-            Self::Http => Some(80),
+            Self::Http | Self::Grpc | Self::Websocket => Some(80),
             Self::Https => Some(443),
             Self::Tcp => Some(7),
             Self::HalfOpen | Self::HalfOpenRaw => Some(25),
@@ -143,6 +152,7 @@ impl Kind {
         match (self, port) {
             (_, None) => address.to_string(),
             (Self::Http, Some(port)) => format!("http://{}/", SocketAddr::new(address, port)),
+            (Self::Websocket, Some(port)) => format!("ws://{}/socket", SocketAddr::new(address, port)),
             (Self::Https, Some(port)) => format!("https://{}/", SocketAddr::new(address, port)),
             (_, Some(port)) => SocketAddr::new(address, port).to_string(),
         }
@@ -198,6 +208,23 @@ impl Kind {
                 first_hop: 1,
                 max_hops: 20,
                 preference,
+            }),
+            Self::Grpc => Prober::Grpc(grpc::Settings {
+                service: String::new(),
+                tls: false,
+                tls_config: Arc::clone(tls),
+                metadata: Vec::new(),
+                preference,
+            }),
+            Self::Websocket => Prober::Websocket(websocket::Settings {
+                headers: Vec::new(),
+                host: None,
+                query_response: vec![
+                    websocket::Step { send: Some("ping".to_owned()), ..Default::default() },
+                    websocket::Step { expect: Regex::new("^ping$").ok(), ..Default::default() },
+                ],
+                preference,
+                tls: Arc::clone(tls),
             }),
         };
         Module {
@@ -291,6 +318,11 @@ pub fn faults() -> Vec<Case> {
         (trace, Fault(Action::Drop), Fails(Reason::IcmpTimeout, None)),
         (Kind::Https, Fault(Action::Stall), Fails(Reason::TlsTimeout, None)),
         (Kind::Http, Fault(Action::Stall), Fails(Reason::HttpResponseTimeout, None)),
+        (Kind::Grpc, Fault(Action::Stall), Fails(Reason::HttpResponseTimeout, None)),
+        (Kind::Grpc, Fault(Action::ResetAfterHandshake), Fails(Reason::ConnectionTerminated, None)),
+        (Kind::Grpc, ClosedPort, Fails(Reason::ConnectionRefused, None)),
+        (Kind::Websocket, Fault(Action::Stall), Fails(Reason::HttpResponseTimeout, None)),
+        (Kind::Websocket, Fault(Action::Drop), Fails(Reason::ConnectionTimeout, None)),
         (Kind::IcmpRaw, Fault(Action::Loop { hop: 4 }), Fails(Reason::TtlExceeded, None)),
         (Kind::Tcp, LinkDown, Fails(Reason::LocalLinkDown, None)),
         (Kind::IcmpRaw, StrangeSource, Fails(Reason::SourceAddressUnavailable, None)),

@@ -69,9 +69,13 @@ pub(super) fn check(case: &Case, reports: &[Report], truth: &Truth<'_>) -> Resul
             succeeded(reports)?;
             match &report.measurement {
                 Measurement::Traceroute(_) => check_traces(case, &traces(reports)?, truth),
-                Measurement::Http(_) | Measurement::Tcp(_) | Measurement::Icmp(_) | Measurement::Dns(_) => {
-                    check_rtt(reports, truth.path)
-                }
+                Measurement::Http(_)
+                | Measurement::Tcp(_)
+                | Measurement::Icmp(_)
+                | Measurement::Dns(_)
+                | Measurement::Unix(_)
+                | Measurement::Grpc(_)
+                | Measurement::Websocket(_) => check_rtt(reports, truth.path),
             }
         }
         Expect::Retransmits(syns) => {
@@ -149,8 +153,10 @@ fn round_trip(report: &Report) -> Option<Duration> {
         Measurement::Http(_) => time_of(Phase::Connect),
         Measurement::Tcp(tcp) => tcp.handshake.rtt.or(time_of(Phase::Connect)),
         Measurement::Dns(_) => time_of(Phase::Query),
+        Measurement::Grpc(grpc) => grpc.handshake.rtt.or(time_of(Phase::Connect)),
+        Measurement::Websocket(websocket) => websocket.handshake.rtt.or(time_of(Phase::Connect)),
         Measurement::Icmp(icmp) => icmp.rtt.avg().map(Duration::from_secs_f64),
-        Measurement::Traceroute(_) => None,
+        Measurement::Traceroute(_) | Measurement::Unix(_) => None,
     }
 }
 
@@ -158,9 +164,13 @@ fn round_trip(report: &Report) -> Option<Duration> {
 fn traces(reports: &[Report]) -> Result<Vec<&traceroute::Measurement>, Wrong> {
     let traces = reports.iter().map(|report| match &report.measurement {
         Measurement::Traceroute(trace) => Ok(trace),
-        Measurement::Http(_) | Measurement::Tcp(_) | Measurement::Icmp(_) | Measurement::Dns(_) => {
-            Err("not a trace".into())
-        }
+        Measurement::Http(_)
+        | Measurement::Tcp(_)
+        | Measurement::Icmp(_)
+        | Measurement::Dns(_)
+        | Measurement::Unix(_)
+        | Measurement::Grpc(_)
+        | Measurement::Websocket(_) => Err("not a trace".into()),
     });
     traces.collect()
 }

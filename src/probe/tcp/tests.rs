@@ -7,6 +7,7 @@ use crate::flight::{Phase, Traffic};
 use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report, Request};
+use crate::re2::Regex;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -84,7 +85,10 @@ async fn a_connection_has_the_kernels_round_trip() {
         assert!(measured.handshake.rtt.unwrap() < Duration::from_millis(5));
         assert_eq!(seconds(&report, Phase::Connect), measured.handshake.rtt.map(|rtt| rtt.as_secs_f64()));
         assert_eq!(report.resolution.as_ref().unwrap().address, Some(ip));
-        assert_eq!((measured.failed_due_to_regex, measured.failed_due_to_bytes), (Some(false), Some(false)));
+        assert_eq!(
+            (measured.heard.failed_due_to_regex, measured.heard.failed_due_to_bytes),
+            (Some(false), Some(false))
+        );
         check_ends(&report, address);
         assert_eq!(measured.traffic, Some(Traffic::default()));
     }
@@ -196,7 +200,7 @@ async fn a_conversation_survives_every_way_of_cutting_it_in_segments() {
     let report = probe(&request(open(steps, None), address, PATIENCE)).await;
     check_success(&report);
     let labels = vec![("host".to_owned(), "mail.example".to_owned()), ("kind".to_owned(), "<ESMTP>".to_owned())];
-    assert_eq!(measured(&report).expect_info, labels);
+    assert_eq!(measured(&report).heard.expect_info, labels);
     check_phase(&report, Phase::Query, 20..1000);
 }
 
@@ -269,7 +273,7 @@ async fn a_conversation_that_fails_says_how() {
     ))
     .await;
     check_failure(&report, Phase::Query, Reason::AssertionFailedBody);
-    assert_eq!(measured(&report).failed_due_to_regex, Some(true));
+    assert_eq!(measured(&report).heard.failed_due_to_regex, Some(true));
 
     let report = probe(&talk(
         |mut stream| {
@@ -281,7 +285,7 @@ async fn a_conversation_that_fails_says_how() {
     ))
     .await;
     check_failure(&report, Phase::Query, Reason::AssertionFailedBody);
-    assert_eq!(measured(&report).failed_due_to_bytes, Some(true));
+    assert_eq!(measured(&report).heard.failed_due_to_bytes, Some(true));
     assert!(report.duration < fast);
 
     let report = probe(&talk(|mut stream| drop(hear(&mut stream)), expect("^220"))).await;
@@ -297,7 +301,7 @@ async fn a_conversation_that_fails_says_how() {
     .await;
     check_failure(&report, Phase::Query, Reason::ConnectionReadTimeout);
     check_phase(&report, Phase::Query, 290..400);
-    assert_eq!(measured(&report).failed_due_to_regex, Some(false));
+    assert_eq!(measured(&report).heard.failed_due_to_regex, Some(false));
 }
 
 #[tokio::test]

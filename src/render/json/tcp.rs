@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::Seconds;
+use crate::probe::conversation::Heard;
 use crate::probe::{Handshake, tcp};
 
 #[derive(Serialize)]
@@ -35,9 +36,7 @@ impl<'a> Tcp<'a> {
         let tcp::Measurement {
             handshake: Handshake { local, remote, rtt, syn_retransmits },
             traffic,
-            failed_due_to_regex,
-            failed_due_to_bytes,
-            expect_info,
+            heard: Heard { failed_due_to_regex, failed_due_to_bytes, expect_info },
             tls: _,
         } = measured;
         Self {

@@ -2,16 +2,58 @@
 
 use std::io;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Measurement, Secure, Step};
+use super::connection::Connection;
+use super::{Probe, tls};
 use crate::flight::Phase;
-use crate::net::tls::TlsFacts;
-use crate::probe::connection::Connection;
-use crate::probe::{Probe, tls};
+use crate::net::tls::{Tls, TlsFacts};
 use crate::re2::Regex;
 use crate::verdict::{Failure, Reason};
+
+/// One entry of `query_response`: what is heard, then what is said.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// A line must match.
+    pub expect: Option<Regex>,
+    /// These bytes must come.
+    pub expect_bytes: Option<Bytes>,
+    /// Labels of `probe_expect_info`, with `${1}` from `expect`.
+    pub labels: Vec<(String, String)>,
+    /// What is sent, with `${1}` from `expect`, and a newline.
+    pub send: Option<String>,
+    /// What is sent as it is (`send: !!binary`), without a newline.
+    pub send_bytes: Option<Bytes>,
+    /// Whether TLS begins here.
+    pub starttls: bool,
+}
+
+/// What came of a conversation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Whether an `expect` failed; nothing before the conversation.
+    pub failed_due_to_regex: Option<bool>,
+    /// Whether an `expect_bytes` failed; nothing before the conversation.
+    pub failed_due_to_bytes: Option<bool>,
+    /// Labels of `probe_expect_info`, expanded.
+    pub expect_info: Vec<(String, String)>,
+}
+
+/// How a connection is put under TLS.
+pub(super) struct Secure<'a> {
+    /// The settings.
+    pub(super) tls: &'a Tls,
+    /// The server's name where they have none.
+    pub(super) host: &'a str,
+}
+
+impl Secure<'_> {
+    /// The name to ask for and to check.
+    pub(super) fn name(&self) -> &str {
+        self.tls.server_name.as_deref().unwrap_or(self.host)
+    }
+}
 
 /// The longest line that is read, in bytes: that of Go's `bufio.Scanner`, which modules were written for.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -25,27 +67,32 @@ pub(super) async fn hold(
     steps: &[Step],
     connection: Connection,
     secure: &Secure<'_>,
-    measured: &mut Measurement,
+    outcome: &mut Heard,
+    facts: &mut Option<TlsFacts>,
 ) -> Result<(), Failure> {
+    (outcome.failed_due_to_regex, outcome.failed_due_to_bytes) = (Some(false), Some(false));
+    if steps.is_empty() {
+        return Ok(());
+    }
     probe.timeline.enter(Phase::Query);
     let mut peer = Peer { probe, connection, heard: BytesMut::new(), answered: false };
     for step in steps {
         let send = step.send.as_deref().unwrap_or_default();
         let mut line = send.as_bytes().to_vec();
         if let Some(expect) = &step.expect {
-            let heard = peer.expect(expect, measured).await?;
+            let heard = peer.expect(expect, outcome).await?;
             if let Some(captures) = expect.captures(&heard) {
                 line = captures.expand(send);
                 for (name, value) in &step.labels {
                     let value = String::from_utf8_lossy(&captures.expand(value)).into_owned();
                     // A later step may say the same label anew.
-                    measured.expect_info.retain(|(known, _)| known != name);
-                    measured.expect_info.push((name.clone(), value));
+                    outcome.expect_info.retain(|(known, _)| known != name);
+                    outcome.expect_info.push((name.clone(), value));
                 }
             }
         }
         if let Some(expected) = &step.expect_bytes {
-            peer.expect_bytes(expected, measured).await?;
+            peer.expect_bytes(expected, outcome).await?;
         }
         if !line.is_empty() {
             line.push(b'\n');
@@ -55,7 +102,7 @@ pub(super) async fn hold(
             peer.say(bytes).await?;
         }
         if step.starttls {
-            peer = peer.start_tls(secure, &mut measured.tls).await?;
+            peer = peer.start_tls(secure, facts).await?;
         }
     }
     Ok(())
@@ -73,7 +120,7 @@ struct Peer<'a> {
 
 impl Peer<'_> {
     /// The first line that matches; others are passed over.
-    async fn expect(&mut self, expect: &Regex, measured: &mut Measurement) -> Result<BytesMut, Failure> {
+    async fn expect(&mut self, expect: &Regex, outcome: &mut Heard) -> Result<BytesMut, Failure> {
         while let Some(line) = self.line().await? {
             let matches = expect.is_match(&line);
             self.probe.note(format_args!("heard {:?}, matches: {matches}", String::from_utf8_lossy(&line)));
@@ -81,12 +128,12 @@ impl Peer<'_> {
                 return Ok(line);
             }
         }
-        measured.failed_due_to_regex = Some(true);
+        outcome.failed_due_to_regex = Some(true);
         Err(self.unexpected("the peer ended the connection, and no line matched"))
     }
 
     /// These bytes, however many segments they come in; other bytes are a failure as soon as they are there.
-    async fn expect_bytes(&mut self, expected: &[u8], measured: &mut Measurement) -> Result<(), Failure> {
+    async fn expect_bytes(&mut self, expected: &[u8], outcome: &mut Heard) -> Result<(), Failure> {
         loop {
             let common = expected.len().min(self.heard.len());
             let matches = expected[..common] == self.heard[..common];
@@ -95,7 +142,7 @@ impl Peer<'_> {
                 return Ok(());
             }
             if !matches || !self.hear().await? {
-                measured.failed_due_to_bytes = Some(true);
+                outcome.failed_due_to_bytes = Some(true);
                 return Err(self.unexpected("other bytes came than the expected ones"));
             }
         }

@@ -1,0 +1,187 @@
+//! A connection of hyper's, driven beside the request that it carries, without a task of its own: what is dropped leaves nothing behind.
+
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connection::Connection;
+use super::{Probe, SharedTimeline, lock, tls};
+use crate::flight::Phase;
+use crate::verdict::{Failure, Reason};
+use crate::wire::http::ResponseStart;
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs a connection, and what hyper wants to spawn for it, beside the request that waits for it.
+#[derive(Default)]
+pub(super) struct Driver {
+    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
+    /// How the connection ended, where it failed.
+    error: Option<hyper::Error>,
+    tasks: Tasks,
+    running: Vec<Task>,
+    certificate_asked: bool,
+}
+
+/// What hyper wants to spawn.
+#[derive(Clone, Default)]
+pub(super) struct Tasks(Arc<Mutex<Vec<Task>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        lock(&self.0).push(Box::pin(task));
+    }
+}
+
+impl Driver {
+    /// For a connection that is yet to become hyper's.
+    pub(super) fn of(connection: &Connection) -> Self {
+        Self { certificate_asked: connection.certificate_asked(), ..Self::default() }
+    }
+
+    /// Where hyper spawns what the connection needs.
+    pub(super) fn tasks(&self) -> Tasks {
+        self.tasks.clone()
+    }
+
+    /// The connection that is to be driven.
+    pub(super) fn drive(&mut self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+        self.connection = Some(Box::pin(connection));
+    }
+
+    /// Drives the connection until some work over it is done.
+    pub(super) async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| {
+            self.advance(cx);
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            && let Poll::Ready(result) = connection.as_mut().poll(cx)
+        {
+            self.connection = None;
+            self.error = result.err();
+        }
+        loop {
+            self.running.retain_mut(|task| task.as_mut().poll(cx).is_pending());
+            let mut spawned = lock(&self.tasks.0);
+            if spawned.is_empty() {
+                break;
+            }
+            self.running.append(&mut spawned);
+        }
+    }
+
+    /// What an error of a request means.
+    pub(super) fn failure(&self, probe: &Probe<'_>, what: &str, error: &hyper::Error) -> Failure {
+        // The connection knows what happened to it better than the request that it carried.
+        let beneath = [Some(error), self.error.as_ref()].into_iter().flatten().find_map(io_error);
+        let broken_off = match probe.timeline.current() {
+            Some(Phase::Transfer) => Reason::HttpResponseIncomplete,
+            _ => Reason::ConnectionTerminated,
+        };
+        if let Some(beneath) = beneath {
+            let failure = tls::failure(probe, what, beneath, self.certificate_asked);
+            return match failure.reason {
+                // hyper's own words about what came.
+                Reason::Unknown if matches!(beneath.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
+                    Failure { reason: Reason::HttpProtocolError, ..failure }
+                }
+                Reason::ConnectionTerminated | Reason::ConnectionResetHandshake | Reason::Unknown => {
+                    Failure { phase: probe.timeline.current().unwrap_or(failure.phase), reason: broken_off, ..failure }
+                }
+                _ => failure,
+            };
+        }
+        let reason = match error {
+            error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => broken_off,
+            error if error.is_parse_too_large() => Reason::HttpResponseHeaderSize,
+            _ => Reason::HttpProtocolError,
+        };
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        probe.failure(reason, format!("{what}: {error}{cause}"))
+    }
+}
+
+/// The I/O error at the bottom of another one.
+fn io_error(error: &hyper::Error) -> Option<&io::Error> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let of_http2 = || cause.downcast_ref::<h2::Error>().and_then(h2::Error::get_io);
+        if let Some(error) = cause.downcast_ref().or_else(of_http2) {
+            return Some(error);
+        }
+        source = cause.source();
+    }
+    None
+}
+
+/// A connection, above TLS, that ends [`Phase::Processing`] with the first byte of the response.
+///
+/// The bytes have just been read from below, so the timeline stands at the stamp of their arrival. What comes before the response
+/// (tickets of TLS, settings of HTTP/2) is not what the request asked for.
+pub(super) struct Tap {
+    connection: Connection,
+    asked: bool,
+    search: Option<ResponseStart>,
+    timeline: SharedTimeline,
+}
+
+impl Tap {
+    /// Watches a connection for a response, whose start `search` finds.
+    pub(super) fn new(connection: Connection, search: ResponseStart, timeline: SharedTimeline) -> Self {
+        Self { connection, asked: false, search: Some(search), timeline }
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.connection).poll_read(cx, buffer);
+        if let Some(search) = &mut self.search {
+            if search.feed(&buffer.filled()[before..]) {
+                self.search = None;
+                self.timeline.enter(Phase::Transfer);
+            } else if self.asked {
+                self.timeline.still_due();
+            }
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.asked = true;
+        Pin::new(&mut self.connection).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.asked = true;
+        Pin::new(&mut self.connection).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.connection.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_shutdown(cx)
+    }
+}
