@@ -6,6 +6,7 @@ mod half_open_raw;
 mod host;
 pub mod http;
 pub mod icmp;
+mod legacy;
 mod packets;
 mod plain;
 mod report;
@@ -416,7 +417,7 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
     let (reason, what) = match phase {
         Phase::Resolve => (Reason::DnsTimeout, "no answer from the name servers"),
         Phase::Connect => (Reason::ConnectionTimeout, "no answer to the SYN"),
-        Phase::Tls => (Reason::TlsTimeout, "the TLS handshake did not end"),
+        Phase::Tls | Phase::Legacy => (Reason::TlsTimeout, "the TLS handshake did not end"),
         Phase::Query | Phase::Processing if delivery == Delivery::Blocked => {
             (Reason::ConnectionWriteTimeout, "the server did not take all that was to be sent")
         }
