@@ -28,6 +28,7 @@ use uplink_exporter::lab::{Isp, Path, Topology, target};
 use uplink_exporter::net::Family;
 use uplink_exporter::probe;
 use uplink_exporter::probe::{Measurement, Report};
+use uplink_exporter::verdict::Reason;
 use uplink_exporter::wire::websocket;
 
 const MODULES: &str = "
@@ -400,6 +401,57 @@ fn no_answer_that_comes_too_late_is_refused_through_the_wrong_isp() {
                 let strays = wrong.iter().filter(|packet| packet.destination == target);
                 let strays: Vec<_> = strays.map(|packet| (packet.ports(), packet.flags(), packet.protocol)).collect();
                 assert!(strays.is_empty(), "{} packets to {target}, by {name}: {strays:?}", strays.len());
+            }
+        }
+    }
+}
+
+/// A server at an address of the far end that refuses every TLS handshake.
+fn refuse_tls(site: &Site, address: SocketAddr) {
+    let listener = site.lab.far().run(|| TcpListener::bind(address).unwrap()).unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut buffer = [0; 2048];
+            // The alert handshake_failure. A client that is gone does not hear it.
+            let _ = stream.read(&mut buffer).and_then(|_| stream.write_all(&[21, 3, 3, 0, 2, 2, 40]));
+            let _ = stream.read(&mut buffer);
+        }
+    });
+}
+
+#[test]
+fn a_server_that_is_asked_for_older_tls_is_asked_through_the_isp() {
+    let Some(site) = Site::start(topology(), MODULES) else { return };
+    let captures = captures(&site);
+    const PORT: u16 = 4443;
+    for isp in Isp::ALL {
+        site.lab.default_route(isp.other()).unwrap();
+        let mut requests = Vec::new();
+        for (binding, by) in (0..).zip(BINDINGS) {
+            for family in [Family::V4, Family::V6] {
+                refuse_tls(&site, SocketAddr::new(target(family, number(isp, binding)), PORT));
+                let to = format!("{}:{PORT}", host(family, number(isp, binding)));
+                for (module, target) in [("tcp_tls", to.clone()), ("https_2", format!("https://{to}/"))] {
+                    let by = format!("{}_{by}", isp.name());
+                    requests.push(site.request(module, &by, &target, Duration::from_secs(20)));
+                }
+            }
+        }
+        for report in site.run_all(requests) {
+            let reason = report.failure.as_ref().map(|failure| failure.reason);
+            assert_eq!(reason, Some(Reason::TlsAlertReceived(40)), "{} {}", report.module, report.target);
+        }
+    }
+    let [through_a, through_b] = captures.map(Capture::stop);
+    for (isp, right, wrong) in [(Isp::A, &through_a, &through_b), (Isp::B, &through_b, &through_a)] {
+        for (binding, by) in (0..).zip(BINDINGS) {
+            for family in [Family::V4, Family::V6] {
+                let server = target(family, number(isp, binding));
+                let to = |packet: &&Packet| packet.destination == server && packet.ports().1 == PORT;
+                assert_eq!(wrong.iter().filter(to).count(), 0, "through the wrong ISP by {by}");
+                let syns = right.iter().filter(to).filter(|packet| packet.flags() == "S").count();
+                assert_eq!(syns, 2 * 2, "two probes of two connections to {server}, by {by}");
+                assert!(right.iter().filter(to).all(|packet| packet.source == isp.source(family)), "by {by}");
             }
         }
     }

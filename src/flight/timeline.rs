@@ -13,6 +13,8 @@ pub enum Phase {
     Connect,
     /// TLS handshake.
     Tls,
+    /// A server that speaks no TLS of ours is asked on a second connection what it speaks.
+    Legacy,
     /// From the request to the first byte of the response.
     Processing,
     /// From the first byte of the response to its last.
@@ -29,11 +31,12 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order in which a probe goes through them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Resolve,
         Self::Setup,
         Self::Connect,
         Self::Tls,
+        Self::Legacy,
         Self::Processing,
         Self::Transfer,
         Self::Query,
@@ -50,6 +53,7 @@ impl Phase {
             Self::Setup => "setup",
             Self::Connect => "connect",
             Self::Tls => "tls",
+            Self::Legacy => "legacy",
             Self::Query => "query",
             Self::Processing => "processing",
             Self::Transfer => "transfer",
@@ -154,6 +158,12 @@ impl Timeline {
             traffic.sent += bytes.sent;
             traffic.received += bytes.received;
         }
+    }
+
+    /// What the connection of this leg carried so far; nothing before there was one.
+    #[must_use]
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.leg.traffic
     }
 
     /// Something left at `at`: the network's turn begins, or goes on.

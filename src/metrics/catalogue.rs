@@ -84,8 +84,8 @@ catalogue! {
     CHAIN = Info "probe_ssl_last_chain_info"
         ["fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"]
         "The server's own certificate";
-    TLS_VERSION = Info "probe_tls_version_info" ["version"] "The TLS version that was agreed on";
-    TLS_CIPHER = Info "probe_tls_cipher_info" ["cipher"] "The TLS cipher suite that was agreed on";
+    TLS_VERSION = Info "probe_tls_version_info" ["version"] "The TLS version that was agreed on; after a refused handshake, the one that the server would speak";
+    TLS_CIPHER = Info "probe_tls_cipher_info" ["cipher"] "The TLS cipher suite that was agreed on; after a refused handshake, the one that the server would take";
 
     // tcp.
     TCP_DURATION = Gauge "probe_tcp_duration_seconds" ["phase"] "Duration of the TCP probe by phase";

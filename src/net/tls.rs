@@ -1,6 +1,7 @@
 //! TLS as a client: configurations made once per module, and what a handshake tells.
 
 mod certificate;
+mod legacy;
 mod roots;
 mod server;
 
@@ -17,12 +18,13 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{DigitallySignedStruct, ProtocolVersion, SignatureScheme};
+use rustls::{CipherSuite, DigitallySignedStruct, ProtocolVersion, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub use certificate::Certificate;
+pub use legacy::old_hello;
 use roots::Roots;
 pub use server::{ClientAuth, Group, ServerTlsOptions, Suite, server};
 
@@ -96,12 +98,14 @@ pub struct Tls {
     /// The configuration, with the application protocols that the prober offers.
     pub config: Arc<ClientConfig>,
     roots: Option<Arc<Roots>>,
+    /// Whether TLS 1.2 is among the versions.
+    speaks_tls12: bool,
 }
 
-/// What a TLS handshake told, also when its certificate is not good.
+/// What a TLS handshake told, also when its certificate is not good, or what a server says that speaks no TLS of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// As Go prints it: `TLS 1.2`, `TLS 1.3`; nothing where the handshake broke off before it was settled.
+    /// As Go prints it: `TLS 1.2`, `TLS 1.3`, or an older one that a server says; nothing where the handshake broke off before it was settled.
     pub version: Option<&'static str>,
     /// The IANA name of the cipher suite; nothing where the handshake broke off.
     pub cipher: Option<String>,
@@ -154,7 +158,8 @@ impl Tls {
         // A resumed handshake would not show the certificate again.
         config.resumption = Resumption::disabled();
         config.alpn_protocols = alpn;
-        Ok(Self { server_name, insecure_skip_verify, config: Arc::new(config), roots })
+        let speaks_tls12 = versions.contains(&&rustls::version::TLS12);
+        Ok(Self { server_name, insecure_skip_verify, config: Arc::new(config), roots, speaks_tls12 })
     }
 
     /// Does the handshake. The server's certificate is only taken down: [`Tls::verify`] it before anything is said to the server.
@@ -206,11 +211,7 @@ impl TlsFacts {
                 Some(ProtocolVersion::TLSv1_3) => Some(TLS13),
                 _ => None,
             },
-            cipher: connection.negotiated_cipher_suite().map(|suite| {
-                let name = format!("{:?}", suite.suite());
-                // rustls' names of TLS 1.3 suites (RFC 8446, appendix B.4) are its own.
-                name.strip_prefix("TLS13_").map(|rest| format!("TLS_{rest}")).unwrap_or(name)
-            }),
+            cipher: connection.negotiated_cipher_suite().map(|suite| suite_name(suite.suite())),
             alpn: connection.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned()),
             chain: certificates(connection.peer_certificates().unwrap_or_default()),
             chain_expiry: None,
@@ -228,8 +229,15 @@ impl TlsFacts {
 const TLS12: &str = "TLS 1.2";
 const TLS13: &str = "TLS 1.3";
 
-fn certificates(chain: &[CertificateDer<'_>]) -> Vec<Certificate> {
-    chain.iter().filter_map(|der| Certificate::of_der(der)).collect()
+/// IANA's name.
+fn suite_name(suite: CipherSuite) -> String {
+    let name = format!("{suite:?}");
+    // rustls' names of TLS 1.3 suites (RFC 8446, appendix B.4) are its own.
+    name.strip_prefix("TLS13_").map(|rest| format!("TLS_{rest}")).unwrap_or(name)
+}
+
+fn certificates(chain: &[impl AsRef<[u8]>]) -> Vec<Certificate> {
+    chain.iter().filter_map(|der| Certificate::of_der(der.as_ref())).collect()
 }
 
 fn versions(

@@ -9,6 +9,7 @@ mod half_open_raw;
 mod host;
 pub mod http;
 pub mod icmp;
+mod legacy;
 mod packets;
 mod plain;
 mod report;
@@ -478,7 +479,7 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
             (Reason::ConnectionTimeout, "the listener did not accept what waits for it")
         }
         Phase::Connect => (Reason::ConnectionTimeout, "no answer to the SYN"),
-        Phase::Tls => (Reason::TlsTimeout, "the TLS handshake did not end"),
+        Phase::Tls | Phase::Legacy => (Reason::TlsTimeout, "the TLS handshake did not end"),
         Phase::Query | Phase::Processing if delivery == Delivery::Blocked => {
             (Reason::ConnectionWriteTimeout, "the server did not take all that was to be sent")
         }

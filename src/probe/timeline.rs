@@ -31,6 +31,12 @@ impl SharedTimeline {
         lock(&self.0).connected();
     }
 
+    /// What the connection of this part carried so far; nothing before there was one.
+    #[must_use]
+    pub fn traffic(&self) -> Option<Traffic> {
+        lock(&self.0).traffic()
+    }
+
     /// Something left, or was asked, at `at`.
     pub fn sent(&self, at: Instant) {
         lock(&self.0).sent(at);

@@ -9,11 +9,15 @@ use rustls::{AlertDescription, CertificateError, Error};
 
 use super::Probe;
 use super::connection::{Connection, Plain, Secured};
-use crate::flight::Phase;
+use super::legacy::look_again;
+use crate::flight::{Phase, Traffic};
+use crate::net::stream::Socket;
 use crate::net::tls::{Certificate, Tls, TlsFacts};
 use crate::verdict::{CertificateFault, Failure, Reason};
 
-/// Puts a connection under TLS, in [`Phase::Tls`]. `facts` then holds what the handshake told, also when the certificate is not good.
+/// Puts a connection under TLS, in [`Phase::Tls`]. `facts` then holds what the handshake told, also when the certificate is not good. A
+/// server that refuses as those do that speak older TLS only is [looked at again](look_again), unless something was said to it before, by
+/// STARTTLS or to a proxy, that would have to be said again.
 ///
 /// # Errors
 /// Why nothing may be said over it.
@@ -27,11 +31,25 @@ pub(super) async fn handshake(
     probe.timeline.enter(Phase::Tls);
     let name = server_name(host)
         .ok_or_else(|| probe.failure(Reason::ProberConfigError, format!("{host} is not a name for TLS")))?;
+    let nothing_said = probe.timeline.traffic() == Some(Traffic::default());
+    let server = match plain.socket() {
+        Socket::Tcp(tcp) if nothing_said => tcp.peer_addr().ok(),
+        Socket::Tcp(_) | Socket::Unix(_) => None,
+    };
     let ended = tls.handshake(name.clone(), plain).await;
-    let (stream, told) = ended.result.map_err(|(error, told)| {
-        *facts = told;
-        failure(probe, "the TLS handshake", &error, ended.certificate_asked)
-    })?;
+    let (stream, told) = match ended.result {
+        Ok(secured) => secured,
+        Err((error, told)) => {
+            *facts = told;
+            let failure = failure(probe, "the TLS handshake", &error, ended.certificate_asked);
+            let refused = refuses_all(&error) && facts.is_none() && !ended.certificate_asked;
+            return Err(match server.filter(|_| refused) {
+                // Most probes do not need the room for this.
+                Some(server) => Box::pin(look_again(probe, tls, &name, server, failure, facts)).await,
+                None => failure,
+            });
+        }
+    };
     // In TLS 1.3 the last word of the handshake is ours.
     probe.timeline.nothing_due();
     let connection = stream.get_ref().1;
@@ -85,6 +103,17 @@ pub(super) fn failure(probe: &Probe<'_>, what: &str, error: &io::Error, certific
             tls(Reason::ConnectionResetHandshake, format!("{what}: the server closed the connection"))
         }
         None => probe.io_failure(what, error, None),
+    }
+}
+
+/// Whether the error of a handshake is what a server says that has nothing in common with us.
+fn refuses_all(error: &io::Error) -> bool {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::AlertReceived(alert)) => {
+            matches!(alert, AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure)
+        }
+        Some(Error::PeerIncompatible(_)) => true,
+        Some(_) | None => false,
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("http_dns_failure", http_dns_failure()),
         ("tcp_success", tcp_success()),
         ("tcp_refused", tcp_refused()),
+        ("http_old_tls", http_old_tls()),
         ("icmp_success", icmp_success()),
         ("icmp_unreachable", icmp_unreachable()),
         ("dns_success", dns_success()),
@@ -112,6 +113,25 @@ fn http_certificate_expired() -> Report {
     report.resolution = resolution("old.example", Some("2001:db8::80"));
     let expired = Reason::TlsCertificateError(CertificateFault::Expired);
     report.failure = failure(Phase::Tls, expired, "the certificate of \"old.example\" expired", None);
+    report
+}
+
+fn http_old_tls() -> Report {
+    let phases = [(Phase::Resolve, 1), (Phase::Connect, 20), (Phase::Tls, 22), (Phase::Legacy, 45)];
+    let request = http::Request {
+        url: "https://old.example/".to_owned(),
+        handshake: handshake("[2001:db8:a::12]:40000", "[2001:db8::80]:443", Some(19_900), 0),
+        phases: phases.map(|(phase, ms)| (phase, Duration::from_millis(ms))).to_vec(),
+        traffic: Some(Traffic { sent: 517, received: 7 }),
+        ..Default::default()
+    };
+    let (version, cipher) = (Some("TLS 1.0"), Some("TLS_RSA_WITH_3DES_EDE_CBC_SHA".to_owned()));
+    let told = TlsFacts { version, cipher, alpn: None, ..tls(None) };
+    let measured = http::Measurement { requests: vec![request], tls: Some(told), ..Default::default() };
+    let mut report = report("https://old.example/", "http_2xx", &phases, Measurement::Http(measured));
+    report.resolution = resolution("old.example", Some("2001:db8::80"));
+    let detail = "the server speaks TLS 1.0 with TLS_RSA_WITH_3DES_EDE_CBC_SHA";
+    report.failure = failure(Phase::Tls, Reason::TlsProtocolError, detail, None);
     report
 }
 

@@ -1,0 +1,186 @@
+//! Servers that speak only TLS that this program does not: `openssl s_server` with old versions, key exchanges and ciphers. What they
+//! speak, and how long their certificates are good for, is told all the same.
+
+#![expect(clippy::disallowed_methods, reason = "the server that counts its connections is no probe")]
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+
+mod support;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use support::{Exporter, Running, free_port, program, until, value};
+
+const MODULES: &str = "modules:
+  https: {prober: http, timeout: 5s}
+  https_insecure: {prober: http, timeout: 5s, http: {tls_config: {insecure_skip_verify: true, min_version: TLS10}}}
+  https_13: {prober: http, timeout: 5s, http: {tls_config: {min_version: TLS13}}}
+  https_12: {prober: http, timeout: 5s, http: {tls_config: {max_version: TLS12}}}
+  tls: {prober: tcp, timeout: 5s, tcp: {tls: true}}
+  dot: {prober: dns, timeout: 5s, dns: {query_name: a.example, transport_protocol: tcp, dns_over_tls: true}}
+  doh: {prober: dns, timeout: 5s, dns: {query_name: a.example, transport_protocol: https}}
+";
+
+const BOTH: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// An RSA certificate of 30 days, and its issuer of 10.
+struct Certificates(tempfile::TempDir);
+
+impl Certificates {
+    fn new() -> Self {
+        let certificates = Self(tempfile::tempdir().unwrap());
+        certificates.run("req -x509 -newkey rsa:2048 -nodes -days 10 -subj /CN=issuer -keyout ca.key -out ca.pem");
+        certificates.run(
+            "req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=old.example -CA ca.pem -CAkey ca.key \
+             -addext subjectAltName=DNS:old.example -keyout server.key -out server.pem",
+        );
+        certificates
+    }
+
+    /// Runs openssl; returns what it prints.
+    fn run(&self, arguments: &str) -> String {
+        let mut command = Command::new("openssl");
+        let output = command.args(arguments.split_whitespace()).current_dir(&self.0).output().unwrap();
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The label of the server's own.
+    fn fingerprint(&self) -> String {
+        let printed = self.run("x509 -in server.pem -noout -fingerprint -sha256");
+        printed.trim().split_once('=').unwrap().1.replace(':', "").to_lowercase()
+    }
+
+    /// A server that speaks as openssl is told.
+    fn serve(&self, ip: IpAddr, arguments: &str) -> (Running, SocketAddr) {
+        let address = SocketAddr::new(ip, free_port());
+        let mut command = Command::new("openssl");
+        command.args(["s_server", "-accept", &address.to_string()]);
+        command.args(["-cert", "server.pem", "-key", "server.key", "-cert_chain", "ca.pem"]);
+        command.args(arguments.split_whitespace()).current_dir(&self.0);
+        let server = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+        until("the server listens", || TcpStream::connect(address).is_ok());
+        (server, address)
+    }
+}
+
+/// Probes; returns the debug output with the metrics in it, after what holds for every failed probe.
+fn probe(exporter: &Exporter, module: &str, target: &str) -> String {
+    let told = exporter.get(&format!("/probe?module={module}&target={target}&debug=true"));
+    assert_eq!(value(&told, "probe_success"), Some(0.0), "{told}");
+    let phases = told.lines().filter(|line| line.starts_with("probe_phase_duration_seconds{"));
+    let phases: f64 = phases.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum();
+    let whole = phases + value(&told, "probe_measurement_overhead_seconds").unwrap();
+    let duration = value(&told, "probe_duration_seconds").unwrap();
+    assert!((whole - duration).abs() < 0.001, "{whole} is not {duration}: {told}");
+    told
+}
+
+/// The reason of a failed TLS phase.
+fn reason(told: &str) -> &str {
+    let line = told.lines().find(|line| line.starts_with("probe_failure_info{")).unwrap();
+    assert!(line.contains("phase=\"tls\""), "{line}");
+    line.split_once("reason=\"").unwrap().1.split_once('"').unwrap().0
+}
+
+fn seconds_from_now(told: &str, series: &str) -> Option<f64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    value(told, series).map(|time| time - now)
+}
+
+const DAY: f64 = 86_400.0;
+
+#[test]
+fn what_an_old_server_speaks_and_its_certificates_are_told() {
+    if program("openssl").is_none() {
+        return;
+    }
+    let certificates = Certificates::new();
+    let fingerprint = certificates.fingerprint();
+    let exporter = Exporter::start(MODULES);
+    for (arguments, version, cipher) in [
+        ("-tls1 -cipher DEFAULT@SECLEVEL=0", "TLS 1.0", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
+        ("-tls1 -cipher AES256-SHA@SECLEVEL=0", "TLS 1.0", "TLS_RSA_WITH_AES_256_CBC_SHA"),
+        ("-tls1_1 -cipher DEFAULT@SECLEVEL=0", "TLS 1.1", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
+        ("-tls1_2 -cipher AES128-SHA", "TLS 1.2", "TLS_RSA_WITH_AES_128_CBC_SHA"),
+        ("-tls1_2 -cipher AES256-GCM-SHA384", "TLS 1.2", "TLS_RSA_WITH_AES_256_GCM_SHA384"),
+        ("-tls1_2 -cipher ARIA128-GCM-SHA256", "TLS 1.2", "TLS_RSA_WITH_ARIA_128_GCM_SHA256"),
+        ("-tls1_2 -cipher DHE-RSA-AES128-GCM-SHA256", "TLS 1.2", "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256"),
+        ("-tls1_2 -cipher DHE-RSA-CAMELLIA256-SHA", "TLS 1.2", "TLS_DHE_RSA_WITH_CAMELLIA_256_CBC_SHA"),
+        ("-tls1_2 -cipher ECDHE-RSA-AES256-SHA384", "TLS 1.2", "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384"),
+    ] {
+        for ip in BOTH {
+            let (_server, address) = certificates.serve(ip, &format!("-www {arguments}"));
+            for (module, target) in [
+                ("https", format!("https://{address}/")),
+                ("https_insecure", format!("https://{address}/")),
+                ("tls", address.to_string()),
+                ("dot", address.to_string()),
+                ("doh", format!("https://{address}/dns-query")),
+            ] {
+                let told = probe(&exporter, module, &target);
+                assert_eq!(reason(&told), "tls_protocol_error", "{arguments}: {told}");
+                let info = |name: &str, label: &str, is: &str| value(&told, &format!("{name}{{{label}=\"{is}\"}}"));
+                assert_eq!(info("probe_tls_version_info", "version", version), Some(1.0), "{told}");
+                assert_eq!(info("probe_tls_cipher_info", "cipher", cipher), Some(1.0), "{told}");
+                let expires = seconds_from_now(&told, "probe_ssl_earliest_cert_expiry").unwrap();
+                assert!((expires - 10.0 * DAY).abs() < 600.0, "{expires}: the issuer's, which is sent, too");
+                let chain = told.lines().find(|line| line.starts_with("probe_ssl_last_chain_info{")).unwrap();
+                assert!(chain.contains(&fingerprint) && chain.contains("subject=\"CN=old.example\""), "{chain}");
+                assert!(!told.contains("\nprobe_ssl_last_chain_expiry_timestamp_seconds "), "nothing was verified");
+                let sentence = format!("the server speaks {version} with {cipher}, and this program only");
+                assert!(told.contains(&sentence), "{told}");
+                assert!(told.contains("\nprobe_phase_duration_seconds{phase=\"legacy\"} "), "{told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_the_module_refuses_is_told_by_the_modules_failure() {
+    if program("openssl").is_none() {
+        return;
+    }
+    let certificates = Certificates::new();
+    let exporter = Exporter::start(MODULES);
+    for ip in BOTH {
+        // The server would speak as this program does, if it might.
+        let (_server, address) = certificates.serve(ip, "-www -tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256");
+        let told = probe(&exporter, "https_13", &format!("https://{address}/"));
+        assert_eq!(reason(&told), "tls_alert_received:70", "{told}");
+        assert_eq!(value(&told, "probe_tls_version_info{version=\"TLS 1.2\"}"), Some(1.0), "{told}");
+        assert!(seconds_from_now(&told, "probe_ssl_earliest_cert_expiry").is_some(), "{told}");
+        // What it speaks is newer than what it is asked for.
+        let (_server, address) = certificates.serve(ip, "-www -tls1_3");
+        let told = probe(&exporter, "https_12", &format!("https://{address}/"));
+        assert_eq!(reason(&told), "tls_alert_received:70", "{told}");
+        assert!(!told.contains("\nprobe_tls_version_info{"), "{told}");
+    }
+}
+
+#[test]
+fn who_refuses_for_another_cause_is_not_looked_at_again() {
+    if program("openssl").is_none() {
+        return;
+    }
+    let certificates = Certificates::new();
+    let exporter = Exporter::start(MODULES);
+    for ip in BOTH {
+        // It wants a certificate of ours, and says what it says when it has nothing in common with us.
+        let (_server, address) = certificates.serve(ip, "-www -tls1_2 -Verify 1");
+        let told = probe(&exporter, "https", &format!("https://{address}/"));
+        assert_eq!(reason(&told), "tls_client_cert_rejected", "{told}");
+        assert!(!told.contains("phase=\"legacy\""), "{told}");
+    }
+}
+
+#[test]
+fn a_server_that_speaks_no_tls_is_told_so_at_once() {
+    let exporter = Exporter::start(MODULES);
+    // The exporter's own page.
+    let told = probe(&exporter, "https", &format!("https://{}/", exporter.address));
+    assert_eq!(reason(&told), "tls_protocol_error", "{told}");
+    assert!(!told.contains("phase=\"legacy\"") && !told.contains("\nprobe_tls_version_info{"), "{told}");
+    assert!(value(&told, "probe_duration_seconds").unwrap() < Duration::from_secs(4).as_secs_f64());
+}
