@@ -1,5 +1,6 @@
 //! A report as text for a person at a terminal: what was probed through whom, where the time went, and what the prober found.
 
+mod dns;
 mod http;
 mod icmp;
 mod tcp;
@@ -37,6 +38,10 @@ pub fn person(report: &Report, source: &Source, with_log: bool) -> String {
             traceroute::write(&mut found, report, measured);
             "traceroute"
         }
+        Measurement::Dns(measured) => {
+            dns::write(&mut found, report, measured);
+            "dns"
+        }
     };
     let mut page = Page::default();
     head(&mut page, report, prober, source);
@@ -59,11 +64,10 @@ fn head(page: &mut Page, report: &Report, prober: &str, source: &Source) {
     page.entry("module", format_args!("{} ({prober})", report.module));
     page.entry("ISP", through(report, source));
     if let Some(resolution) = &report.resolution {
-        let duration = milliseconds(resolution.duration.as_secs_f64());
         match resolution.address {
             Some(address) if address.to_string() == resolution.name => page.entry("address", address),
-            Some(address) => page.entry("address", format_args!("{address}, looked up in {duration} ms")),
-            None => page.entry("address", format_args!("none of {}, looked up for {duration} ms", resolution.name)),
+            Some(address) => page.entry("address", format_args!("{address} of {}", resolution.name)),
+            None => page.entry("address", format_args!("none of {}", resolution.name)),
         }
     }
     page.entry("began", date(unix_seconds(report.started)));
