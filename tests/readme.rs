@@ -128,9 +128,8 @@ fn the_tables_of_flags_are_the_programs() {
         let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--")?.split(' ').next());
         flags.map(|flag| format!("--{flag}")).collect()
     };
-    let told = |heading| -> BTreeSet<String> {
-        first_cells(part(heading, "\n\n")).into_iter().map(str::to_owned).collect()
-    };
+    let told =
+        |heading| -> BTreeSet<String> { first_cells(part(heading, "\n\n")).into_iter().map(str::to_owned).collect() };
     let of_server = flags(&["--help"]);
     assert_eq!(told("| flag | default | what it is |\n"), of_server);
     // Beside its own, `probe` takes those of the server that its text names.
