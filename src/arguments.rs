@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::builder::NonEmptyStringValueParser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use uplink_exporter::config::parse_duration;
+use uplink_exporter::config::{DEFAULT_MODULE, parse_duration};
 
 use crate::logging;
 
@@ -17,13 +20,15 @@ const CONFIG_FILE: &str = "probes.yml";
 /// What is loaded instead, where only this is there.
 const BLACKBOX_FILE: &str = "blackbox.yml";
 
+/// Where is listened where no address is named.
+const LISTEN_ADDRESS: &str = ":9115";
+
 /// Prometheus exporter that probes the outside world through each ISP uplink.
 #[derive(Debug, Parser)]
 #[command(version = VERSION, about, after_help = "A flag without a value is turned off again by its --no- form: --no-config.check.")]
 pub(crate) struct Arguments {
-    /// The configuration file [default: probes.yml, or, where there is only that, blackbox.yml].
-    #[arg(long = "config.file", value_name = "FILE")]
-    config_file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
     /// Load the configuration, tell every error in it, and exit.
     #[arg(long = "config.check", overrides_with = "no_config_check")]
     pub(crate) config_check: bool,
@@ -42,9 +47,8 @@ pub(crate) struct Arguments {
     /// How often they are looked at: seconds, or a duration.
     #[arg(long = "config.auto-reload-interval", value_name = "INTERVAL", default_value = "30", value_parser = parse_interval)]
     pub(crate) auto_reload_interval: Duration,
-    /// Where to listen; may be given several times. Without a host: on all interfaces, IPv4 and IPv6.
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9115", global = true)]
-    pub(crate) listen_addresses: Vec<String>,
+    #[command(flatten)]
+    listen: Listen,
     /// Take the sockets that systemd hands over, instead of listening on addresses.
     #[arg(long = "web.systemd-socket", overrides_with = "no_systemd_socket")]
     pub(crate) systemd_socket: bool,
@@ -73,7 +77,7 @@ pub(crate) struct Arguments {
     pub(crate) log_level: Level,
     /// The least important messages about single probes that are logged, if --log.level lets them: debug (all they did), info (why they
     /// failed), warn or error (that this host could not make them), none.
-    #[arg(long = "log.prober", value_name = "LEVEL", default_value = "info", value_parser = parse_prober_level)]
+    #[arg(long = "log.prober", value_name = "LEVEL", default_value = "info", value_parser = parse_prober_level, global = true)]
     pub(crate) log_prober: LevelFilter,
     /// How messages are logged.
     #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value = "logfmt", global = true)]
@@ -82,22 +86,96 @@ pub(crate) struct Arguments {
     pub(crate) command: Option<Command>,
 }
 
+/// What those take who have a configuration.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file [default: probes.yml, or, where there is only that, blackbox.yml].
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+}
+
+/// What those take who listen.
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// Where to listen; may be given several times. Without a host: on all interfaces, IPv4 and IPv6 [default: :9115].
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    listen_addresses: Vec<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run one probe, without a server, and print what it measured.
+    #[command(after_help = "It exits with 0 after a success, with 1 after a failure, with 2 where there was no probe.")]
+    Probe(Probe),
     /// Make a private internet with two ISPs, and serve an exporter in it.
-    Demo,
+    Demo(Listen),
     /// Make a private internet with two ISPs, and compare what every prober measures with what was injected.
     Selftest,
+}
+
+/// The flags of `probe`.
+#[derive(Debug, Args)]
+pub(crate) struct Probe {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// How to probe: a module of the configuration.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_MODULE)]
+    pub(crate) module: String,
+    /// Through whom: an ISP of the configuration [default: the module's; without one the kernel routes as it likes].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) isp: Option<String>,
+    /// How long it may take [default: the module's timeout; 10s where it has none].
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
+    pub(crate) timeout: Option<Duration>,
+    /// The name by which the server is asked, where TARGET is an address, say.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+    /// What is printed.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub(crate) output: Output,
+    /// Print all that it did, too: with text and JSON.
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// What to probe, as the module's prober takes it: a URL, host:port, a host.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) target: String,
+}
+
+/// What is printed of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For a person.
+    Text,
+    /// Prometheus' text format 0.0.4.
+    Metrics,
+    /// OpenMetrics 1.0.
+    Openmetrics,
+    /// The whole report.
+    Json,
 }
 
 /// The version, and the commit where it is known.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("UPLINK_EXPORTER_OF_REVISION"));
 
 impl Arguments {
+    /// What the command line says; ends the program where that is wrong, or a question.
+    pub(crate) fn read() -> Self {
+        let mut known = Self::command();
+        let matches = known.get_matches_mut();
+        if let Some(error) = misplaced(&mut known, &matches) {
+            error.exit();
+        }
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// The configuration file.
     pub(crate) fn config_file(&self) -> &Path {
+        let of_probe = match &self.command {
+            Some(Command::Probe(probe)) => probe.config.config_file.as_deref(),
+            Some(Command::Demo(_) | Command::Selftest) | None => None,
+        };
         let is_blackbox = || !Path::new(CONFIG_FILE).exists() && Path::new(BLACKBOX_FILE).exists();
-        match &self.config_file {
+        match of_probe.or(self.config.config_file.as_deref()) {
             Some(file) => file,
             None if is_blackbox() => {
                 tracing::info!(
@@ -109,10 +187,32 @@ impl Arguments {
         }
     }
 
+    /// Where to listen.
+    pub(crate) fn listen_addresses(&self) -> Vec<String> {
+        let of_demo = match &self.command {
+            Some(Command::Demo(listen)) => listen.listen_addresses.as_slice(),
+            Some(Command::Probe(_) | Command::Selftest) | None => &[],
+        };
+        let addresses = [&self.listen.listen_addresses, of_demo].concat();
+        if addresses.is_empty() { vec![LISTEN_ADDRESS.to_owned()] } else { addresses }
+    }
+
     /// The web configuration, where there is one.
     pub(crate) fn web_config_file(&self) -> Option<&Path> {
         (!self.web_config_file.is_empty()).then(|| Path::new(&self.web_config_file))
     }
+}
+
+/// A flag that stands before a subcommand that does not take it: it would change nothing.
+fn misplaced(known: &mut clap::Command, matches: &clap::ArgMatches) -> Option<clap::Error> {
+    let (name, _) = matches.subcommand()?;
+    let taken = known.find_subcommand(name)?;
+    let flag = known
+        .get_arguments()
+        .filter(|flag| matches.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine))
+        .find(|flag| taken.get_arguments().all(|other| other.get_id() != flag.get_id()))?;
+    let message = format!("the argument '--{}' cannot be used with '{name}'", flag.get_long().unwrap_or_default());
+    Some(known.error(ErrorKind::ArgumentConflict, message))
 }
 
 /// Seconds as a number, as blackbox_exporter takes its offset.
@@ -130,6 +230,15 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
         return Err("it is a second or more".to_owned());
     }
     Ok(interval)
+}
+
+/// A duration that a probe could end within.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text)?;
+    if timeout < Duration::from_millis(1) {
+        return Err("no probe ends within less than 1ms".to_owned());
+    }
+    Ok(timeout)
 }
 
 fn parse_prober_level(text: &str) -> Result<LevelFilter, String> {

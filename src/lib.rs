@@ -10,7 +10,7 @@
 //! | [`config`] | I/O | `Config`, with its modules and ISPs, and the web configuration: valid by construction; load and reload |
 //! | [`probe`] | I/O | `Request` and `Report`; one file per prober: its settings, its measurement, `measure()` |
 //! | [`lab`] | I/O | the emulated two-ISP internet behind `demo`, `selftest` and the tests |
-//! | [`render`] | pure | a report as OpenMetrics, text 0.0.4, JSON, debug text |
+//! | [`render`] | pure | a report as OpenMetrics, text 0.0.4, JSON, debug text, a page for a terminal |
 //! | [`metrics`] | pure | the catalogue: report → families; the public interface |
 //! | [`verdict`] | pure | why a probe failed |
 //! | [`net`] | I/O | every socket of the program, always made from a [`net::Source`]; time stamps; TLS |

@@ -2,13 +2,13 @@
 
 mod arguments;
 mod logging;
+mod once;
 
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
@@ -23,22 +23,23 @@ use uplink_exporter::{lab, net};
 const LETTING_GO: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read();
     logging::start(arguments.log_level, arguments.log_prober, arguments.log_format);
     match &arguments.command {
-        Some(command) => laboratory(command, &arguments),
+        Some(Command::Probe(probe)) => once::run(probe, arguments.config_file()),
+        Some(Command::Demo(_)) => {
+            laboratory(|| lab::demo::run(&arguments.listen_addresses(), &mut io::stdout()).map(|()| true))
+        }
+        Some(Command::Selftest) => laboratory(|| lab::selftest::run(&mut io::stdout())),
         None if arguments.config_check => check(&arguments),
         None => serve(&arguments),
     }
 }
 
 /// What runs in the emulated internet.
-fn laboratory(command: &Command, arguments: &Arguments) -> ExitCode {
+fn laboratory(run: impl FnOnce() -> io::Result<bool>) -> ExitCode {
     // While this thread is the only one: a user namespace is made by a process of one thread.
-    let done = lab::enter_user_namespace().map_err(io::Error::other).and_then(|()| match command {
-        Command::Demo => lab::demo::run(&arguments.listen_addresses, &mut io::stdout()).map(|()| true),
-        Command::Selftest => lab::selftest::run(&mut io::stdout()),
-    });
+    let done = lab::enter_user_namespace().map_err(io::Error::other).and_then(|()| run());
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -132,7 +133,7 @@ async fn listen_and_serve(arguments: &Arguments, store: Store, guard: Guard, opt
         server::handed_over()?
     } else {
         let listen = |address: &String| TcpListener::from_std(server::listen(address)?).map(Listener::Tcp);
-        arguments.listen_addresses.iter().map(listen).collect::<io::Result<Vec<_>>>()?
+        arguments.listen_addresses().iter().map(listen).collect::<io::Result<Vec<_>>>()?
     };
     for listener in &listeners {
         info!(address = %listener, "listening");

@@ -117,6 +117,33 @@ fn a_wrong_command_line_is_told() {
 }
 
 #[test]
+fn a_flag_before_a_subcommand_that_does_not_take_it_is_an_error() {
+    for (arguments, flag, subcommand) in [
+        (&["--config.check", "demo"][..], "--config.check", "demo"),
+        (&["--config.file=probes.yml", "demo"], "--config.file", "demo"),
+        (&["--timeout-offset", "1", "--log.level=warn", "selftest"], "--timeout-offset", "selftest"),
+        (&["--web.listen-address=:0", "selftest"], "--web.listen-address", "selftest"),
+        (&["--no-config.check", "demo"], "--no-config.check", "demo"),
+        (&["--config.check", "probe", "http://127.0.0.1/"], "--config.check", "probe"),
+        (&["--web.listen-address=:0", "probe", "http://127.0.0.1/"], "--web.listen-address", "probe"),
+        (&["--history.limit=1", "probe", "http://127.0.0.1/"], "--history.limit", "probe"),
+    ] {
+        let output = run(arguments);
+        let sentence = format!("error: the argument '{flag}' cannot be used with '{subcommand}'\n");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).starts_with(&sentence), "{arguments:?}: {}", text(&output.stderr));
+    }
+    for arguments in [&["demo", "--config.file=probes.yml"][..], &["probe", "--web.listen-address=:0", "http://x/"]] {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    // Where it is taken, it holds on either side.
+    for arguments in [["--web.listen-address=192.0.2.1:1", "demo"], ["demo", "--web.listen-address=192.0.2.1:1"]] {
+        let output = run(&arguments);
+        assert!(text(&output.stderr).contains("192.0.2.1:1"), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn an_address_that_cannot_be_listened_on_is_named() {
     let output = run(&["--web.listen-address=192.0.2.1:1"]);
     assert_eq!(output.status.code(), Some(1));

@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 
 use support::{Running, free_port, get, skip, value};
@@ -98,6 +99,25 @@ fn everything_that_the_demo_shows_works() {
     }
     let [a, b] = connects.map(|connect| connect.expect("a half-open check through both"));
     assert!((b - a - 0.040).abs() < 0.005, "A {a} s, B {b} s");
+}
+
+#[test]
+fn the_command_that_the_demo_shows_probes_in_it() {
+    if !lab() {
+        return;
+    }
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return skip("only root may enter the demo's namespace");
+    }
+    let (demo, _, told) = demo(&mut Command::new(PROGRAM));
+    let line = told.iter().find(|line| line.contains("nsenter")).unwrap();
+    let done = Command::new("sh").args(["-c", line]).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{line}: {said}\n{}", String::from_utf8_lossy(&done.stderr));
+    for expected in ["\nISP      b (lab), from 10.2.0.2", "\n  3.|-- ???  ", "\n  9.|-- 198.51.100.10  "] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(end(demo, "-TERM"));
 }
 
 #[test]

@@ -129,13 +129,23 @@ fn the_tables_of_the_web_configuration_are_what_it_knows() {
 }
 
 #[test]
-fn the_table_of_flags_is_the_programs() {
-    let help = Command::new(env!("CARGO_BIN_EXE_uplink_exporter")).arg("--help").output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--")?.split(' ').next());
-    let flags: BTreeSet<_> = flags.map(|flag| format!("--{flag}")).collect();
-    let told = first_cells(part("| flag | default | what it is |\n", "\n\n"));
-    assert_eq!(told.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), flags);
+fn the_tables_of_flags_are_the_programs() {
+    let flags = |arguments: &[&str]| -> BTreeSet<String> {
+        let help = Command::new(env!("CARGO_BIN_EXE_uplink_exporter")).args(arguments).output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--")?.split(' ').next());
+        flags.map(|flag| format!("--{flag}")).collect()
+    };
+    let told =
+        |heading| -> BTreeSet<String> { first_cells(part(heading, "\n\n")).into_iter().map(str::to_owned).collect() };
+    let of_server = flags(&["--help"]);
+    assert_eq!(told("| flag | default | what it is |\n"), of_server);
+    // Beside its own, `probe` takes those of the server that its text names.
+    let taken = part("Flags of `probe`, beside ", ":\n");
+    let taken: BTreeSet<String> = backticked(taken).map(str::to_owned).collect();
+    let of_probe = flags(&["probe", "--help"]);
+    assert!(taken.is_subset(&of_server), "{taken:?}");
+    assert_eq!(&told("| flag of `probe` | default | what it is |\n") | &taken, of_probe);
 }
 
 #[test]

@@ -14,6 +14,8 @@ use std::path::Path;
 use serde_json::Value;
 use uplink_exporter::flight::Phase;
 use uplink_exporter::metrics::{CATALOGUE, of_report};
+use uplink_exporter::net::Source;
+use uplink_exporter::probe::Report;
 use uplink_exporter::render;
 
 const SCHEMA: &str = include_str!("../src/render/report.schema.json");
@@ -26,11 +28,17 @@ fn check(name: &str, found: &str) {
     assert_eq!(found, std::fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
 }
 
+fn person(report: &Report) -> String {
+    let source = report.isp.as_ref().map(|isp| isp.source.clone()).unwrap_or_default();
+    render::person(report, &source, true)
+}
+
 #[test]
 fn reports_look_as_they_did() {
     for (name, report) in reports::all() {
         check(&format!("{name}.openmetrics"), &render::openmetrics(&of_report(&report)));
         check(&format!("{name}.json"), &render::json(&report, true));
+        check(&format!("{name}.person"), &person(&report));
     }
     let (_, http) = &reports::all()[0];
     check("http_success.text", &render::text(&of_report(http)));
@@ -117,4 +125,41 @@ fn what_was_not_measured_is_absent() {
     ] {
         assert!(!text.contains(absent), "{absent}\n{text}");
     }
+}
+
+#[test]
+fn waterfalls_fit_a_terminal() {
+    for (name, report) in reports::all() {
+        let text = person(&report);
+        let bars: Vec<&str> = text.lines().filter(|line| line.contains(" ms  ")).collect();
+        assert!(!bars.is_empty(), "{name}");
+        for bar in bars {
+            assert!(bar.len() <= 80 && bar.contains('#'), "{name}: {bar}");
+        }
+    }
+}
+
+#[test]
+fn what_others_say_moves_no_terminal_and_makes_no_line() {
+    for (name, mut report) in reports::all() {
+        let Some(failure) = &mut report.failure else { continue };
+        let lines = |report: &Report| {
+            let text = person(report);
+            assert!(!text.contains(|c: char| c != '\n' && c.is_control() || c == '\u{202e}'), "{name}: {text:?}");
+            text.lines().count()
+        };
+        failure.detail = "it's \"so\"".to_owned();
+        let expected = lines(&report);
+        report.failure.as_mut().unwrap().detail = "so\x1b[2J\u{9b}1m\u{202e}\r\nresult   success".to_owned();
+        assert_eq!(lines(&report), expected);
+    }
+}
+
+#[test]
+fn an_address_of_the_modules_own_is_not_called_an_isps() {
+    let (_, mut report) = reports::all().swap_remove(3);
+    report.isp = None;
+    let source = Source { v4: Some("10.0.0.1".parse().unwrap()), ..Source::default() };
+    let text = render::person(&report, &source, false);
+    assert!(text.contains("\nISP      none, from 10.0.0.1 (the module's)\n"), "{text}");
 }

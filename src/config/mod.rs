@@ -1,5 +1,6 @@
 //! What is probed how and through whom: valid by construction.
 
+mod ask;
 mod byte_size;
 mod decode;
 mod dns;
@@ -23,6 +24,8 @@ mod web;
 mod websocket;
 mod yaml;
 
+pub(crate) use ask::UNKNOWN_MODULE;
+pub use ask::{Ask, Choice, DEFAULT_MODULE, Rejection};
 pub use duration::parse_duration;
 pub use errors::{Errors, Problem};
 pub use store::Store;

@@ -27,7 +27,8 @@ pub fn run(listen_addresses: &[String], out: &mut (impl Write + Send)) -> io::Re
     let servers = Servers::start(lab.far())?;
     let files = Files::write(&servers.ca_pem)?;
     if let Some(first) = listeners.first() {
-        introduce(out, &lab.topology(), reachable(first.local_addr()?), &files.configuration)?;
+        let at = reachable(first.local_addr()?);
+        introduce(out, &lab.topology(), at, &files.configuration, &lab.prober().path())?;
     }
     lab.prober().block_on(async move {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -131,8 +132,15 @@ const MODULES: &str = "modules:
   traceroute_tcp: {prober: traceroute, timeout: 5s, traceroute: {protocol: tcp, port: 443, count: 3}}
 ";
 
-/// Says what there is and what to try.
-fn introduce(out: &mut impl Write, topology: &Topology, at: SocketAddr, configuration: &Path) -> io::Result<()> {
+/// Says what there is and what to try; `namespace` is where the prober's is found.
+fn introduce(
+    out: &mut impl Write,
+    topology: &Topology,
+    at: SocketAddr,
+    configuration: &Path,
+    namespace: &str,
+) -> io::Result<()> {
+    let program = std::env::current_exe()?;
     let (v4, v6) = (target(Family::V4, *TARGETS.start()), target(Family::V6, *TARGETS.start()));
     let rtt = |isp| topology.path(isp).target_rtt().as_millis();
     writeln!(out, "An exporter is running in a private internet with two ISPs: http://{at}/")?;
@@ -175,6 +183,13 @@ fn introduce(out: &mut impl Write, topology: &Topology, at: SocketAddr, configur
     }
     writeln!(out, "  curl -s '{}&format=json'", probe("traceroute_tcp", &v6.to_string(), Isp::B))?;
     writeln!(out)?;
+    writeln!(out, "Or, as root, without the server:")?;
+    let (program, file) = (program.display(), configuration.display());
+    writeln!(
+        out,
+        "  nsenter --net={namespace} '{program}' probe --config.file='{file}' --module=traceroute --isp=b {v4}"
+    )?;
+    writeln!(out)?;
     writeln!(
         out,
         "The configuration is {}. Change it, then: curl -X POST http://{at}/-/reload",
@@ -205,13 +220,14 @@ mod tests {
     #[test]
     fn the_introduction_has_lines_to_try_for_both_isps() {
         let mut text = Vec::new();
-        introduce(&mut text, &Topology::demo(), "127.0.0.1:9115".parse().unwrap(), Path::new("/tmp/probes.yml"))
-            .unwrap();
+        let (at, file) = ("127.0.0.1:9115".parse().unwrap(), Path::new("/tmp/probes.yml"));
+        introduce(&mut text, &Topology::demo(), at, file, "/proc/1/fd/2").unwrap();
         let text = String::from_utf8(text).unwrap();
         for line in [
             "  isp=b  from 10.2.0.2 and fd00:b::2: 8 hops, 60 ms to every target\n",
             "  curl -s 'http://127.0.0.1:9115/probe?module=tcp_half_open&target=198.51.100.10:25&isp=a'\n",
             "  curl -s 'http://127.0.0.1:9115/probe?module=icmp&target=2001:db8:100::10&isp=b'\n",
+            " probe --config.file='/tmp/probes.yml' --module=traceroute --isp=b 198.51.100.10\n",
         ] {
             assert!(text.contains(line), "{text}");
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::process::{Child, Command};
 use std::sync::Arc;
 
@@ -29,6 +29,12 @@ impl Namespace {
             let handle = fs::File::open("/proc/thread-self/ns/net")?;
             Ok((Self { name, handle: Arc::new(handle.into()) }, configure()?))
         })?
+    }
+
+    /// Where other programs find it for as long as this process has it, as `nsenter --net=` takes it.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd())
     }
 
     /// Runs `work` on a thread in the namespace. All sockets that it makes, and all that is spawned from it, belong there.

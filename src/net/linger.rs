@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::{Source, tcp};
 
 /// How long that is: well above any round trip, and above the second after which a SYN-ACK is sent again (RFC 6298).
-pub(super) const LINGER: Duration = Duration::from_secs(3);
+pub const LINGER: Duration = Duration::from_secs(3);
 
 /// How much is still read of what a peer sends that nobody wants, in bytes, and for how long.
 const UNWANTED: usize = 64 << 10;

@@ -260,7 +260,7 @@ impl<'a> Probe<'a> {
     /// What binds this probe's sockets: the ISP that the request names, or else the module's own source.
     #[must_use]
     pub fn source(&self) -> &'a Source {
-        self.request.isp.as_ref().map_or(&self.request.module.source, |isp| &isp.source)
+        self.request.source()
     }
 
     /// Keeps what the name became.

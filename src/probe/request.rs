@@ -27,6 +27,14 @@ pub struct Request {
     pub network: Arc<Network>,
 }
 
+impl Request {
+    /// What binds its sockets: the ISP that it names, or else the module's own source.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        self.isp.as_ref().map_or(&self.module.source, |isp| &isp.source)
+    }
+}
+
 /// How something is probed.
 #[derive(Debug)]
 pub struct Module {

@@ -4,7 +4,9 @@ mod debug;
 mod exposition;
 mod json;
 pub mod negotiate;
+mod person;
 
 pub use debug::debug;
 pub use exposition::{openmetrics, text, text_of_openmetrics};
 pub use json::json;
+pub use person::person;

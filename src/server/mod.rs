@@ -43,6 +43,7 @@ pub use place::Place;
 
 pub use guard::Guard;
 pub use listen::{Listener, handed_over, listen};
+pub use probe::{WANTED_LOG, log};
 
 /// The pause after a failed `accept()`: without descriptors the next one would fail at once, and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -16,7 +16,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::process::Process;
-use super::{State, query, reply};
+use super::{State, reply};
+use crate::config::UNKNOWN_MODULE;
 use crate::probe::Report;
 use crate::render;
 use crate::render::negotiate::Format;
@@ -145,7 +146,7 @@ impl Own {
     /// A request was refused.
     pub(super) fn rejected(&self, cause: &'static str) {
         self.rejected.get_or_create(&Rejected { cause }).inc();
-        if cause == query::UNKNOWN_MODULE {
+        if cause == UNKNOWN_MODULE {
             self.unknown_modules.inc();
         }
     }

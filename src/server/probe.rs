@@ -19,7 +19,7 @@ use crate::{metrics, probe, render};
 const KEPT_LOG: usize = 16 << 10;
 
 /// How much of it is kept for somebody who wants to see it now.
-const WANTED_LOG: usize = 1 << 20;
+pub const WANTED_LOG: usize = 1 << 20;
 
 /// Runs a probe and tells its report. A client that goes away ends the probe.
 pub(super) async fn probe(
@@ -87,7 +87,7 @@ fn log_limit(state: &State, debug: bool) -> usize {
 
 /// Tells the program's log how a probe ended. That something out there does not answer is news, and an error only where it is this
 /// host that cannot ask.
-fn log(report: &Report) {
+pub fn log(report: &Report) {
     if tracing::enabled!(target: PROBES, Level::DEBUG) {
         for LogLine { at, text } in &report.log {
             let at_seconds = at.as_secs_f64();

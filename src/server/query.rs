@@ -5,18 +5,12 @@ use std::time::Duration;
 
 use url::form_urlencoded;
 
-use crate::config::Config;
+use crate::config::{Ask, Choice, Config, Rejection};
 use crate::net::Network;
 use crate::probe::Request;
 
-/// The module of requests that name none, as in blackbox_exporter.
-const DEFAULT_MODULE: &str = "http_2xx";
-
 /// The parameters of `/probe`.
 const PARAMETERS: [&str; 6] = ["target", "module", "isp", "hostname", "debug", "format"];
-
-/// The cause of a request's refusal that is counted by blackbox_exporter's name, too.
-pub(super) const UNKNOWN_MODULE: &str = "unknown_module";
 
 /// The header in which Prometheus says how long it waits.
 pub(super) const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -38,19 +32,6 @@ pub(super) struct Asked {
     pub(super) json: bool,
 }
 
-/// Why a request is refused.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Rejection {
-    /// For the metric: one of few.
-    pub(super) cause: &'static str,
-    /// For the client.
-    pub(super) sentence: String,
-}
-
-fn rejection<T>(cause: &'static str, sentence: impl Into<String>) -> Result<T, Rejection> {
-    Err(Rejection { cause, sentence: sentence.into() })
-}
-
 /// Reads a request; `log_limit` says how much of a probe's log is kept, with `debug=true` or without.
 pub(super) fn read(
     query: &str,
@@ -62,52 +43,28 @@ pub(super) fn read(
 ) -> Result<Asked, Rejection> {
     let parameters = parameters(query, &PARAMETERS)?;
     let get = |name| parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
-    let module = get("module").unwrap_or(DEFAULT_MODULE);
-    let Some(module) = config.modules.get(module) else {
-        let known = listed(config.modules.keys());
-        return rejection(UNKNOWN_MODULE, format!("unknown module {module:?}; known modules: {known}"));
-    };
-    let isp = match get("isp").or(module.isp.as_deref()) {
-        None => None,
-        Some(name) => match config.isps.get(name) {
-            Some(isp) => Some(Arc::clone(isp)),
-            None => {
-                let known = listed(config.isps.keys());
-                return rejection("unknown_isp", format!("unknown ISP {name:?}; known ISPs: {known}"));
-            }
-        },
-    };
+    let target = get("target").unwrap_or_default();
+    let ask = Ask { target, module: get("module"), isp: get("isp"), hostname: get("hostname") };
+    let Choice { module, isp, hostname } = config.choose(&ask)?;
     let debug = match get("debug") {
         None | Some("false") => false,
         Some("true") => true,
-        Some(other) => return rejection("bad_value", format!("debug is true or false, not {other:?}")),
+        Some(other) => return Rejection::because("bad_value", format!("debug is true or false, not {other:?}")),
     };
     let json = match get("format") {
         None => false,
         Some("json") => true,
         Some(other) => {
-            return rejection("bad_value", format!("format is json, not {other:?}; without it the answer is metrics"));
+            return Rejection::because(
+                "bad_value",
+                format!("format is json, not {other:?}; without it the answer is metrics"),
+            );
         }
-    };
-    let target = get("target").unwrap_or_default();
-    if target.is_empty() {
-        return rejection("missing_target", "the target parameter is missing");
-    }
-    if let Err(sentence) = module.prober.check_target(target) {
-        return rejection("bad_target", sentence);
-    }
-    // What other probers have no use for is not refused: scrape jobs give it to every module.
-    let hostname = match get("hostname").filter(|hostname| !hostname.is_empty()) {
-        None => None,
-        Some(hostname) => match module.prober.hostname(hostname) {
-            Ok(hostname) => hostname,
-            Err(sentence) => return rejection("bad_hostname", sentence),
-        },
     };
     let timeout = timeout(module.timeout, scrape_timeout, timeout_offset)?;
     let request = Request {
         target: target.to_owned(),
-        module: Arc::clone(module),
+        module,
         isp,
         hostname,
         timeout,
@@ -124,11 +81,11 @@ pub(super) fn parameters(query: &str, known: &[&'static str]) -> Result<Vec<(&'s
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let Some(known) = known.iter().copied().find(|known| *known == name) else {
             let sentence = format!("unknown parameter {name:?}; known parameters: {}", list());
-            return rejection("unknown_parameter", sentence);
+            return Rejection::because("unknown_parameter", sentence);
         };
         if parameters.iter().any(|(name, _)| *name == known) {
             let sentence = format!("the parameter {known} is there twice; each of {} is given once", list());
-            return rejection("repeated_parameter", sentence);
+            return Rejection::because("repeated_parameter", sentence);
         }
         parameters.push((known, value.into_owned()));
     }
@@ -146,7 +103,7 @@ fn timeout(module: Option<Duration>, client: Option<&str>, offset: Duration) -> 
             Ok(seconds) if seconds.is_finite() && seconds > 0.0 => seconds.min(LONGEST_TIMEOUT),
             _ => {
                 let sentence = format!("the header {SCRAPE_TIMEOUT} is a number of seconds, not {text:?}");
-                return rejection("bad_timeout", sentence);
+                return Rejection::because("bad_timeout", sentence);
             }
         },
     };
@@ -154,11 +111,6 @@ fn timeout(module: Option<Duration>, client: Option<&str>, offset: Duration) -> 
     let limit = if said > offset.saturating_mul(2) { said - offset } else { said / 2 };
     let limit = limit.max(SHORTEST_TIMEOUT);
     Ok(module.map_or(limit, |module| module.min(limit)))
-}
-
-fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    let names: Vec<&str> = names.map(String::as_str).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 #[cfg(test)]

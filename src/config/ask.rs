@@ -1,0 +1,95 @@
+//! A probe that is asked for by names: what they mean in a configuration.
+
+use std::sync::Arc;
+
+use super::Config;
+use crate::probe::{Isp, Module};
+
+/// The module of those who name none, as in blackbox_exporter.
+pub const DEFAULT_MODULE: &str = "http_2xx";
+
+/// The cause of a rejection that is counted by blackbox_exporter's name, too.
+pub(crate) const UNKNOWN_MODULE: &str = "unknown_module";
+
+/// A probe that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// What to probe.
+    pub target: &'a str,
+    /// How: the name of a module; nothing is [`DEFAULT_MODULE`].
+    pub module: Option<&'a str>,
+    /// Through whom: the name of an ISP; nothing is the module's.
+    pub isp: Option<&'a str>,
+    /// The name by which the server is to be asked; nothing, or an empty one, is the target's.
+    pub hostname: Option<&'a str>,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Choice {
+    /// How to probe.
+    pub module: Arc<Module>,
+    /// Through whom; nothing leaves it to the kernel's routes.
+    pub isp: Option<Arc<Isp>>,
+    /// The name by which the server is asked, as it is to be said; nothing where the prober has no use for one.
+    pub hostname: Option<String>,
+}
+
+/// Why something is not done that is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// For a metric: one of few.
+    pub cause: &'static str,
+    /// For whoever asked.
+    pub sentence: String,
+}
+
+impl Rejection {
+    pub(crate) fn because<T>(cause: &'static str, sentence: impl Into<String>) -> Result<T, Self> {
+        Err(Self { cause, sentence: sentence.into() })
+    }
+}
+
+impl Config {
+    /// What is asked for, where it is known and can be done.
+    ///
+    /// # Errors
+    /// What is not known, with what is; why the prober cannot take the target, or the name.
+    pub fn choose(&self, ask: &Ask<'_>) -> Result<Choice, Rejection> {
+        let module = ask.module.unwrap_or(DEFAULT_MODULE);
+        let Some(module) = self.modules.get(module) else {
+            let known = listed(self.modules.keys());
+            return Rejection::because(UNKNOWN_MODULE, format!("unknown module {module:?}; known modules: {known}"));
+        };
+        let isp = match ask.isp.or(module.isp.as_deref()) {
+            None => None,
+            Some(name) => match self.isps.get(name) {
+                Some(isp) => Some(Arc::clone(isp)),
+                None => {
+                    let known = listed(self.isps.keys());
+                    return Rejection::because("unknown_isp", format!("unknown ISP {name:?}; known ISPs: {known}"));
+                }
+            },
+        };
+        if ask.target.is_empty() {
+            return Rejection::because("missing_target", "the target parameter is missing");
+        }
+        if let Err(sentence) = module.prober.check_target(ask.target) {
+            return Rejection::because("bad_target", sentence);
+        }
+        // What other probers have no use for is not refused: scrape jobs give it to every module.
+        let hostname = match ask.hostname.filter(|hostname| !hostname.is_empty()) {
+            None => None,
+            Some(hostname) => match module.prober.hostname(hostname) {
+                Ok(hostname) => hostname,
+                Err(sentence) => return Rejection::because("bad_hostname", sentence),
+            },
+        };
+        Ok(Choice { module: Arc::clone(module), isp, hostname })
+    }
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}

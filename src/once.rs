@@ -1,0 +1,147 @@
+//! `probe`: one probe, without a server.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
+use tracing::{Level, info};
+use uplink_exporter::config::{self, Ask, Choice};
+use uplink_exporter::net::{Network, linger};
+use uplink_exporter::probe::{self, Report, Request};
+use uplink_exporter::server::{self, PROBES};
+use uplink_exporter::{metrics, render};
+
+use crate::arguments::{Output, Probe};
+
+/// How long a probe may take where nobody says it: Prometheus' own default for a scrape.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The exit code where there was no probe: wrong use, a wrong configuration, nowhere to print it. clap's, too.
+const NO_PROBE: u8 = 2;
+
+/// What a shell says of a program that a signal ended: this, and the signal's number.
+const SIGNALLED: u8 = 128;
+
+/// How often is looked whether anything of a probe is left.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Runs the probe, and prints what it measured.
+#[expect(clippy::print_stderr, reason = "what is wrong is for the person who asked")]
+pub(crate) fn run(asked: &Probe, config_file: &Path) -> ExitCode {
+    match attempt(asked, config_file) {
+        Ok(code) => code,
+        Err(sentence) => {
+            eprintln!("{sentence}");
+            ExitCode::from(NO_PROBE)
+        }
+    }
+}
+
+fn attempt(asked: &Probe, config_file: &Path) -> Result<ExitCode, String> {
+    let has_place = matches!(asked.output, Output::Text | Output::Json);
+    if asked.debug && !has_place {
+        return Err("metrics have no place for what --debug tells; use --output=text or json".to_owned());
+    }
+    let config = config::load(config_file).map_err(|errors| errors.to_string())?;
+    let Probe { target, module, isp, hostname, .. } = asked;
+    let ask = Ask { target, module: Some(module), isp: isp.as_deref(), hostname: hostname.as_deref() };
+    let Choice { module, isp, hostname } = config.choose(&ask).map_err(|rejection| rejection.sentence)?;
+    let wanted = asked.debug || tracing::enabled!(target: PROBES, Level::DEBUG);
+    let request = Request {
+        target: target.clone(),
+        timeout: asked.timeout.or(module.timeout).unwrap_or(TIMEOUT),
+        module,
+        isp,
+        hostname,
+        log_limit: if wanted { server::WANTED_LOG } else { 0 },
+        network: Arc::new(Network::new()),
+    };
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    let code = runtime.block_on(probe(request, asked));
+    // Dropping the runtime would wait for whatever blocks one of its threads.
+    runtime.shutdown_background();
+    code
+}
+
+/// Runs the probe until it ends, or a signal ends it, which closes its sockets.
+async fn probe(request: Request, asked: &Probe) -> Result<ExitCode, String> {
+    let mut signals = Signals::catch().map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let code = tokio::select! {
+        report = probe::run(&request) => {
+            // For a person the text says it all.
+            if asked.output != Output::Text {
+                server::log(&report);
+            }
+            print(&told(&report, &request, asked)).map_err(|error| format!("the result cannot be written: {error}"))?;
+            if report.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        number = signals.next() => {
+            info!("the probe was ended by signal {number}");
+            ExitCode::from(SIGNALLED + number)
+        }
+    };
+    tokio::select! {
+        () = let_go(request) => {}
+        _ = signals.next() => {}
+    }
+    Ok(code)
+}
+
+/// The signals that end a probe.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> u8 {
+        let kind = tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        };
+        kind.as_raw_value() as u8
+    }
+}
+
+/// The report as it was asked for.
+fn told(report: &Report, request: &Request, asked: &Probe) -> String {
+    match asked.output {
+        Output::Text => render::person(report, request.source(), asked.debug),
+        Output::Metrics => render::text(&metrics::of_report(report)),
+        Output::Openmetrics => render::openmetrics(&metrics::of_report(report)),
+        Output::Json => render::json(report, asked.debug),
+    }
+}
+
+/// Prints; who has closed standard output wants no more of it.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Waits for what must outlive the probe, so that what still comes for it is not answered through another ISP.
+async fn let_go(request: Request) {
+    // The tasks that read its sockets end with it.
+    drop(request);
+    let tasks = Handle::current().metrics();
+    let ended = async {
+        while tasks.num_alive_tasks() > 0 {
+            sleep(TICK).await;
+        }
+    };
+    let _ = timeout(linger::LINGER, ended).await;
+}
