@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::decode::{Fields, Value};
 use super::module::preference;
-use super::{http_client, tls};
+use super::{http_client, oauth2, proxy, tls};
 use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderRule, Settings, host_header};
 
 /// The settings; nothing where something is wrong with them.
@@ -21,6 +21,7 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     let authorization = http_client::authorization(&fields);
     // As there, 0 is no limit.
     let body_size_limit = fields.get("body_size_limit").and_then(|value| value.byte_size()).filter(|limit| *limit > 0);
+    let oauth2 = fields.get("oauth2").and_then(|value| oauth2::oauth2(&value));
     let expectations = expectations(&fields);
     let enable_http2 = fields.boolean("enable_http2", true);
     let alpn = if enable_http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
@@ -31,12 +32,15 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     };
     let preference = preference(&fields);
     let tls = tls::tls(&fields, alpn);
+    let proxies = proxy::proxies(&fields, tls.as_ref(), proxy::environment);
+    let skip_resolve_phase_with_proxy = fields.boolean("skip_resolve_phase_with_proxy", false);
     fields.finish();
     Some(Settings {
         method: method.unwrap_or(Method::GET),
         headers,
         host,
         authorization,
+        oauth2,
         body: body.unwrap_or_default(),
         compression,
         body_size_limit,
@@ -44,6 +48,8 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
         follow_redirects,
         enable_http2,
         preference,
+        proxies,
+        skip_resolve_phase_with_proxy,
         tls: Arc::new(tls?),
     })
 }

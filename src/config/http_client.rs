@@ -11,6 +11,8 @@ pub(super) fn authorization(fields: &Fields<'_>) -> Option<HeaderValue> {
     let given = [
         ("basic_auth", basic_auth as fn(&Value<'_>) -> Option<HeaderValue>),
         ("authorization", credentials),
+        // Its tokens are fetched.
+        ("oauth2", |_| None),
         ("bearer_token", |value| header(value, &format!("Bearer {}", value.text()?))),
         ("bearer_token_file", |value| header(value, &format!("Bearer {}", file_text(value)?))),
     ];
@@ -77,7 +79,7 @@ fn file_text(value: &Value<'_>) -> Option<String> {
 }
 
 /// A header that only the target may see.
-fn header(value: &Value<'_>, text: &str) -> Option<HeaderValue> {
+pub(super) fn header(value: &Value<'_>, text: &str) -> Option<HeaderValue> {
     let Ok(mut header) = HeaderValue::from_str(text) else {
         value.problem("has a character that no header may have, such as a line break");
         return None;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 /// A stretch of a probe that a person would name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
+    /// The token that the target wants to see is fetched, from its own server.
+    Token,
     /// The name becomes an address.
     Resolve,
     /// Sockets are made and the first packet is on its way (icmp, traceroute).
@@ -29,7 +31,8 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order in which a probe goes through them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::Token,
         Self::Resolve,
         Self::Setup,
         Self::Connect,
@@ -46,6 +49,7 @@ impl Phase {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Token => "token",
             Self::Resolve => "resolve",
             Self::Setup => "setup",
             Self::Connect => "connect",
@@ -109,6 +113,8 @@ pub struct Timeline {
     earlier: Vec<Leg>,
     overhead: Duration,
     current: Option<Phase>,
+    /// What the phases are told as while somebody else than the target is talked to.
+    aside: Option<Phase>,
     turn: Turn,
     since: Instant,
     last_arrival: Option<Instant>,
@@ -123,6 +129,7 @@ impl Timeline {
             earlier: Vec::new(),
             overhead: Duration::ZERO,
             current: None,
+            aside: None,
             turn: Turn::Ours { waiting: None },
             since: now,
             last_arrival: None,
@@ -133,7 +140,25 @@ impl Timeline {
     pub fn enter(&mut self, phase: Phase, now: Instant) {
         self.take_turn(now);
         self.current = Some(phase);
+        self.leg.spans[self.aside.unwrap_or(phase) as usize].get_or_insert(Duration::ZERO);
+    }
+
+    /// Somebody else than the target is talked to: what this goes through is told as `phase`, or, where it is part of another such talk,
+    /// as that is. Returns what it was told as before, for [`Timeline::end_aside`].
+    pub fn begin_aside(&mut self, phase: Phase, now: Instant) -> Option<Phase> {
+        self.take_turn(now);
+        self.current = None;
+        let before = self.aside;
+        let phase = *self.aside.get_or_insert(phase);
         self.leg.spans[phase as usize].get_or_insert(Duration::ZERO);
+        before
+    }
+
+    /// That talk is over.
+    pub fn end_aside(&mut self, before: Option<Phase>, now: Instant) {
+        self.take_turn(now);
+        self.current = None;
+        self.aside = before;
     }
 
     /// Another leg begins, in no phase yet.
@@ -145,7 +170,9 @@ impl Timeline {
 
     /// This leg has its connection: what is carried from now on is its own.
     pub fn connected(&mut self) {
-        self.leg.traffic = Some(Traffic::default());
+        if self.aside != Some(Phase::Token) {
+            self.leg.traffic = Some(Traffic::default());
+        }
     }
 
     /// A connection carried so many bytes more. They do not count before this leg has its own.
@@ -215,6 +242,12 @@ impl Timeline {
         self.current
     }
 
+    /// The phase that the time goes to: the running one, or what it is told as.
+    #[must_use]
+    pub fn told(&self) -> Option<Phase> {
+        self.aside.or(self.current)
+    }
+
     /// The time spent in a phase so far, in all legs; nothing where it was not reached.
     #[must_use]
     pub fn span(&self, phase: Phase) -> Option<Duration> {
@@ -250,7 +283,7 @@ impl Timeline {
     /// Books the time up to `until` to the running phase, or to us where none runs.
     fn book(&mut self, until: Instant) {
         let time = until - self.since;
-        match self.current {
+        match self.told() {
             Some(phase) => *self.leg.spans[phase as usize].get_or_insert(Duration::ZERO) += time,
             None => self.overhead += time,
         }
@@ -373,6 +406,32 @@ mod tests {
         assert_eq!(legs, [first, (vec![(Phase::Connect, ms(40))], None)]);
         assert_eq!(timeline.span(Phase::Connect), Some(ms(50)));
         assert_eq!((timeline.span(Phase::Processing), timeline.overhead()), (Some(ms(5)), ms(5)));
+    }
+
+    #[test]
+    fn what_is_said_to_somebody_else_is_one_phase_and_the_thinking_is_ours() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut timeline = Timeline::start(start);
+        let outermost = timeline.begin_aside(Phase::Token, at(1));
+        let inner = timeline.begin_aside(Phase::Connect, at(1));
+        timeline.enter(Phase::Tls, at(1));
+        timeline.sent(at(2));
+        timeline.received(at(12));
+        assert_eq!((timeline.current(), timeline.told()), (Some(Phase::Tls), Some(Phase::Token)));
+        timeline.end_aside(inner, at(15));
+        timeline.enter(Phase::Processing, at(15));
+        timeline.sent(at(15));
+        timeline.received(at(20));
+        timeline.end_aside(outermost, at(21));
+        timeline.enter(Phase::Connect, at(22));
+        timeline.sent(at(22));
+        timeline.received(at(30));
+        timeline.finish(at(30));
+        let phases = timeline.leg.phases();
+        let ms = Duration::from_millis;
+        assert_eq!(phases, [(Phase::Token, ms(15)), (Phase::Connect, ms(8))]);
+        assert_eq!(timeline.overhead(), ms(7));
     }
 
     #[test]

@@ -157,6 +157,15 @@ impl Tls {
         Ok(Self { server_name, insecure_skip_verify, config: Arc::new(config), roots })
     }
 
+    /// The same with other application protocols, and for a server of any name.
+    #[must_use]
+    pub fn offering(&self, alpn: Vec<Vec<u8>>) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = alpn;
+        let (insecure_skip_verify, roots) = (self.insecure_skip_verify, self.roots.clone());
+        Self { server_name: None, insecure_skip_verify, config: Arc::new(config), roots }
+    }
+
     /// Does the handshake. The server's certificate is only taken down: [`Tls::verify`] it before anything is said to the server.
     pub async fn handshake<S>(&self, name: ServerName<'static>, stream: S) -> Handshake<S>
     where

@@ -5,8 +5,11 @@ pub(super) mod exchange;
 mod expectations;
 mod hop;
 mod json;
+mod no_proxy;
+mod oauth2;
+mod proxy;
+mod route;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,9 +19,9 @@ use http::{HeaderMap, HeaderValue, Method, Version, header, response};
 use hyper::body::Body;
 use url::{Position, Url};
 
-use super::connection::{self, Connection, Handshake};
-use super::resolve::{Preference, resolve};
-use super::{Probe, SECRET, host, tls};
+use super::connection::Handshake;
+use super::resolve::Preference;
+use super::{Probe, SECRET, host};
 use crate::flight::{Phase, Timeline, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
 use crate::verdict::{Failure, Reason};
@@ -29,6 +32,10 @@ pub use expectations::{BodyRule, Expectations, HeaderRule};
 use hop::Hop;
 pub(super) use hop::USER_AGENT;
 pub use json::Condition;
+pub use no_proxy::NoProxy;
+pub use oauth2::{Algorithm, Assertion, Grant, OAuth2};
+pub use proxy::{Proxies, Proxy};
+use route::Route;
 
 /// The `http:` section of a module.
 #[derive(Debug)]
@@ -41,6 +48,8 @@ pub struct Settings {
     pub host: Option<String>,
     /// The `Authorization` header, where neither the headers nor the target's URL have one.
     pub authorization: Option<HeaderValue>,
+    /// Where the token of that header comes from, where it is fetched.
+    pub oauth2: Option<OAuth2>,
     /// The request's body.
     pub body: Bytes,
     /// How the body of the response is compressed.
@@ -55,6 +64,10 @@ pub struct Settings {
     pub enable_http2: bool,
     /// The address family.
     pub preference: Preference,
+    /// Through whom requests go.
+    pub proxies: Proxies,
+    /// Whether a name that a proxy can resolve is left to it.
+    pub skip_resolve_phase_with_proxy: bool,
     /// TLS, built once per module.
     pub tls: Arc<Tls>,
 }
@@ -68,6 +81,7 @@ impl Settings {
             headers: HeaderMap::new(),
             host: None,
             authorization: None,
+            oauth2: None,
             body: Bytes::new(),
             compression: None,
             body_size_limit: None,
@@ -75,7 +89,18 @@ impl Settings {
             follow_redirects: true,
             enable_http2: true,
             preference: Preference::default(),
+            proxies: Proxies::default(),
+            skip_resolve_phase_with_proxy: false,
             tls,
+        }
+    }
+
+    fn route(&self) -> Route<'_> {
+        Route {
+            proxies: &self.proxies,
+            skip_resolve: self.skip_resolve_phase_with_proxy,
+            preference: self.preference,
+            tls: &self.tls,
         }
     }
 }
@@ -114,7 +139,9 @@ pub struct Request {
     pub url: String,
     /// How.
     pub method: Method,
-    /// The handshake of its connection.
+    /// The proxy that it went through, without user and password.
+    pub proxy: Option<String>,
+    /// The handshake of its connection, with the server or with the proxy.
     pub handshake: Handshake,
     /// Its own part of each phase that it reached.
     pub phases: Vec<(Phase, Duration)>,
@@ -207,19 +234,33 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     let mut hop = Hop::first(settings, url, probe.request.hostname.as_deref());
     loop {
         let asked = measured.requests.push_mut(Request::of(&hop));
-        let connection = connect(settings, probe, &hop, &mut asked.handshake, &mut measured.tls).await?;
+        if let (Some(oauth2), true) = (&settings.oauth2, measured.redirects == 0) {
+            // Most probes do not need the room for this.
+            hop.authorization = Some(Box::pin(oauth2.token(probe, settings.preference)).await?);
+        }
+        let route = settings.route();
+        let reached = route.connect(probe, &hop, &mut asked.handshake, &mut measured.tls, &mut asked.proxy).await?;
         let version = match &measured.tls {
             Some(facts) if facts.alpn.as_deref() == Some("h2") => Version::HTTP_2,
             _ => Version::HTTP_11,
         };
-        let request = hop.request(version).map_err(|error| {
+        let request = hop.request(version, reached.forwarder).map_err(|error| {
             probe.failure(Reason::ProberConfigError, format!("the request cannot be sent as it is configured: {error}"))
         })?;
+        // Who says what, the proxy or a server behind it, cannot be told.
+        let forwarded = |failure: Failure| match reached.forwarder {
+            Some(proxy) => Failure { detail: format!("through the proxy {proxy}: {}", failure.detail), ..failure },
+            None => failure,
+        };
         asked.body_length = Some(hop.body.len() as u64);
-        let (mut exchange, response) = Exchange::send(probe, connection, request).await?;
+        let sent = Exchange::send(probe, reached.connection, request).await;
+        let (mut exchange, response) = sent.map_err(forwarded)?;
         let (head, body) = response.into_parts();
         probe.note(format_args!("{:?} {}", head.version, head.status));
         asked.note_head(&head);
+        if let (Some(oauth2), Some(_), 401) = (&settings.oauth2, &hop.authorization, head.status.as_u16()) {
+            oauth2.forget(probe).await;
+        }
         let location = Hop::location(head.status, &head.headers);
         let redirected = location.as_ref().and_then(|location| hop.url.join(location).ok());
         asked.redirect_url = redirected.map(|url| without_user(&url).into());
@@ -245,33 +286,14 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 let keep = as_expected.is_ok() && expectations.need_body();
                 let mut reader = Reader::new(settings.compression, settings.body_size_limit, keep);
                 let read = exchange.read(body, &mut reader, measured.body_length.insert(0)).await;
-                as_expected?;
-                read?;
+                as_expected.map_err(forwarded)?;
+                read.map_err(forwarded)?;
                 if let Some(body) = &reader.sink().kept {
                     expectations.check_body(probe, body, measured)?;
                 }
                 return expectations.check_transport(probe, head.version, hop.over_tls());
             }
         }
-    }
-}
-
-/// Opens the connection for a request: to the name's address, under TLS where the URL says so.
-async fn connect(
-    settings: &Settings,
-    probe: &Probe<'_>,
-    hop: &Hop,
-    handshake: &mut Handshake,
-    facts: &mut Option<TlsFacts>,
-) -> Result<Connection, Failure> {
-    let address = resolve(probe, hop.host(), settings.preference).await?;
-    let plain = connection::connect(probe, SocketAddr::new(address, hop.port()), handshake).await?;
-    *facts = None;
-    if hop.over_tls() {
-        let name = hop.server_name(settings.tls.server_name.as_deref());
-        tls::handshake(probe, &settings.tls, &name, plain, facts).await
-    } else {
-        Ok(Connection::Plain(plain))
     }
 }
 

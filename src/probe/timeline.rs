@@ -26,6 +26,16 @@ impl SharedTimeline {
         lock(&self.0).begin_leg(Instant::now());
     }
 
+    /// What happens from now on is told as `phase`, whatever it goes through; returns what it was told as before.
+    pub(super) fn begin_aside(&self, phase: Phase) -> Option<Phase> {
+        lock(&self.0).begin_aside(phase, Instant::now())
+    }
+
+    /// What happens from now on is told as it was before.
+    pub(super) fn end_aside(&self, before: Option<Phase>) {
+        lock(&self.0).end_aside(before, Instant::now());
+    }
+
     /// This part has its connection.
     pub fn connected(&self) {
         lock(&self.0).connected();
@@ -65,6 +75,12 @@ impl SharedTimeline {
     #[must_use]
     pub fn current(&self) -> Option<Phase> {
         lock(&self.0).current()
+    }
+
+    /// The phase that the time goes to: the running one, or what it is told as.
+    #[must_use]
+    pub fn told(&self) -> Option<Phase> {
+        lock(&self.0).told()
     }
 
     /// When something arrived last.

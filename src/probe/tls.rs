@@ -8,7 +8,7 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error};
 
 use super::Probe;
-use super::connection::{Connection, Plain, Secured};
+use super::connection::{Connection, Secured};
 use crate::flight::Phase;
 use crate::net::tls::{Certificate, Tls, TlsFacts};
 use crate::verdict::{CertificateFault, Failure, Reason};
@@ -21,13 +21,13 @@ pub(super) async fn handshake(
     probe: &Probe<'_>,
     tls: &Tls,
     host: &str,
-    plain: Plain,
+    connection: impl Into<Connection>,
     facts: &mut Option<TlsFacts>,
 ) -> Result<Connection, Failure> {
     probe.timeline.enter(Phase::Tls);
     let name = server_name(host)
         .ok_or_else(|| probe.failure(Reason::ProberConfigError, format!("{host} is not a name for TLS")))?;
-    let ended = tls.handshake(name.clone(), plain).await;
+    let ended = tls.handshake(name.clone(), connection.into()).await;
     let (stream, told) = ended.result.map_err(|(error, told)| {
         *facts = told;
         failure(probe, "the TLS handshake", &error, ended.certificate_asked)

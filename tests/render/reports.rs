@@ -46,6 +46,7 @@ fn http_success() -> Report {
     let redirected = http::Request {
         url: "http://api.example/".to_owned(),
         method: Method::POST,
+        proxy: None,
         handshake: handshake("10.10.10.12:40000", "192.0.2.80:80", Some(9_900), 0),
         phases: ms(&[(Phase::Resolve, 1), (Phase::Connect, 10), (Phase::Processing, 10), (Phase::Transfer, 0)]),
         traffic: Some(Traffic { sent: 131, received: 170 }),
@@ -59,6 +60,7 @@ fn http_success() -> Report {
     let answered = http::Request {
         url: "https://api.example/".to_owned(),
         method: Method::GET,
+        proxy: None,
         handshake: handshake("10.10.10.12:40001", "192.0.2.80:443", None, 1),
         phases: ms(&[
             (Phase::Resolve, 0),

@@ -152,35 +152,46 @@ impl<'a> Exchange<'a> {
     }
 
     fn failure(&self, what: &str, error: &hyper::Error) -> Failure {
-        let probe = self.probe;
-        // The connection knows what happened to it better than the request that it carried.
-        let beneath = [Some(error), self.driver.error.as_ref()].into_iter().flatten().find_map(io_error);
-        let began = probe.timeline.current() == Some(Phase::Transfer);
+        let began = self.probe.timeline.current() == Some(Phase::Transfer);
         let broken_off = match began {
             true => Reason::HttpResponseIncomplete,
             false => Reason::ConnectionTerminated,
         };
-        if let Some(beneath) = beneath {
-            let failure = tls::failure(probe, what, beneath, self.certificate_asked);
-            return match failure.reason {
-                // hyper's own words about what came, such as a chunk without a size.
-                Reason::Unknown if matches!(beneath.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
-                    Failure { reason: Reason::HttpProtocolError, ..failure }
-                }
-                Reason::ConnectionTerminated | Reason::ConnectionResetHandshake | Reason::Unknown => {
-                    Failure { phase: probe.timeline.current().unwrap_or(failure.phase), reason: broken_off, ..failure }
-                }
-                _ => failure,
-            };
-        }
-        let reason = match error {
-            error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => broken_off,
-            error if error.is_parse_too_large() => Reason::HttpResponseHeaderSize,
-            _ => Reason::HttpProtocolError,
-        };
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        probe.failure(reason, format!("{what}: {error}{cause}"))
+        let errors: Vec<_> = std::iter::once(error).chain(&self.driver.error).collect();
+        failure(self.probe, what, &errors, broken_off, self.certificate_asked)
     }
+}
+
+/// What the errors of a request, and of the connection that carried it, mean; `broken_off` is the reason where it ended too soon.
+pub(super) fn failure(
+    probe: &Probe<'_>,
+    what: &str,
+    errors: &[&hyper::Error],
+    broken_off: Reason,
+    certificate_asked: bool,
+) -> Failure {
+    // The connection knows what happened to it better than the request.
+    if let Some(beneath) = errors.iter().find_map(|error| io_error(error)) {
+        let failure = tls::failure(probe, what, beneath, certificate_asked);
+        return match failure.reason {
+            // hyper's own words about what came, such as a chunk without a size.
+            Reason::Unknown if matches!(beneath.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
+                Failure { reason: Reason::HttpProtocolError, ..failure }
+            }
+            Reason::ConnectionTerminated | Reason::ConnectionResetHandshake | Reason::Unknown => {
+                Failure { phase: probe.timeline.current().unwrap_or(failure.phase), reason: broken_off, ..failure }
+            }
+            _ => failure,
+        };
+    }
+    let Some(error) = errors.first() else { return probe.failure(broken_off, what) };
+    let reason = match error {
+        error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => broken_off,
+        error if error.is_parse_too_large() => Reason::HttpResponseHeaderSize,
+        _ => Reason::HttpProtocolError,
+    };
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    probe.failure(reason, format!("{what}: {error}{cause}"))
 }
 
 /// The I/O error at the bottom of another one.
