@@ -16,11 +16,8 @@ enum Kind {
     JwtBearer,
 }
 
-const KINDS: [(&str, Kind); 3] = [
-    ("", Kind::ClientCredentials),
-    ("client_credentials", Kind::ClientCredentials),
-    ("urn:ietf:params:oauth:grant-type:jwt-bearer", Kind::JwtBearer),
-];
+const KINDS: [(&str, Kind); 2] =
+    [("client_credentials", Kind::ClientCredentials), ("urn:ietf:params:oauth:grant-type:jwt-bearer", Kind::JwtBearer)];
 
 const ALGORITHMS: [(&str, Algorithm); 4] =
     [("", Algorithm::Rs256), ("RS256", Algorithm::Rs256), ("RS384", Algorithm::Rs384), ("RS512", Algorithm::Rs512)];
@@ -28,19 +25,19 @@ const ALGORITHMS: [(&str, Algorithm); 4] =
 /// Where tokens come from; nothing where something is wrong with it.
 pub(super) fn oauth2(value: &Value<'_>) -> Option<OAuth2> {
     let fields = value.fields();
-    let text = |key| fields.get(key).and_then(|value| value.text()).filter(|text| !text.is_empty());
+    let text = |key| filled(&fields, key).and_then(|value| value.text());
     let id = text("client_id");
     if id.is_none() {
         fields.problem("client_id is missing");
     }
-    let (url, url_text) = match fields.get("token_url").filter(|value| value.text() != Some("")) {
+    let (url, url_text) = match filled(&fields, "token_url") {
         Some(value) => (token_url(&value), value.text().unwrap_or_default()),
         None => {
             fields.problem("token_url is missing");
             (None, "")
         }
     };
-    let kind = fields.get("grant_type").and_then(|value| value.choice(&KINDS)).unwrap_or(Kind::ClientCredentials);
+    let kind = filled(&fields, "grant_type").and_then(|value| value.choice(&KINDS)).unwrap_or(Kind::ClientCredentials);
     let scopes = fields.get("scopes").map(|value| value.list()).unwrap_or_default();
     let scope = scopes.iter().filter_map(|value| value.text()).collect::<Vec<_>>().join(" ");
     let form = form(&fields, &scope);
@@ -57,6 +54,11 @@ pub(super) fn oauth2(value: &Value<'_>) -> Option<OAuth2> {
         Kind::JwtBearer => Grant::JwtBearer(Box::new(assertion?)),
     };
     Some(OAuth2 { url: url?, grant, tls: Arc::new(tls?), proxies, tokens: Default::default() })
+}
+
+/// A field that says something.
+fn filled<'a>(fields: &Fields<'a>, key: &'static str) -> Option<Value<'a>> {
+    fields.get(key).filter(|value| value.text() != Some(""))
 }
 
 /// A URL, without the user that nobody is told there.
@@ -88,8 +90,9 @@ fn form(fields: &Fields<'_>, scope: &str) -> Vec<(String, String)> {
 
 /// What `jwt-bearer` signs with our key.
 fn assertion(fields: &Fields<'_>, kind: Kind, id: &str, token_url: &str, scope: String) -> Option<Assertion> {
-    let text = |key| fields.get(key).and_then(|value| value.text()).filter(|text| !text.is_empty());
-    let algorithm = fields.get("signature_algorithm").map_or(Some(Algorithm::Rs256), |value| value.choice(&ALGORITHMS));
+    let text = |key| filled(fields, key).and_then(|value| value.text());
+    let algorithm =
+        filled(fields, "signature_algorithm").map_or(Some(Algorithm::Rs256), |value| value.choice(&ALGORITHMS));
     let (inline, file) = ("client_certificate_key", "client_certificate_key_file");
     if let Some(value) = fields.get("client_certificate_key_ref") {
         value.problem(format!("needs a manager of secrets, which there is none; use {file}"));

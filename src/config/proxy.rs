@@ -39,10 +39,10 @@ pub(super) fn proxies(fields: &Fields<'_>, tls: Option<&Tls>, environment: impl 
     // With a proxy that takes more than one request at a time there would be no phases to tell.
     let tls = tls.map(|tls| Arc::new(tls.offering(vec![b"http/1.1".to_vec()])));
     let proxy = |value: &Value<'_>, what: &str, text: &str| {
-        let parsed = Url::parse(text).map_err(|error| format!("{what} is not the URL of a proxy: {error}"));
+        let parsed = Url::parse(text).map_err(|error| format!("{what}is not the URL of a proxy: {error}"));
         let parsed = parsed.and_then(|url| {
             let proxy = Proxy::new(&url, tls.clone(), connect_headers.clone());
-            proxy.map_err(|wrong| format!("{what} {wrong}"))
+            proxy.map_err(|wrong| format!("{what}{wrong}"))
         });
         value.noted(parsed)?.map(Arc::new)
     };
@@ -52,7 +52,7 @@ pub(super) fn proxies(fields: &Fields<'_>, tls: Option<&Tls>, environment: impl 
             Proxies::default()
         }
         (Some(value), None) => {
-            let proxy = value.text().and_then(|text| proxy(&value, "it", text));
+            let proxy = value.text().and_then(|text| proxy(&value, "", text));
             Proxies { http: proxy.clone(), https: proxy, except }
         }
         (None, Some(value)) => {
@@ -66,7 +66,7 @@ pub(super) fn proxies(fields: &Fields<'_>, tls: Option<&Tls>, environment: impl 
                 let (name, text) = variable(upper)?;
                 // There a proxy may also be just a host and a port.
                 let text = if text.contains("://") { text } else { format!("http://{text}") };
-                proxy(&value, &name, &text)
+                proxy(&value, &format!("{name} "), &text)
             };
             let except = variable("NO_PROXY").map(|(name, text)| {
                 value.noted(NoProxy::parse(&text).map_err(|error| format!("{name}: {error}"))).unwrap_or_default()
@@ -165,7 +165,7 @@ mod tests {
     fn what_cannot_be_is_told_without_its_password() {
         let cases = [
             ("{proxy_url: 'ftp://u:s3cret@p'}", "scheme"),
-            ("{proxy_url: 'p:3128'}", "it has a scheme other"),
+            ("{proxy_url: 'p:3128'}", "has a scheme other"),
             ("{proxy_url: '10.0.0.1:3128'}", "not the URL"),
             ("{proxy_url: 'http://u:s3cret@0.0.0.0:1'}", "no single host"),
             ("{proxy_url: 'http://u:s3cret@p:0'}", "port 0"),
