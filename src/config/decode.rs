@@ -271,7 +271,9 @@ impl<'a> Value<'a> {
                 let truth = scalar.text.parse::<bool>().ok().map(Into::into);
                 plain.or(truth).filter(|_| scalar.plain).unwrap_or_else(|| scalar.text.clone().into())
             }
-            Kind::Sequence(_) => self.list().iter().map(Self::json).collect(),
+            Kind::Sequence(nodes) => {
+                nodes.iter().map(|node| self.child(node.line, self.key.clone(), node).json()).collect()
+            }
             Kind::Mapping(_) => self.entries().iter().map(|(key, value)| ((*key).to_owned(), value.json())).collect(),
         }
     }

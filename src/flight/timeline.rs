@@ -190,6 +190,15 @@ impl Timeline {
         self.turn = Turn::Network;
     }
 
+    /// A datagram left at `at`, which may have been by itself, for a timer: an acknowledgement that was held back, or one more of what got lost.
+    /// Where there was nothing to do but wait, it was the network's turn until then.
+    pub fn sent_datagram(&mut self, at: Instant) {
+        if matches!(self.turn, Turn::Ours { waiting: Some(_) }) {
+            self.waited(at);
+        }
+        self.sent(at);
+    }
+
     /// Something arrived at `at`, which may lie before the last call: the kernel saw it before we did.
     pub fn received(&mut self, at: Instant) {
         self.last_arrival = Some(at);
@@ -299,6 +308,7 @@ mod tests {
     enum Step {
         Enter(Phase),
         Sent,
+        SentDatagram,
         Received,
         Waiting,
         Waited,
@@ -316,6 +326,7 @@ mod tests {
             match step {
                 Step::Enter(phase) => timeline.enter(*phase, at(*ms)),
                 Step::Sent => timeline.sent(at(*ms)),
+                Step::SentDatagram => timeline.sent_datagram(at(*ms)),
                 Step::Received => timeline.received(at(*ms)),
                 Step::Waiting => timeline.waiting(at(*ms)),
                 Step::Waited => timeline.waited(at(*ms)),
@@ -477,6 +488,23 @@ mod tests {
             (31, Step::Finish),
         ];
         assert_eq!(play(&steps), (1, vec![(Phase::Processing, 30), (Phase::Transfer, 0)]));
+    }
+
+    #[test]
+    fn what_leaves_for_a_timer_ends_no_waiting() {
+        // An acknowledgement that was held back for 25 ms, and one that was not.
+        let steps = [
+            (0, Step::Enter(Phase::Processing)),
+            (0, Step::SentDatagram),
+            (10, Step::Received),
+            (11, Step::Waiting),
+            (35, Step::SentDatagram),
+            (50, Step::Received),
+            (52, Step::SentDatagram),
+            (60, Step::Received),
+            (60, Step::Finish),
+        ];
+        assert_eq!(play(&steps), (1 + 2, vec![(Phase::Processing, 57)]));
     }
 
     #[test]

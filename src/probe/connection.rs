@@ -174,7 +174,8 @@ impl Drop for SynCount<'_> {
     }
 }
 
-fn connect_failure(probe: &Probe<'_>, destination: SocketAddr, error: &ConnectError) -> Failure {
+/// What it means that there is no connection.
+pub(super) fn connect_failure(probe: &Probe<'_>, destination: SocketAddr, error: &ConnectError) -> Failure {
     let what = format!("connecting to {destination}");
     match error {
         ConnectError::Source(error) => probe.source_failure(error),

@@ -501,6 +501,12 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {
     .await
 }
 
+/// Whether the target is spoken to over QUIC. Others, on the way, never are.
+fn is_quic(probe: &Probe<'_>) -> bool {
+    let over_quic = matches!(&probe.request.module.prober, Prober::Http(settings) if settings.http3.is_some());
+    over_quic && lock(&probe.notes).aside.is_empty()
+}
+
 /// What it means that the deadline came in the running phase.
 fn timed_out(probe: &Probe<'_>) -> Failure {
     let told = probe.timeline.told().unwrap_or(Phase::Resolve);
@@ -511,6 +517,7 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
         Phase::Connect if !probe.request.module.prober.leaves_this_host() => {
             (Reason::ConnectionTimeout, "the listener did not accept what waits for it")
         }
+        Phase::Connect if is_quic(probe) => (Reason::ConnectionTimeout, "no answer to the handshake of QUIC"),
         Phase::Connect => (Reason::ConnectionTimeout, "no answer to the SYN"),
         Phase::Tls => (Reason::TlsTimeout, "the TLS handshake did not end"),
         Phase::Query | Phase::Processing if delivery == Delivery::Blocked => {

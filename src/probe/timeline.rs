@@ -46,6 +46,13 @@ impl SharedTimeline {
         lock(&self.0).sent(at);
     }
 
+    /// A datagram of so many bytes left at `at`, perhaps for a timer.
+    pub fn sent_datagram(&self, at: Instant, bytes: usize) {
+        let mut timeline = lock(&self.0);
+        timeline.sent_datagram(at);
+        timeline.carried(Traffic { sent: bytes as u64, received: 0 });
+    }
+
     /// Something arrived at `at`.
     pub fn received(&self, at: Instant) {
         lock(&self.0).received(at);

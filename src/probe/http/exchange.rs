@@ -3,7 +3,6 @@
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::Reader;
+use super::tasks::Tasks;
 use crate::flight::Phase;
 use crate::probe::connection::Connection;
 use crate::probe::{Probe, SharedTimeline, tls};
@@ -78,8 +78,7 @@ impl<'a> Exchange<'a> {
         request: Request<Full<Bytes>>,
     ) -> hyper::Result<Response<Incoming>> {
         let io = TokioIo::new(Tap::new(connection, ResponseStart::http2(), self.probe.timeline.clone()));
-        let tasks = self.driver.tasks.clone();
-        let mut builder = http2::Builder::new(tasks);
+        let mut builder = http2::Builder::new(self.driver.tasks.spawner());
         let handshake = builder.max_header_list_size(LONGEST_HEAD as u32).handshake(io);
         let (mut sender, connection) = self.driver.alongside(handshake).await?;
         self.driver.connection = Some(Box::pin(connection));
@@ -92,7 +91,7 @@ impl<'a> Exchange<'a> {
     /// Why its end did not come, or was not waited for.
     pub(super) async fn read(
         &mut self,
-        mut body: Incoming,
+        body: &mut Incoming,
         reader: &mut Reader,
         length: &mut u64,
     ) -> Result<(), Failure> {
@@ -102,7 +101,7 @@ impl<'a> Exchange<'a> {
                     let Some(data) = frame.data_ref() else { continue };
                     let taken = reader.take(data);
                     *length = reader.sink().length;
-                    taken.map_err(|error| self.unreadable(reader, &error))?;
+                    taken.map_err(|error| unreadable(self.probe, reader, &error))?;
                 }
                 Some(Err(error)) => return Err(self.failure("the response broke off", &error)),
                 None => break,
@@ -112,22 +111,7 @@ impl<'a> Exchange<'a> {
         self.probe.timeline.nothing_due();
         let ended = reader.end();
         *length = reader.sink().length;
-        ended.map_err(|error| self.unreadable(reader, &error))
-    }
-
-    /// Why the body cannot be read on.
-    fn unreadable(&self, reader: &mut Reader, error: &io::Error) -> Failure {
-        let sink = reader.sink();
-        match sink.over {
-            true => {
-                let detail = format!("the body has more than {} bytes", sink.length);
-                self.probe.failure(Reason::HttpResponseBodySize, detail)
-            }
-            false => {
-                let detail = format!("the body is not compressed as the module says: {error}");
-                self.probe.failure(Reason::AssertionFailedBody, detail)
-            }
-        }
+        ended.map_err(|error| unreadable(self.probe, reader, &error))
     }
 
     /// Reads the body to its end, or until it has more than `most` bytes.
@@ -159,6 +143,21 @@ impl<'a> Exchange<'a> {
         };
         let errors: Vec<_> = std::iter::once(error).chain(&self.driver.error).collect();
         failure(self.probe, what, &errors, broken_off, self.certificate_asked)
+    }
+}
+
+/// Why a body cannot be read on.
+pub(super) fn unreadable(probe: &Probe<'_>, reader: &mut Reader, error: &io::Error) -> Failure {
+    let sink = reader.sink();
+    match sink.over {
+        true => {
+            let detail = format!("the body has more than {} bytes", sink.length);
+            probe.failure(Reason::HttpResponseBodySize, detail)
+        }
+        false => {
+            let detail = format!("the body is not compressed as the module says: {error}");
+            probe.failure(Reason::AssertionFailedBody, detail)
+        }
     }
 }
 
@@ -206,8 +205,6 @@ fn io_error(error: &hyper::Error) -> Option<&io::Error> {
     None
 }
 
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// Runs a connection, and what hyper wants to spawn for it, beside the request that waits for it.
 #[derive(Default)]
 struct Driver {
@@ -215,17 +212,6 @@ struct Driver {
     /// How the connection ended, where it failed.
     error: Option<hyper::Error>,
     tasks: Tasks,
-    running: Vec<Task>,
-}
-
-/// What hyper wants to spawn.
-#[derive(Clone, Default)]
-struct Tasks(Arc<Mutex<Vec<Task>>>);
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, task: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(task));
-    }
 }
 
 impl Driver {
@@ -245,14 +231,7 @@ impl Driver {
             self.connection = None;
             self.error = result.err();
         }
-        loop {
-            self.running.retain_mut(|task| task.as_mut().poll(cx).is_pending());
-            let mut spawned = self.tasks.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if spawned.is_empty() {
-                break;
-            }
-            self.running.append(&mut spawned);
-        }
+        self.tasks.advance(cx);
     }
 }
 

@@ -33,6 +33,14 @@ const OF_THE_BODY: [HeaderName; 5] = [
     header::CONTENT_LOCATION,
 ];
 
+/// Headers that speak of a connection of HTTP/1.
+const OF_THE_CONNECTION: [HeaderName; 4] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::UPGRADE,
+];
+
 /// One request of a probe.
 #[derive(Debug, Clone)]
 pub(super) struct Hop {
@@ -169,7 +177,8 @@ impl Hop {
         let path = PathAndQuery::try_from(path)?;
         let mut request = Request::new(Full::new(self.body.clone()));
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 4);
-        if version == Version::HTTP_2 {
+        let multiplexed = matches!(version, Version::HTTP_2 | Version::HTTP_3);
+        if multiplexed {
             let authority = Authority::try_from(host)?;
             *request.uri_mut() =
                 Uri::builder().scheme(Scheme::HTTPS).authority(authority).path_and_query(path).build()?;
@@ -198,9 +207,12 @@ impl Hop {
         if let Some(authorization) = forwarder.and_then(|proxy| proxy.authorization.clone()) {
             headers.insert(header::PROXY_AUTHORIZATION, authorization);
         }
-        if version == Version::HTTP_2 {
-            // It is no header of HTTP/2 (RFC 9113, section 8.2.2).
-            headers.remove(header::CONNECTION);
+        if multiplexed {
+            // They are no headers there (RFC 9113, section 8.2.2; RFC 9114, section 4.2).
+            OF_THE_CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
+        }
+        if version == Version::HTTP_3 && !self.body.is_empty() {
+            headers.insert(header::CONTENT_LENGTH, self.body.len().into());
         }
         *request.headers_mut() = headers;
         *request.method_mut() = self.method.clone();

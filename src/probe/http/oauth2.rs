@@ -181,9 +181,9 @@ impl OAuth2 {
             probe.failure(Reason::ProberConfigError, format!("the request cannot be sent as it is configured: {error}"))
         })?;
         let (mut exchange, response) = Exchange::send(probe, reached.connection, request).await?;
-        let (head, body) = response.into_parts();
+        let (head, mut body) = response.into_parts();
         let mut reader = Reader::new(None, Some(LONGEST_ANSWER), true);
-        exchange.read(body, &mut reader, &mut 0).await?;
+        exchange.read(&mut body, &mut reader, &mut 0).await?;
         let body = reader.sink().kept.take().unwrap_or_default();
         let failed = |(reason, detail): (Reason, String)| probe.failure(reason, detail);
         Ok((token(&head, &body, Instant::now()).map_err(failed), head.status))

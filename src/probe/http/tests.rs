@@ -1,5 +1,6 @@
 mod expectations;
 mod http2;
+mod http3;
 mod proxies;
 mod requests;
 mod targets;
