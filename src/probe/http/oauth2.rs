@@ -3,6 +3,7 @@
 mod assertion;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -60,7 +61,6 @@ pub struct Tokens {
 }
 
 /// What is said to get a token.
-#[derive(Debug)]
 pub enum Grant {
     /// `client_credentials` (RFC 6749, section 4.4).
     ClientCredentials {
@@ -81,6 +81,16 @@ struct Token {
     header: HeaderValue,
     /// When it ends; nothing where its server did not say.
     until: Option<Instant>,
+}
+
+impl fmt::Debug for Grant {
+    /// Without its secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientCredentials { id, .. } => write!(f, "ClientCredentials({id:?})"),
+            Self::JwtBearer(assertion) => f.debug_tuple("JwtBearer").field(assertion).finish(),
+        }
+    }
 }
 
 impl OAuth2 {

@@ -14,7 +14,6 @@ use crate::net::tls::Tls;
 use crate::wire::socks;
 
 /// A proxy.
-#[derive(Debug)]
 pub struct Proxy {
     /// How it is spoken to.
     pub(super) kind: Kind,
@@ -29,7 +28,6 @@ pub struct Proxy {
 }
 
 /// How a proxy is spoken to.
-#[derive(Debug)]
 pub(super) enum Kind {
     /// HTTP in plain text.
     Http,
@@ -123,6 +121,13 @@ impl fmt::Display for Proxy {
             Kind::Socks { by_name: false, .. } => "socks5",
         };
         write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    /// Without its secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
