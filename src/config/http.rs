@@ -23,7 +23,7 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     let authorization = http_client::authorization(&fields);
     // As there, 0 is no limit.
     let body_size_limit = fields.get("body_size_limit").and_then(|value| value.byte_size()).filter(|limit| *limit > 0);
-    let oauth2 = fields.get("oauth2").and_then(|value| oauth2::oauth2(&value));
+    let oauth2 = oauth2::oauth2(&fields);
     let enable_http2 = fields.boolean("enable_http2", true);
     let enable_http3 = fields.get("enable_http3").filter(|value| value.boolean() == Some(true));
     let expectations = expectations(&fields, enable_http3.is_some());

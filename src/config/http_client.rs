@@ -11,8 +11,6 @@ pub(super) fn authorization(fields: &Fields<'_>) -> Option<HeaderValue> {
     let given = [
         ("basic_auth", basic_auth as fn(&Value<'_>) -> Option<HeaderValue>),
         ("authorization", credentials),
-        // Its tokens are fetched.
-        ("oauth2", |_| None),
         ("bearer_token", |value| header(value, &format!("Bearer {}", value.text()?))),
         ("bearer_token_file", |value| header(value, &format!("Bearer {}", file_text(value)?))),
     ];

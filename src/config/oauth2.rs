@@ -22,22 +22,29 @@ const KINDS: [(&str, Kind); 2] =
 const ALGORITHMS: [(&str, Algorithm); 4] =
     [("", Algorithm::Rs256), ("RS256", Algorithm::Rs256), ("RS384", Algorithm::Rs384), ("RS512", Algorithm::Rs512)];
 
-/// Where tokens come from; nothing where something is wrong with it.
-pub(super) fn oauth2(value: &Value<'_>) -> Option<OAuth2> {
+/// The other ways to say who asks, of which none may be there beside it.
+const OTHERS: [&str; 4] = ["basic_auth", "authorization", "bearer_token", "bearer_token_file"];
+
+/// Where the tokens of a section come from; nothing where it has no `oauth2`, or something is wrong with it.
+pub(super) fn oauth2(section: &Fields<'_>) -> Option<OAuth2> {
+    let value = section.get("oauth2")?;
+    if let Some(other) = OTHERS.into_iter().find(|key| section.get(key).is_some()) {
+        value.problem(format!("excludes {other}, which is there too"));
+    }
     let fields = value.fields();
-    let text = |key| filled(&fields, key).and_then(|value| value.text());
+    let text = |key| fields.filled(key).and_then(|value| value.text());
     let id = text("client_id");
     if id.is_none() {
         fields.problem("client_id is missing");
     }
-    let (url, url_text) = match filled(&fields, "token_url") {
+    let (url, url_text) = match fields.filled("token_url") {
         Some(value) => (token_url(&value), value.text().unwrap_or_default()),
         None => {
             fields.problem("token_url is missing");
             (None, "")
         }
     };
-    let kind = filled(&fields, "grant_type").and_then(|value| value.choice(&KINDS)).unwrap_or(Kind::ClientCredentials);
+    let kind = fields.filled("grant_type").and_then(|value| value.choice(&KINDS)).unwrap_or(Kind::ClientCredentials);
     let scopes = fields.get("scopes").map(|value| value.list()).unwrap_or_default();
     let scope = scopes.iter().filter_map(|value| value.text()).collect::<Vec<_>>().join(" ");
     let form = form(&fields, &scope);
@@ -54,11 +61,6 @@ pub(super) fn oauth2(value: &Value<'_>) -> Option<OAuth2> {
         Kind::JwtBearer => Grant::JwtBearer(Box::new(assertion?)),
     };
     Some(OAuth2 { url: url?, grant, tls: Arc::new(tls?), proxies, tokens: Default::default() })
-}
-
-/// A field that says something.
-fn filled<'a>(fields: &Fields<'a>, key: &'static str) -> Option<Value<'a>> {
-    fields.get(key).filter(|value| value.text() != Some(""))
 }
 
 /// A URL, without the user that nobody is told there.
@@ -90,9 +92,9 @@ fn form(fields: &Fields<'_>, scope: &str) -> Vec<(String, String)> {
 
 /// What `jwt-bearer` signs with our key.
 fn assertion(fields: &Fields<'_>, kind: Kind, id: &str, token_url: &str, scope: String) -> Option<Assertion> {
-    let text = |key| filled(fields, key).and_then(|value| value.text());
+    let text = |key| fields.filled(key).and_then(|value| value.text());
     let algorithm =
-        filled(fields, "signature_algorithm").map_or(Some(Algorithm::Rs256), |value| value.choice(&ALGORITHMS));
+        fields.filled("signature_algorithm").map_or(Some(Algorithm::Rs256), |value| value.choice(&ALGORITHMS));
     let (inline, file) = ("client_certificate_key", "client_certificate_key_file");
     if let Some(value) = fields.get("client_certificate_key_ref") {
         value.problem(format!("needs a manager of secrets, which there is none; use {file}"));

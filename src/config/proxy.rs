@@ -20,8 +20,7 @@ pub(super) fn environment(name: &str) -> Option<String> {
 
 /// The proxies; `tls` is what the section's `tls_config` says, and `environment` is asked for `HTTP_PROXY` and the like.
 pub(super) fn proxies(fields: &Fields<'_>, tls: Option<&Tls>, environment: impl Fn(&str) -> Option<String>) -> Proxies {
-    let filled = |key| fields.get(key).filter(|value| value.text() != Some(""));
-    let (url, no_proxy) = (filled("proxy_url"), filled("no_proxy"));
+    let (url, no_proxy) = (fields.filled("proxy_url"), fields.filled("no_proxy"));
     let from_environment = fields.get("proxy_from_environment").filter(|value| value.boolean() == Some(true));
     let headers = fields.get("proxy_connect_header");
     let connect_headers = headers.as_ref().map(connect_headers).unwrap_or_default();

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::pin::pin;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::exchange;
+use super::expectations::of_status;
 use super::hop::Hop;
 use super::proxy::{Kind, Proxies, Proxy};
 use crate::flight::Phase;
@@ -19,7 +20,7 @@ use crate::net::tls::{Tls, TlsFacts};
 use crate::probe::connection::{self, Connection, Handshake};
 use crate::probe::resolve::{self, Preference, resolve, resolve_beyond};
 use crate::probe::{Probe, tls};
-use crate::verdict::{Failure, Reason, StatusClass};
+use crate::verdict::{Failure, Reason};
 use crate::wire::socks::{self, Destination, Reply};
 
 /// How the servers of requests are reached.
@@ -193,13 +194,12 @@ async fn tunnel(
     })?;
     let status = response.status();
     if !status.is_success() {
-        let reason = match status.as_u16() {
+        let (reason, said) = match status {
             // It is our own configuration that does not say who we are, or says it wrongly.
-            407 => Reason::ProberConfigError,
-            429 => Reason::HttpRateLimited,
-            status => Reason::HttpStatusUnexpected(StatusClass::of(status)),
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => (Reason::ProberConfigError, String::new()),
+            status => of_status(status, response.headers()),
         };
-        return Err(probe.failure(reason, format!("it answered CONNECT {authority} with {status}")));
+        return Err(probe.failure(reason, format!("it answered CONNECT {authority} with {status}{said}")));
     }
     let parts = beneath.into_parts();
     if !parts.read_buf.is_empty() {

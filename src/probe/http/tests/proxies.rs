@@ -293,6 +293,12 @@ async fn a_proxy_that_refuses_says_so_in_its_own_name() {
         ),
         ("http", says(b"HTTP/1.0 403 Forbidden\r\n\r\n"), HttpStatusUnexpected(StatusClass::ClientError), "403"),
         ("http", says(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"), HttpStatusUnexpected(StatusClass::ServerError), "502"),
+        (
+            "http",
+            says(b"HTTP/1.1 503 Busy\r\nProxy-Status: p; error=connection_timeout\r\n\r\n"),
+            HttpUpstreamUnhealthy,
+            "p; error=connection_timeout",
+        ),
         ("http", says(b"HTTP/1.1 429 Slow\r\n\r\n"), HttpRateLimited, "429"),
         ("http", says(b""), ConnectionTerminated, "CONNECT"),
         ("http", says(b"HTTP/1.1 20"), ConnectionTerminated, "CONNECT"),
