@@ -22,6 +22,10 @@ isps:
   steered: {fwmark: 101, resolvers: [198.51.100.12]}
 modules:
   http: {prober: http}
+  http3: {prober: http, http: {enable_http3: true, enable_http2: false}}
+  proxied: {prober: http, http: {proxy_url: 'http://198.51.100.11:80'}}
+  socks: {prober: http, http: {proxy_url: 'socks5://198.51.100.12:80'}}
+  token: {prober: http, http: {oauth2: {client_id: a, token_url: 'http://198.51.100.11/'}}}
   tcp: {prober: tcp}
   banner: {prober: tcp, tcp: {query_response: [{expect: never}]}}
   half_open: {prober: tcp, tcp: {half_open: true}}
@@ -45,6 +49,10 @@ fn hanging() -> Vec<(&'static str, &'static str, String, &'static str)> {
         ("a handshake", "http", format!("http://{}/", to(12)), "a"),
         ("a TLS handshake", "http", format!("https://{}/", to(11)), "a"),
         ("a response", "http", format!("http://{}/", to(11)), "a"),
+        ("a handshake of QUIC", "http3", format!("https://{}/", to(12)), "a"),
+        ("a tunnel", "proxied", format!("https://{}/", to(12)), "a"),
+        ("a proxy", "socks", format!("http://{}/", to(11)), "a"),
+        ("a token", "token", format!("http://{}/", to(11)), "a"),
         ("a handshake", "tcp", format!("{}:80", to(12)), "a"),
         ("an answer", "banner", format!("{}:80", to(11)), "a"),
         ("a handshake", "half_open", format!("{}:80", to(12)), "a"),
@@ -57,6 +65,7 @@ fn hanging() -> Vec<(&'static str, &'static str, String, &'static str)> {
         ("a name server", "http", "http://name.example/".to_owned(), "steered"),
         ("a handshake", "tcp", format!("{}:80", to(12)), "steered"),
         ("a response", "http", format!("http://{}/", to(11)), "steered"),
+        ("a handshake of QUIC", "http3", format!("https://{}/", to(12)), "steered"),
         ("hops", "trace_tcp", to(12), "steered"),
     ]
 }

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
 
+use std::process::Command;
+
 use uplink_exporter::config::{load, load_str};
 use uplink_exporter::probe::Prober;
-use uplink_exporter::probe::http::{Compression, Settings};
+use uplink_exporter::probe::http::{Compression, Grant, Settings};
 
 /// The settings of the only module of a folder's configuration.
 fn settings(folder: &tempfile::TempDir, section: &str) -> Settings {
@@ -130,4 +132,28 @@ fn an_accepted_coding_need_not_be_the_preferred_one() {
         let text = format!("modules: {{web: {{prober: http, http: {section}}}}}");
         assert!(load_str(&text, "x.yml").is_err(), "{header}");
     }
+}
+
+#[test]
+fn proxies_and_tokens_are_taken_as_prometheus_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = Command::new("openssl").args(["genrsa", "2048"]).output().unwrap();
+    std::fs::write(folder.path().join("key.pem"), key.stdout).unwrap();
+    let sections = [
+        "{proxy_url: 'http://u:p@proxy.example:3128', no_proxy: 'a.example,10.0.0.0/8', skip_resolve_phase_with_proxy: true}",
+        "{proxy_url: 'socks5://10.0.0.1', proxy_connect_header: {X-A: [a, b]}}",
+        "{proxy_from_environment: true, proxy_connect_header: {X-A: [a]}}",
+        "{oauth2: {client_id: a, client_secret: b, token_url: 'https://u:p@t/x', scopes: [c], endpoint_params: {d: e}}}",
+        "{oauth2: {client_id: a, token_url: 'http://t', proxy_url: 'https://p', tls_config: {insecure_skip_verify: true}}}",
+        "{oauth2: {client_id: a, token_url: 'http://t', grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', \
+          client_certificate_key_file: key.pem, client_certificate_key_id: k, signature_algorithm: RS384, iss: i, \
+          audience: u, claims: {n: 1, t: true, s: 'true', l: [1.5, ~]}}}",
+    ];
+    for section in sections {
+        settings(&folder, section);
+    }
+    let Grant::JwtBearer(assertion) = settings(&folder, sections[5]).oauth2.unwrap().grant else { panic!("no key") };
+    let claims = serde_json::Value::from(assertion.claims);
+    assert_eq!(claims.to_string(), r#"{"iss":"i","l":[1.5,null],"n":1,"s":"true","sub":"a","t":true}"#);
+    assert_eq!((assertion.audience.as_str(), assertion.key_id.as_deref()), ("u", Some("k")));
 }

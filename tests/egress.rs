@@ -18,6 +18,9 @@ use std::time::Duration;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Record, RecordType};
+use quinn::crypto::rustls::QuicServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use support::dns::{NameServer, Sockets, server_config};
 use support::lab::{Site, host};
@@ -499,6 +502,277 @@ fn no_question_to_an_isps_name_servers_leaves_through_the_wrong_isp() {
                 // 2 names and 3 probers; one question a family; of one name also by TCP, where a conversation has several packets.
                 assert!(of(17) >= 2 * 3 && of(6) >= 3 * 4, "{} and {} packets to {resolver} by {by}", of(17), of(6));
                 assert!(right.iter().filter(asked).all(|packet| packet.source == isp.source(family)), "by {by}");
+            }
+        }
+    }
+}
+
+/// The port of a server at the far end that is a proxy of HTTP and of SOCKS, and a token server.
+const PROXY: u16 = 3128;
+
+/// A target that only proxies connect to.
+const BEYOND: u8 = 35;
+
+/// Serves one connection to [`PROXY`], by what it begins with. What goes wrong is the client's to tell.
+fn be_asked(mut client: TcpStream) -> Option<()> {
+    client.set_nodelay(true).ok()?;
+    let mut first = [0; 1];
+    client.peek(&mut first).ok()?;
+    let beyond = if first == [5] {
+        let (mut greeting, mut request) = ([0; 3], [0; 4]);
+        client.read_exact(&mut greeting).ok()?;
+        client.write_all(&[5, 0]).ok()?;
+        client.read_exact(&mut request).ok()?;
+        let mut rest = vec![0; if request[3] == 1 { 4 + 2 } else { 16 + 2 }];
+        client.read_exact(&mut rest).ok()?;
+        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).ok()?;
+        let family = if request[3] == 1 { Family::V4 } else { Family::V6 };
+        let port = u16::from_be_bytes(rest[rest.len() - 2..].try_into().ok()?);
+        TcpStream::connect((target(family, BEYOND), port)).ok()?
+    } else {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            client.read_exact(&mut byte).ok()?;
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).ok()?;
+        let wanted = head.split(' ').nth(1)?;
+        if let Some(url) = wanted.strip_prefix("http://") {
+            let mut beyond = TcpStream::connect((url.split('/').next()?.trim_matches(['[', ']']), 80)).ok()?;
+            beyond.write_all(head.as_bytes()).ok()?;
+            beyond
+        } else if head.starts_with("CONNECT ") {
+            let beyond = TcpStream::connect(wanted.parse::<SocketAddr>().ok()?).ok()?;
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
+            beyond
+        } else {
+            let mut form = [0; 29];
+            client.read_exact(&mut form).ok()?;
+            let token = r#"{"access_token":"t","expires_in":3600}"#;
+            write!(client, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{token}", token.len())
+                .ok()?;
+            return Some(());
+        }
+    };
+    let (mut from_client, mut to_beyond) = (client.try_clone().ok()?, beyond.try_clone().ok()?);
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from_client, &mut to_beyond);
+        let _ = to_beyond.shutdown(std::net::Shutdown::Write);
+    });
+    let mut beyond = beyond;
+    std::io::copy(&mut beyond, &mut client).ok().map(drop)
+}
+
+#[test]
+fn no_packet_to_a_proxy_or_a_token_server_leaves_through_the_wrong_isp() {
+    let mut modules = String::new();
+    let mut cases = Vec::new();
+    for isp in Isp::ALL {
+        for (binding, by) in (0..).zip(BINDINGS) {
+            for family in [Family::V4, Family::V6] {
+                let proxy = host(family, number(isp, binding));
+                let name = format!("{}_{by}_{family:?}", isp.name());
+                let kinds = [
+                    ("tunnel", "https", format!("proxy_url: 'http://{proxy}:{PROXY}'")),
+                    ("forward", "http", format!("proxy_url: 'http://{proxy}:{PROXY}'")),
+                    ("socks", "http", format!("proxy_url: 'socks5://{proxy}:{PROXY}'")),
+                    (
+                        "token",
+                        "http",
+                        format!(
+                            "proxy_url: 'http://{proxy}:{PROXY}', \
+                             oauth2: {{client_id: me, token_url: 'http://{proxy}:{PROXY}/token'}}"
+                        ),
+                    ),
+                ];
+                for (kind, scheme, fields) in kinds {
+                    modules += &format!(
+                        "  {kind}_{name}: {{prober: http, http: {{tls_config: {{ca_file: CA}}, {fields}}}}}\n"
+                    );
+                    let target = format!("{scheme}://{}/", host(family, BEYOND));
+                    cases.push((isp, format!("{kind}_{name}"), format!("{}_{by}", isp.name()), target));
+                }
+            }
+        }
+    }
+    let Some(site) = Site::start(topology(), &modules) else { return };
+    let captures = captures(&site);
+    let serve = || {
+        for any in [IpAddr::from([0; 4]), IpAddr::from([0_u16; 8])] {
+            let socket = socket2::Socket::new(
+                socket2::Domain::for_address(SocketAddr::new(any, PROXY)),
+                socket2::Type::STREAM,
+                None,
+            );
+            let socket = socket.unwrap();
+            if any.is_ipv6() {
+                socket.set_only_v6(true).unwrap();
+            }
+            socket.bind(&SocketAddr::new(any, PROXY).into()).unwrap();
+            socket.listen(128).unwrap();
+            let listener = TcpListener::from(socket);
+            // Threads stay in the namespace of the one that starts them.
+            thread::spawn(move || {
+                for client in listener.incoming().flatten() {
+                    thread::spawn(move || be_asked(client));
+                }
+            });
+        }
+    };
+    site.lab.far().run(serve).unwrap();
+    for isp in Isp::ALL {
+        site.lab.default_route(isp.other()).unwrap();
+        let of_isp = cases.iter().filter(|(of, ..)| *of == isp);
+        let requests = of_isp.map(|(_, module, by, target)| site.request(module, by, target, Duration::from_secs(20)));
+        for report in site.run_all(requests.collect()) {
+            assert_eq!(report.failure, None, "{} {:?}: {:#?}", report.module, report.isp, report.log);
+            let peer = match &report.measurement {
+                Measurement::Http(measured) => measured.requests[0].handshake.remote.unwrap(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(told_source(&report), Some(isp.source(Family::of(peer.ip()))), "{}", report.module);
+        }
+    }
+    let [through_a, through_b] = captures.map(Capture::stop);
+    for (isp, right, wrong) in [(Isp::A, &through_a, &through_b), (Isp::B, &through_b, &through_a)] {
+        for (binding, by) in (0..).zip(BINDINGS) {
+            for family in [Family::V4, Family::V6] {
+                let proxy = target(family, number(isp, binding));
+                let to = |packet: &&Packet| packet.destination == proxy;
+                assert_eq!(wrong.iter().filter(to).count(), 0, "through the wrong ISP by {by}");
+                assert!(right.iter().filter(to).all(|packet| packet.source == isp.source(family)), "by {by}");
+                let syns = right.iter().filter(to).filter(|packet| packet.flags() == "S").count();
+                // A tunnel, a request that is forwarded, SOCKS; a token, and what it is for.
+                assert_eq!(syns, 5, "to {proxy} by {by}");
+            }
+        }
+        for family in [Family::V4, Family::V6] {
+            let strays = right.iter().filter(|packet| packet.destination == target(family, BEYOND)).count();
+            assert_eq!(strays, 0, "the target is the proxy's to connect to");
+        }
+    }
+}
+
+/// A server of HTTP/3 at every address of the far end. It answers `/big` at length, and everything else in a word.
+fn serve_http3(site: &Site) {
+    let read = |name: &str| std::fs::read(site.folder.path().join(name)).unwrap();
+    let certificate = CertificateDer::from_pem_slice(&read("cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(&read("key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(config).unwrap()));
+    for any in [IpAddr::from([0; 4]), IpAddr::from([0_u16; 8])] {
+        let address = SocketAddr::new(any, 443);
+        let bind = || {
+            let socket =
+                socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None).unwrap();
+            if any.is_ipv6() {
+                socket.set_only_v6(true).unwrap();
+            }
+            socket.bind(&address.into()).unwrap();
+            UdpSocket::from(socket)
+        };
+        let socket = site.lab.far().run(bind).unwrap();
+        let config = config.clone();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let runtime = Arc::new(quinn::TokioRuntime);
+                let endpoint = quinn::Endpoint::new(Default::default(), Some(config), socket, runtime).unwrap();
+                while let Some(incoming) = endpoint.accept().await {
+                    tokio::spawn(async move {
+                        let connection = h3_quinn::Connection::new(incoming.await.ok()?);
+                        let mut http = h3::server::Connection::<_, bytes::Bytes>::new(connection).await.ok()?;
+                        while let Ok(Some(resolver)) = http.accept().await {
+                            let (request, mut stream) = resolver.resolve_request().await.ok()?;
+                            stream.send_response(http::Response::new(())).await.ok()?;
+                            let length = if request.uri().path() == "/big" { 1 << 20 } else { 4 };
+                            stream.send_data(vec![b'.'; length].into()).await.ok()?;
+                            stream.finish().await.ok()?;
+                        }
+                        Some(())
+                    });
+                }
+            });
+        });
+    }
+}
+
+const HTTP3: &str =
+    "  http_3: {prober: http, http: {enable_http3: true, enable_http2: false, tls_config: {ca_file: CA}}}\n";
+
+#[test]
+fn no_datagram_of_http3_leaves_through_the_wrong_isp() {
+    let Some(site) = Site::start(topology(), HTTP3) else { return };
+    serve_http3(&site);
+    let captures = captures(&site);
+    for isp in Isp::ALL {
+        site.lab.default_route(isp.other()).unwrap();
+        let mut requests = Vec::new();
+        for (binding, by) in (0..).zip(BINDINGS) {
+            for family in [Family::V4, Family::V6] {
+                let target = format!("https://{}/big", host(family, number(isp, binding)));
+                requests.push(site.request(
+                    "http_3",
+                    &format!("{}_{by}", isp.name()),
+                    &target,
+                    Duration::from_secs(20),
+                ));
+            }
+        }
+        for report in site.run_all(requests) {
+            assert_eq!(report.failure, None, "{} {:?}: {:#?}", report.target, report.isp, report.log);
+            let family = Family::of(report.resolution.as_ref().unwrap().address.unwrap());
+            assert_eq!(told_source(&report), Some(isp.source(family)), "{}", report.target);
+        }
+    }
+    let [through_a, through_b] = captures.map(Capture::stop);
+    for (isp, right, wrong) in [(Isp::A, &through_a, &through_b), (Isp::B, &through_b, &through_a)] {
+        for (binding, by) in (0..).zip(BINDINGS) {
+            for family in [Family::V4, Family::V6] {
+                let to = |packet: &&Packet| packet.destination == target(family, number(isp, binding));
+                assert_eq!(wrong.iter().filter(to).count(), 0, "through the wrong ISP by {by}");
+                let sent: Vec<_> = right.iter().filter(to).filter(|packet| packet.protocol == 17).collect();
+                assert!(sent.len() > 10 && sent.iter().all(|packet| packet.source == isp.source(family)), "by {by}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_datagram_of_http3_that_comes_too_late_is_refused_through_the_wrong_isp() {
+    let path = |isp| Path::straight(isp, &[1_000, 19_000, 20_000], 20_000);
+    let topology = Topology { seed: 1, a: path(Isp::A), b: path(Isp::B), faults: Vec::new() };
+    let Some(site) = Site::start(topology, HTTP3) else { return };
+    serve_http3(&site);
+    forget_source_addresses(&site);
+    let captures = captures(&site);
+    for isp in Isp::ALL {
+        site.lab.default_route(isp.other()).unwrap();
+        let mut requests = Vec::new();
+        for (binding, by) in (1..).zip(&BINDINGS[1..]) {
+            for family in [Family::V4, Family::V6] {
+                let target = format!("https://{}/big", host(family, number(isp, binding)));
+                for timeout in [20, 50, 80, 110, 140, 170, 200, 20_000] {
+                    let timeout = Duration::from_millis(timeout);
+                    requests.push(site.request("http_3", &format!("{}_{by}", isp.name()), &target, timeout));
+                }
+            }
+        }
+        let reports = site.run_all(requests);
+        let cut = reports.iter().filter(|report| report.failure.is_some()).count();
+        assert!(cut > reports.len() / 4 && cut < reports.len(), "{cut} of {}", reports.len());
+        thread::sleep(Duration::from_millis(3_500));
+    }
+    let [through_a, through_b] = captures.map(Capture::stop);
+    for (isp, wrong) in [(Isp::A, &through_b), (Isp::B, &through_a)] {
+        for (binding, by) in (1..).zip(&BINDINGS[1..]) {
+            for family in [Family::V4, Family::V6] {
+                let to = |packet: &&Packet| packet.destination == target(family, number(isp, binding));
+                assert_eq!(wrong.iter().filter(to).count(), 0, "through the wrong ISP by {by}");
             }
         }
     }

@@ -67,6 +67,11 @@ fn the_tables_of_fields_are_what_the_configuration_knows() {
         ("### An ISP\n", "isps: {a: {source_ip: 127.0.0.1, zzz: 1}}", "zzz"),
         ("### A module\n", "modules: {m: {prober: icmp, zzz: 1}}", "zzz"),
         ("### `http`\n", "modules: {m: {prober: http, http: {zzz: 1}}}", "http.zzz"),
+        (
+            "### `oauth2`\n",
+            "modules: {m: {prober: http, http: {oauth2: {client_id: a, token_url: 'http://t', zzz: 1}}}}",
+            "http.oauth2.zzz",
+        ),
         ("### `tls_config`\n", "modules: {m: {prober: http, http: {tls_config: {zzz: 1}}}}", "http.tls_config.zzz"),
         ("### `tcp`\n", "modules: {m: {prober: tcp, tcp: {zzz: 1}}}", "tcp.zzz"),
         (

@@ -262,6 +262,22 @@ impl<'a> Value<'a> {
         self.noted(Regex::new(text).map_err(|error| format!("is not a regular expression: {error}")))
     }
 
+    /// The value as JSON: plain words of YAML 1.2 are what they mean, all else is text.
+    pub(super) fn json(&self) -> serde_json::Value {
+        match &self.node.kind {
+            Kind::Scalar(scalar) if scalar.is_null() => serde_json::Value::Null,
+            Kind::Scalar(scalar) => {
+                let plain = scalar.text.parse::<f64>().ok().and(serde_json::from_str(&scalar.text).ok());
+                let truth = scalar.text.parse::<bool>().ok().map(Into::into);
+                plain.or(truth).filter(|_| scalar.plain).unwrap_or_else(|| scalar.text.clone().into())
+            }
+            Kind::Sequence(nodes) => {
+                nodes.iter().map(|node| self.child(node.line, self.key.clone(), node).json()).collect()
+            }
+            Kind::Mapping(_) => self.entries().iter().map(|(key, value)| ((*key).to_owned(), value.json())).collect(),
+        }
+    }
+
     /// The bytes of a file; its path is meant from the folder of the configuration.
     pub(super) fn file(&self) -> Option<Vec<u8>> {
         let path = self.text()?;

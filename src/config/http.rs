@@ -7,8 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::decode::{Fields, Value};
 use super::module::preference;
-use super::{http_client, tls};
-use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderRule, Settings, host_header};
+use super::{http_client, oauth2, proxy, tls};
+use crate::net::quic;
+use crate::net::tls::Tls;
+use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderRule, Proxies, Settings, host_header};
 
 /// The settings; nothing where something is wrong with them.
 pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
@@ -21,9 +23,16 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     let authorization = http_client::authorization(&fields);
     // As there, 0 is no limit.
     let body_size_limit = fields.get("body_size_limit").and_then(|value| value.byte_size()).filter(|limit| *limit > 0);
-    let expectations = expectations(&fields);
+    let oauth2 = oauth2::oauth2(&fields);
     let enable_http2 = fields.boolean("enable_http2", true);
-    let alpn = if enable_http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+    let enable_http3 = fields.get("enable_http3").filter(|value| value.boolean() == Some(true));
+    let expectations = expectations(&fields, enable_http3.is_some());
+    let alpn: &[&[u8]] = match (&enable_http3, enable_http2) {
+        (Some(_), _) => &[b"h3"],
+        (None, true) => &[b"h2", b"http/1.1"],
+        (None, false) => &[b"http/1.1"],
+    };
+    let alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     let follow_redirects = match fields.get("no_follow_redirects") {
         // The name that blackbox_exporter had for it before, which wins there, too.
         Some(value) => !value.boolean().unwrap_or_default(),
@@ -31,21 +40,43 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     };
     let preference = preference(&fields);
     let tls = tls::tls(&fields, alpn);
+    let proxies = proxy::proxies(&fields, tls.as_ref(), proxy::environment);
+    let http3 = enable_http3.and_then(|value| http3(&value, enable_http2, &proxies, tls.as_ref()));
+    let skip_resolve_phase_with_proxy = fields.boolean("skip_resolve_phase_with_proxy", false);
     fields.finish();
     Some(Settings {
         method: method.unwrap_or(Method::GET),
         headers,
         host,
         authorization,
+        oauth2,
         body: body.unwrap_or_default(),
         compression,
         body_size_limit,
         expectations,
         follow_redirects,
         enable_http2,
+        http3,
         preference,
+        proxies,
+        skip_resolve_phase_with_proxy,
         tls: Arc::new(tls?),
     })
+}
+
+/// QUIC for HTTP/3, which is then spoken, and nothing else.
+fn http3(value: &Value<'_>, enable_http2: bool, proxies: &Proxies, tls: Option<&Tls>) -> Option<quinn::ClientConfig> {
+    if enable_http2 {
+        value.problem("excludes HTTP/2; set enable_http2 to false");
+    }
+    if proxies.http.is_some() || proxies.https.is_some() {
+        value.problem("goes through no proxy (blackbox_exporter passes the proxy by, without a word)");
+    }
+    let config = quic::client(tls?);
+    if config.is_none() {
+        value.problem("needs TLS 1.3, which tls_config does not allow");
+    }
+    config
 }
 
 /// The body, as it stands there or in a file; nothing where it could not be had.
@@ -102,7 +133,7 @@ fn accepts(header: &str, coding: &str) -> bool {
 }
 
 /// What the response must be like.
-fn expectations(fields: &Fields<'_>) -> Expectations {
+fn expectations(fields: &Fields<'_>, http3: bool) -> Expectations {
     let list = |key| fields.get(key).map(|value| value.list()).unwrap_or_default();
     let rules = |key, forbids| {
         let regexes = list(key).into_iter().filter_map(|value| value.regex());
@@ -119,7 +150,11 @@ fn expectations(fields: &Fields<'_>) -> Expectations {
     });
     let expectations = Expectations {
         status_codes: list("valid_status_codes").iter().filter_map(|value| value.integer(100, 999)).collect(),
-        versions: list("valid_http_versions").iter().filter_map(version).map(str::to_owned).collect(),
+        versions: list("valid_http_versions")
+            .iter()
+            .filter_map(|value| version(value, http3))
+            .map(str::to_owned)
+            .collect(),
         no_tls: fields.boolean("fail_if_ssl", false),
         tls: fields.boolean("fail_if_not_ssl", false),
         headers: [headers("fail_if_header_matches", true), headers("fail_if_header_not_matches", false)].concat(),
@@ -148,13 +183,21 @@ fn header_rule(value: &Value<'_>, forbids: bool) -> Option<HeaderRule> {
 }
 
 /// A version as it is compared. `HTTP/2` never matches in blackbox_exporter, though its examples use it.
-fn version(value: &Value<'_>) -> Option<&'static str> {
-    value.choice(&[
+fn version(value: &Value<'_>, http3: bool) -> Option<&'static str> {
+    let version = value.choice(&[
         ("HTTP/1.0", "HTTP/1.0"),
         ("HTTP/1.1", "HTTP/1.1"),
         ("HTTP/2.0", "HTTP/2.0"),
         ("HTTP/2", "HTTP/2.0"),
-    ])
+        ("HTTP/3.0", "HTTP/3.0"),
+        ("HTTP/3", "HTTP/3.0"),
+    ])?;
+    match (http3, version == "HTTP/3.0") {
+        (false, true) => value.problem("no response comes over HTTP/3 without enable_http3"),
+        (true, false) => value.problem("with enable_http3, responses come over HTTP/3 only"),
+        (true, true) | (false, false) => {}
+    }
+    Some(version)
 }
 
 fn method(value: &Value<'_>) -> Option<Method> {

@@ -77,7 +77,7 @@ fn file_text(value: &Value<'_>) -> Option<String> {
 }
 
 /// A header that only the target may see.
-fn header(value: &Value<'_>, text: &str) -> Option<HeaderValue> {
+pub(super) fn header(value: &Value<'_>, text: &str) -> Option<HeaderValue> {
     let Ok(mut header) = HeaderValue::from_str(text) else {
         value.problem("has a character that no header may have, such as a line break");
         return None;

@@ -13,6 +13,8 @@ mod http_client;
 mod icmp;
 mod isp;
 mod module;
+mod oauth2;
+mod proxy;
 mod show;
 mod source;
 mod store;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 /// A stretch of a probe that a person would name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
+    /// The token that the target wants to see is fetched, from its own server.
+    Token,
     /// The name becomes an address.
     Resolve,
     /// Sockets are made and the first packet is on its way (icmp, traceroute).
@@ -31,7 +33,8 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order in which a probe goes through them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
+        Self::Token,
         Self::Resolve,
         Self::Setup,
         Self::Connect,
@@ -49,6 +52,7 @@ impl Phase {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Token => "token",
             Self::Resolve => "resolve",
             Self::Setup => "setup",
             Self::Connect => "connect",
@@ -113,6 +117,8 @@ pub struct Timeline {
     earlier: Vec<Leg>,
     overhead: Duration,
     current: Option<Phase>,
+    /// What the phases are told as while somebody else than the target is talked to.
+    aside: Option<Phase>,
     turn: Turn,
     since: Instant,
     last_arrival: Option<Instant>,
@@ -127,6 +133,7 @@ impl Timeline {
             earlier: Vec::new(),
             overhead: Duration::ZERO,
             current: None,
+            aside: None,
             turn: Turn::Ours { waiting: None },
             since: now,
             last_arrival: None,
@@ -137,7 +144,25 @@ impl Timeline {
     pub fn enter(&mut self, phase: Phase, now: Instant) {
         self.take_turn(now);
         self.current = Some(phase);
+        self.leg.spans[self.aside.unwrap_or(phase) as usize].get_or_insert(Duration::ZERO);
+    }
+
+    /// Somebody else than the target is talked to: what this goes through is told as `phase`, or, where it is part of another such talk,
+    /// as that is. Returns what it was told as before, for [`Timeline::end_aside`].
+    pub fn begin_aside(&mut self, phase: Phase, now: Instant) -> Option<Phase> {
+        self.take_turn(now);
+        self.current = None;
+        let before = self.aside;
+        let phase = *self.aside.get_or_insert(phase);
         self.leg.spans[phase as usize].get_or_insert(Duration::ZERO);
+        before
+    }
+
+    /// That talk is over.
+    pub fn end_aside(&mut self, before: Option<Phase>, now: Instant) {
+        self.take_turn(now);
+        self.current = None;
+        self.aside = before;
     }
 
     /// Another leg begins, in no phase yet.
@@ -149,7 +174,9 @@ impl Timeline {
 
     /// This leg has its connection: what is carried from now on is its own.
     pub fn connected(&mut self) {
-        self.leg.traffic = Some(Traffic::default());
+        if self.aside != Some(Phase::Token) {
+            self.leg.traffic = Some(Traffic::default());
+        }
     }
 
     /// A connection carried so many bytes more. They do not count before this leg has its own.
@@ -171,6 +198,15 @@ impl Timeline {
         self.take_turn(at);
         self.idle(at);
         self.turn = Turn::Network;
+    }
+
+    /// A datagram left at `at`, which may have been by itself, for a timer: an acknowledgement that was held back, or one more of what got lost.
+    /// Where there was nothing to do but wait, it was the network's turn until then.
+    pub fn sent_datagram(&mut self, at: Instant) {
+        if matches!(self.turn, Turn::Ours { waiting: Some(_) }) {
+            self.waited(at);
+        }
+        self.sent(at);
     }
 
     /// Something arrived at `at`, which may lie before the last call: the kernel saw it before we did.
@@ -225,6 +261,12 @@ impl Timeline {
         self.current
     }
 
+    /// The phase that the time goes to: the running one, or what it is told as.
+    #[must_use]
+    pub fn told(&self) -> Option<Phase> {
+        self.aside.or(self.current)
+    }
+
     /// The time spent in a phase so far, in all legs; nothing where it was not reached.
     #[must_use]
     pub fn span(&self, phase: Phase) -> Option<Duration> {
@@ -260,7 +302,7 @@ impl Timeline {
     /// Books the time up to `until` to the running phase, or to us where none runs.
     fn book(&mut self, until: Instant) {
         let time = until - self.since;
-        match self.current {
+        match self.told() {
             Some(phase) => *self.leg.spans[phase as usize].get_or_insert(Duration::ZERO) += time,
             None => self.overhead += time,
         }
@@ -276,6 +318,7 @@ mod tests {
     enum Step {
         Enter(Phase),
         Sent,
+        SentDatagram,
         Received,
         Waiting,
         Waited,
@@ -293,6 +336,7 @@ mod tests {
             match step {
                 Step::Enter(phase) => timeline.enter(*phase, at(*ms)),
                 Step::Sent => timeline.sent(at(*ms)),
+                Step::SentDatagram => timeline.sent_datagram(at(*ms)),
                 Step::Received => timeline.received(at(*ms)),
                 Step::Waiting => timeline.waiting(at(*ms)),
                 Step::Waited => timeline.waited(at(*ms)),
@@ -386,6 +430,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_to_somebody_else_is_one_phase_and_the_thinking_is_ours() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut timeline = Timeline::start(start);
+        let outermost = timeline.begin_aside(Phase::Token, at(1));
+        let inner = timeline.begin_aside(Phase::Connect, at(1));
+        timeline.enter(Phase::Tls, at(1));
+        timeline.sent(at(2));
+        timeline.received(at(12));
+        assert_eq!((timeline.current(), timeline.told()), (Some(Phase::Tls), Some(Phase::Token)));
+        timeline.end_aside(inner, at(15));
+        timeline.enter(Phase::Processing, at(15));
+        timeline.sent(at(15));
+        timeline.received(at(20));
+        timeline.end_aside(outermost, at(21));
+        timeline.enter(Phase::Connect, at(22));
+        timeline.sent(at(22));
+        timeline.received(at(30));
+        timeline.finish(at(30));
+        let phases = timeline.leg.phases();
+        let ms = Duration::from_millis;
+        assert_eq!(phases, [(Phase::Token, ms(15)), (Phase::Connect, ms(8))]);
+        assert_eq!(timeline.overhead(), ms(7));
+    }
+
+    #[test]
     fn what_we_do_between_two_phases_is_ours() {
         // The end of a response is looked for in vain, then we think for 6 ms, and connect again.
         let steps = [
@@ -428,6 +498,23 @@ mod tests {
             (31, Step::Finish),
         ];
         assert_eq!(play(&steps), (1, vec![(Phase::Processing, 30), (Phase::Transfer, 0)]));
+    }
+
+    #[test]
+    fn what_leaves_for_a_timer_ends_no_waiting() {
+        // An acknowledgement that was held back for 25 ms, and one that was not.
+        let steps = [
+            (0, Step::Enter(Phase::Processing)),
+            (0, Step::SentDatagram),
+            (10, Step::Received),
+            (11, Step::Waiting),
+            (35, Step::SentDatagram),
+            (50, Step::Received),
+            (52, Step::SentDatagram),
+            (60, Step::Received),
+            (60, Step::Finish),
+        ];
+        assert_eq!(play(&steps), (1 + 2, vec![(Phase::Processing, 57)]));
     }
 
     #[test]

@@ -46,13 +46,20 @@ pub fn of_report(report: &Report) -> Vec<Family> {
     families.number(catalogue::OVERHEAD, overhead.as_secs_f64());
     families.phases(catalogue::PHASE, phases, &Phase::ALL);
     if let Some(isp) = isp {
-        families.isp(isp, resolution.as_ref().and_then(|resolution| resolution.address));
+        let target = resolution.as_ref().and_then(|resolution| resolution.address);
+        // A proxy need not be of the target's family.
+        let peer = match measurement {
+            Measurement::Http(measured) => measured.requests.last().and_then(|request| request.handshake.remote),
+            _ => None,
+        };
+        families.isp(isp, peer.map(|peer| peer.ip()).or(target));
     }
     if let Some(Failure { phase, reason, detail: _, offender: _ }) = failure {
         let values = [phase.name(), &reason.name(), reason.haproxy(*phase), reason.envoy()];
         families.info(catalogue::FAILURE, &values);
     }
-    let looked_up = phases.iter().find(|(phase, _)| *phase == Phase::Resolve);
+    // A proxy's name is not the target's.
+    let looked_up = phases.iter().find(|(phase, _)| *phase == Phase::Resolve && resolution.is_some());
     families.number(catalogue::DNS_LOOKUP, looked_up.map(|(_, span)| span.as_secs_f64()));
     let address = resolution.as_ref().and_then(|Resolution { name: _, address }| *address);
     families.number(catalogue::IP_PROTOCOL, address.map(|address| if address.is_ipv4() { 4.0 } else { 6.0 }));
@@ -137,7 +144,7 @@ impl Families {
             last_modified,
             tls,
         } = measured;
-        let wanted = [Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Processing, Phase::Transfer];
+        let wanted = [Phase::Token, Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Processing, Phase::Transfer];
         self.phases(catalogue::HTTP_DURATION, phases, &wanted);
         self.number(catalogue::HTTP_STATUS_CODE, status.map(f64::from));
         self.number(catalogue::HTTP_CONTENT_LENGTH, content_length.map(|length| length as f64));

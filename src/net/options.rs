@@ -1,6 +1,7 @@
 //! Socket options that every kind of socket wants alike.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 use super::Family;
@@ -51,4 +52,20 @@ pub fn evidence(socket: &impl AsRawFd) -> Option<ExtendedError> {
         }
     }
     None
+}
+
+/// The same of a socket that sends from `local` to `destination`. A message from ourselves about a packet to another host has
+/// [`Origin::Local`]: it is of our own neighbour discovery, or our own firewall.
+#[must_use]
+pub fn evidence_towards(
+    socket: &impl AsRawFd,
+    local: Option<SocketAddr>,
+    destination: SocketAddr,
+) -> Option<ExtendedError> {
+    let evidence = evidence(socket)?;
+    let local = local.map(|local| local.ip()).filter(|ip| *ip != destination.ip());
+    match evidence.offender {
+        Some(_) if evidence.offender == local => Some(ExtendedError { origin: Origin::Local, ..evidence }),
+        _ => Some(evidence),
+    }
 }

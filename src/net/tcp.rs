@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::filter::Filter;
 use super::linger::Lingering;
 use super::stream::Observer;
-use super::sys::{self, ExtendedError, Origin, TcpInfo};
+use super::sys::{self, ExtendedError, TcpInfo};
 use super::{Family, Source, SourceError, options};
 
 /// How far a connection is opened.
@@ -39,7 +39,7 @@ pub enum ConnectError {
         /// The error.
         error: io::Error,
         /// What the socket's error queue says about it. An ICMP message that this host sent to itself, because its gateway does not
-        /// answer to ARP or ND, has [`Origin::Local`].
+        /// answer to ARP or ND, has [`Origin::Local`](super::sys::Origin::Local).
         evidence: Option<ExtendedError>,
     },
 }
@@ -145,13 +145,7 @@ impl Connecting {
 
     /// What the error queue says.
     fn evidence(&self) -> Option<ExtendedError> {
-        let evidence = options::evidence(&*self.stream)?;
-        // A message from ourselves about a packet to another host: our own neighbour discovery, or our own firewall.
-        let local = self.local.map(|local| local.ip()).filter(|ip| *ip != self.destination.ip());
-        match evidence.offender {
-            Some(_) if evidence.offender == local => Some(ExtendedError { origin: Origin::Local, ..evidence }),
-            _ => Some(evidence),
-        }
+        options::evidence_towards(&*self.stream, self.local, self.destination)
     }
 }
 

@@ -97,6 +97,7 @@ pub struct Tls {
     pub insecure_skip_verify: bool,
     /// The configuration, with the application protocols that the prober offers.
     pub config: Arc<ClientConfig>,
+    speaks_tls13: bool,
     roots: Option<Arc<Roots>>,
     /// Whether TLS 1.2 is among the versions.
     speaks_tls12: bool,
@@ -119,10 +120,10 @@ pub struct TlsFacts {
 
 /// How a handshake ended.
 #[derive(Debug)]
-pub struct Handshake<S> {
+pub struct Handshake<C, E> {
     /// The connection, whose certificate is still to be verified, or why there is none; and what the handshake told, which may be nothing
     /// where it broke off.
-    pub result: Result<(TlsStream<S>, TlsFacts), (io::Error, Option<TlsFacts>)>,
+    pub result: Result<(C, TlsFacts), (E, Option<TlsFacts>)>,
     /// Whether the server asked for our certificate.
     pub certificate_asked: bool,
     /// Why the server's signature of the handshake is not its certificate's.
@@ -159,29 +160,35 @@ impl Tls {
         config.resumption = Resumption::disabled();
         config.alpn_protocols = alpn;
         let speaks_tls12 = versions.contains(&&rustls::version::TLS12);
-        Ok(Self { server_name, insecure_skip_verify, config: Arc::new(config), roots, speaks_tls12 })
+        let speaks_tls13 = versions.contains(&&rustls::version::TLS13);
+        let config = Arc::new(config);
+        Ok(Self { server_name, insecure_skip_verify, config, speaks_tls13, roots, speaks_tls12 })
+    }
+
+    /// The same with other application protocols, and for a server of any name.
+    #[must_use]
+    pub fn offering(&self, alpn: Vec<Vec<u8>>) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = alpn;
+        let (insecure_skip_verify, roots) = (self.insecure_skip_verify, self.roots.clone());
+        let (speaks_tls12, speaks_tls13) = (self.speaks_tls12, self.speaks_tls13);
+        let config = Arc::new(config);
+        Self { server_name: None, insecure_skip_verify, config, speaks_tls13, roots, speaks_tls12 }
     }
 
     /// Does the handshake. The server's certificate is only taken down: [`Tls::verify`] it before anything is said to the server.
-    pub async fn handshake<S>(&self, name: ServerName<'static>, stream: S) -> Handshake<S>
+    pub async fn handshake<S>(&self, name: ServerName<'static>, stream: S) -> Handshake<TlsStream<S>, io::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let connect = TlsConnector::from(self.config.clone()).connect(name, stream);
-        let mut connect = pin!(WITNESS.scope(Witness::default(), connect));
-        let result = connect.as_mut().await;
-        let Witness { certificate_asked, signature_fault, chain, version } = connect.take_value().unwrap_or_default();
-        Handshake {
-            result: match result {
-                Ok(stream) => {
-                    let facts = TlsFacts::of(stream.get_ref().1);
-                    Ok((stream, facts))
-                }
-                Err(error) => Err((error, TlsFacts::of_broken_off(version.get(), &chain.into_inner()))),
-            },
-            certificate_asked: certificate_asked.get(),
-            signature_fault: signature_fault.into_inner(),
-        }
+        witnessed(connect, |stream| TlsFacts::of(stream.get_ref().1)).await
+    }
+
+    /// Whether it speaks TLS 1.3.
+    #[must_use]
+    pub fn speaks_tls13(&self) -> bool {
+        self.speaks_tls13
     }
 
     /// Verifies a chain, the server's own certificate first; says when the first of its certificates ends, the root's included. A
@@ -199,6 +206,54 @@ impl Tls {
             Some(roots) => roots.verify(chain, name, now),
             None => Roots::system().verify(chain, name, now),
         }
+    }
+}
+
+/// Does the handshake of QUIC (RFC 9001), which [`super::quic::client`] has configured, and whose work is all done while `connecting`
+/// is waited for. As with [`Tls::handshake`], the certificate is still to be verified.
+pub async fn quic_handshake(
+    connecting: impl Future<Output = Result<quinn::Connection, quinn::ConnectionError>>,
+) -> Handshake<quinn::Connection, quinn::ConnectionError> {
+    witnessed(connecting, |connection| TlsFacts {
+        version: Some(TLS13),
+        // quinn does not tell.
+        cipher: None,
+        alpn: connection
+            .handshake_data()
+            .and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok())
+            .and_then(|data| data.protocol)
+            .map(|protocol| String::from_utf8_lossy(&protocol).into_owned()),
+        chain: certificates(&quic_chain(connection)),
+        chain_expiry: None,
+    })
+    .await
+}
+
+/// The certificates that a server of QUIC sent, its own first.
+#[must_use]
+pub fn quic_chain(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {
+    let chain = connection.peer_identity().and_then(|identity| identity.downcast().ok());
+    chain.map(|chain| *chain).unwrap_or_default()
+}
+
+/// Has a handshake done, and takes down what it does not tell.
+async fn witnessed<C, E>(
+    handshake: impl Future<Output = Result<C, E>>,
+    facts: impl FnOnce(&C) -> TlsFacts,
+) -> Handshake<C, E> {
+    let mut handshake = pin!(WITNESS.scope(Witness::default(), handshake));
+    let result = handshake.as_mut().await;
+    let Witness { certificate_asked, signature_fault, chain, version } = handshake.take_value().unwrap_or_default();
+    Handshake {
+        result: match result {
+            Ok(connection) => {
+                let facts = facts(&connection);
+                Ok((connection, facts))
+            }
+            Err(error) => Err((error, TlsFacts::of_broken_off(version.get(), &chain.into_inner()))),
+        },
+        certificate_asked: certificate_asked.get(),
+        signature_fault: signature_fault.into_inner(),
     }
 }
 

@@ -13,7 +13,6 @@ use super::Probe;
 pub(super) use super::plain::Plain;
 use crate::flight::Phase;
 use crate::net::Source;
-use crate::net::stream::Socket;
 use crate::net::sys::Origin;
 use crate::net::tcp::{self, ConnectError, Connecting, Opening};
 use crate::verdict::{Failure, Reason};
@@ -43,13 +42,14 @@ pub(super) enum Connection {
 /// A connection under TLS. Dropping it says goodbye (`close_notify`), as far as that is possible without waiting.
 #[derive(Debug)]
 pub(super) struct Secured {
-    stream: Box<TlsStream<Plain>>,
+    /// What it runs over may be under TLS itself, with a proxy.
+    stream: Box<TlsStream<Connection>>,
     certificate_asked: bool,
 }
 
 impl Secured {
     /// A finished handshake; `certificate_asked`: whether the server asked for our certificate.
-    pub(super) fn new(stream: TlsStream<Plain>, certificate_asked: bool) -> Self {
+    pub(super) fn new(stream: TlsStream<Connection>, certificate_asked: bool) -> Self {
         Self { stream: Box::new(stream), certificate_asked }
     }
 }
@@ -64,21 +64,35 @@ impl Connection {
     }
 }
 
+impl From<Plain> for Connection {
+    fn from(plain: Plain) -> Self {
+        Self::Plain(plain)
+    }
+}
+
 impl Drop for Secured {
     fn drop(&mut self) {
-        let (plain, tls) = self.stream.get_mut();
+        let (beneath, tls) = self.stream.get_mut();
         tls.send_close_notify();
         // The peer learns of the end from the FIN anyway; a full send buffer is no reason to stay.
-        let _ = tls.write_tls(&mut TryWrite(plain.socket()));
+        let _ = tls.write_tls(&mut TryWrite(beneath));
     }
 }
 
 /// Writes what the socket takes now.
-struct TryWrite<'a>(&'a Socket);
+struct TryWrite<'a>(&'a mut Connection);
 
 impl io::Write for TryWrite<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
+        match self.0 {
+            Connection::Plain(plain) => plain.socket().try_write(bytes),
+            Connection::Secured(secured) => {
+                let (beneath, tls) = secured.stream.get_mut();
+                let written = tls.writer().write(bytes)?;
+                tls.write_tls(&mut TryWrite(beneath))?;
+                Ok(written)
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -141,6 +155,7 @@ pub(super) async fn connect(
     handshake: &mut Handshake,
 ) -> Result<Plain, Failure> {
     probe.timeline.enter(Phase::Connect);
+    probe.talks_to(destination.ip());
     let connecting = open(probe, destination, Opening::Full, handshake).await?;
     let stream = connecting.into_stream().map_err(|error| probe.io_failure("the new connection", &error, None))?;
     probe.timeline.connected();
@@ -159,7 +174,8 @@ impl Drop for SynCount<'_> {
     }
 }
 
-fn connect_failure(probe: &Probe<'_>, destination: SocketAddr, error: &ConnectError) -> Failure {
+/// What it means that there is no connection.
+pub(super) fn connect_failure(probe: &Probe<'_>, destination: SocketAddr, error: &ConnectError) -> Failure {
     let what = format!("connecting to {destination}");
     match error {
         ConnectError::Source(error) => probe.source_failure(error),

@@ -1,34 +1,43 @@
 //! HTTP and HTTPS: phase-timed requests.
 
 mod body;
+mod conversation;
 pub(super) mod exchange;
 mod expectations;
 mod hop;
+mod http3;
 mod json;
+mod no_proxy;
+mod oauth2;
+mod proxy;
+mod route;
+mod tasks;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Version, header, response};
-use hyper::body::Body;
 use url::{Position, Url};
 
-use super::connection::{self, Connection, Handshake};
-use super::resolve::{Preference, resolve};
-use super::{Probe, SECRET, host, tls};
+use super::connection::Handshake;
+use super::resolve::Preference;
+use super::{Probe, SECRET, host};
 use crate::flight::{Phase, Timeline, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
 use crate::verdict::{Failure, Reason};
 pub use body::Compression;
 use body::Reader;
-use exchange::Exchange;
+use conversation::Conversation;
 pub use expectations::{BodyRule, Expectations, HeaderRule};
 use hop::Hop;
 pub(super) use hop::USER_AGENT;
 pub use json::Condition;
+pub use no_proxy::NoProxy;
+pub use oauth2::{Algorithm, Assertion, Grant, OAuth2};
+pub use proxy::{Proxies, Proxy};
+use route::Route;
 
 /// The `http:` section of a module.
 #[derive(Debug)]
@@ -41,6 +50,8 @@ pub struct Settings {
     pub host: Option<String>,
     /// The `Authorization` header, where neither the headers nor the target's URL have one.
     pub authorization: Option<HeaderValue>,
+    /// Where the token of that header comes from, where it is fetched.
+    pub oauth2: Option<OAuth2>,
     /// The request's body.
     pub body: Bytes,
     /// How the body of the response is compressed.
@@ -53,8 +64,14 @@ pub struct Settings {
     pub follow_redirects: bool,
     /// Whether HTTP/2 is offered over TLS.
     pub enable_http2: bool,
+    /// QUIC, where HTTP/3 is spoken, and nothing else.
+    pub http3: Option<quinn::ClientConfig>,
     /// The address family.
     pub preference: Preference,
+    /// Through whom requests go.
+    pub proxies: Proxies,
+    /// Whether a name that a proxy can resolve is left to it.
+    pub skip_resolve_phase_with_proxy: bool,
     /// TLS, built once per module.
     pub tls: Arc<Tls>,
 }
@@ -68,14 +85,27 @@ impl Settings {
             headers: HeaderMap::new(),
             host: None,
             authorization: None,
+            oauth2: None,
             body: Bytes::new(),
             compression: None,
             body_size_limit: None,
             expectations: Expectations::default(),
             follow_redirects: true,
             enable_http2: true,
+            http3: None,
             preference: Preference::default(),
+            proxies: Proxies::default(),
+            skip_resolve_phase_with_proxy: false,
             tls,
+        }
+    }
+
+    fn route(&self) -> Route<'_> {
+        Route {
+            proxies: &self.proxies,
+            skip_resolve: self.skip_resolve_phase_with_proxy,
+            preference: self.preference,
+            tls: &self.tls,
         }
     }
 }
@@ -87,7 +117,7 @@ pub struct Measurement {
     pub requests: Vec<Request>,
     /// Status code of the last response.
     pub status: Option<u16>,
-    /// Its HTTP version: 1.0, 1.1, 2.
+    /// Its HTTP version: 1.0, 1.1, 2, 3.
     pub version: Option<f64>,
     /// Its `Content-Length`; −1 where it has none.
     pub content_length: Option<i64>,
@@ -114,7 +144,9 @@ pub struct Request {
     pub url: String,
     /// How.
     pub method: Method,
-    /// The handshake of its connection.
+    /// The proxy that it went through, without user and password.
+    pub proxy: Option<String>,
+    /// The TCP handshake of its connection, with the server or with the proxy; of QUIC, its addresses.
     pub handshake: Handshake,
     /// Its own part of each phase that it reached.
     pub phases: Vec<(Phase, Duration)>,
@@ -124,7 +156,7 @@ pub struct Request {
     pub body_length: Option<u64>,
     /// Status code of its response.
     pub status: Option<u16>,
-    /// HTTP version of its response: 1.0, 1.1, 2.
+    /// HTTP version of its response: 1.0, 1.1, 2, 3.
     pub version: Option<f64>,
     /// Fields in the head of its response.
     pub response_headers: Option<usize>,
@@ -203,27 +235,33 @@ const MOST_REDIRECTS: u32 = 10;
 /// # Errors
 /// Why it went no further.
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
-    let url = parse(&probe.request.target).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
+    let scheme = if settings.http3.is_some() { "https" } else { "http" };
+    let url = parse_as(&probe.request.target, scheme).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
     let mut hop = Hop::first(settings, url, probe.request.hostname.as_deref());
     loop {
         let asked = measured.requests.push_mut(Request::of(&hop));
-        let connection = connect(settings, probe, &hop, &mut asked.handshake, &mut measured.tls).await?;
-        let version = match &measured.tls {
-            Some(facts) if facts.alpn.as_deref() == Some("h2") => Version::HTTP_2,
-            _ => Version::HTTP_11,
-        };
-        let request = hop.request(version).map_err(|error| {
-            probe.failure(Reason::ProberConfigError, format!("the request cannot be sent as it is configured: {error}"))
-        })?;
-        asked.body_length = Some(hop.body.len() as u64);
-        let (mut exchange, response) = Exchange::send(probe, connection, request).await?;
-        let (head, body) = response.into_parts();
+        if let (Some(oauth2), true) = (&settings.oauth2, measured.redirects == 0) {
+            // Most probes do not need the room for this.
+            hop.authorization = Some(Box::pin(oauth2.token(probe, settings.preference)).await?);
+        }
+        if settings.http3.is_some() && !hop.over_tls() {
+            let (reason, what) = match measured.redirects {
+                0 => (Reason::ProberConfigError, "the target is a URL of http"),
+                _ => (Reason::HttpProtocolError, "the server redirected to a URL of http"),
+            };
+            return Err(probe.failure(reason, format!("HTTP/3 is under TLS, and {what}")));
+        }
+        let begun = Conversation::begin(settings, probe, &hop, asked, &mut measured.tls).await;
+        let (mut conversation, head) = begun?;
         probe.note(format_args!("{:?} {}", head.version, head.status));
         asked.note_head(&head);
+        if let (Some(oauth2), Some(_), 401) = (&settings.oauth2, &hop.authorization, head.status.as_u16()) {
+            oauth2.forget(probe).await;
+        }
         let location = Hop::location(head.status, &head.headers);
         let redirected = location.as_ref().and_then(|location| hop.url.join(location).ok());
         asked.redirect_url = redirected.map(|url| without_user(&url).into());
-        note_head(measured, &hop, &head, &body);
+        note_head(measured, &hop, &head, conversation.has_ended());
         if location.is_some() {
             measured.redirects += 1;
         }
@@ -244,8 +282,8 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 let as_expected = expectations.check_head(probe, &head, measured);
                 let keep = as_expected.is_ok() && expectations.need_body();
                 let mut reader = Reader::new(settings.compression, settings.body_size_limit, keep);
-                let read = exchange.read(body, &mut reader, measured.body_length.insert(0)).await;
-                as_expected?;
+                let read = conversation.read(&mut reader, measured.body_length.insert(0)).await;
+                as_expected.map_err(|failure| conversation.forwarded(failure))?;
                 read?;
                 if let Some(body) = &reader.sink().kept {
                     expectations.check_body(probe, body, measured)?;
@@ -256,33 +294,14 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     }
 }
 
-/// Opens the connection for a request: to the name's address, under TLS where the URL says so.
-async fn connect(
-    settings: &Settings,
-    probe: &Probe<'_>,
-    hop: &Hop,
-    handshake: &mut Handshake,
-    facts: &mut Option<TlsFacts>,
-) -> Result<Connection, Failure> {
-    let address = resolve(probe, hop.host(), settings.preference).await?;
-    let plain = connection::connect(probe, SocketAddr::new(address, hop.port()), handshake).await?;
-    *facts = None;
-    if hop.over_tls() {
-        let name = hop.server_name(settings.tls.server_name.as_deref());
-        tls::handshake(probe, &settings.tls, &name, plain, facts).await
-    } else {
-        Ok(Connection::Plain(plain))
-    }
-}
-
 /// Keeps what the head of a response says.
-fn note_head(measured: &mut Measurement, hop: &Hop, head: &response::Parts, body: &impl Body) {
+fn note_head(measured: &mut Measurement, hop: &Hop, head: &response::Parts, ended: bool) {
     measured.status = Some(head.status.as_u16());
     measured.version = number(head.version);
     let header = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let stated = header(header::CONTENT_LENGTH).and_then(|length| length.trim().parse().ok());
     // Without the header the length is known only where there can be no body.
-    let nothing = (body.is_end_stream() && !hop.asks_for_head()).then_some(0);
+    let nothing = (ended && !hop.asks_for_head()).then_some(0);
     measured.content_length = Some(stated.or(nothing).unwrap_or(-1));
     measured.ssl = Some(hop.over_tls());
     measured.last_modified = header(header::LAST_MODIFIED).and_then(|date| httpdate::parse_http_date(date).ok());
@@ -302,6 +321,11 @@ fn number(version: Version) -> Option<f64> {
 
 /// Reads a target; without a scheme it is `http`.
 fn parse(target: &str) -> Result<Url, String> {
+    parse_as(target, "http")
+}
+
+/// Reads a target that may have no scheme.
+fn parse_as(target: &str, scheme: &str) -> Result<Url, String> {
     // The target is not repeated, since a password may stand in it.
     let wrong = |what: &str| format!("an http target is a URL, as https://example.com/path, and {what}");
     // URLs skip line breaks and tabs, so what is probed would not be what was asked for.
@@ -310,7 +334,7 @@ fn parse(target: &str) -> Result<Url, String> {
     }
     // A path may have `:/` too; a host, or a host and a port, may not.
     let schemed = target.split_once(":/").is_some_and(|(scheme, _)| !scheme.contains(['/', '?', '#']));
-    let url = if schemed { Url::parse(target) } else { Url::parse(&format!("http://{target}")) };
+    let url = if schemed { Url::parse(target) } else { Url::parse(&format!("{scheme}://{target}")) };
     let url = match url {
         Ok(url) if matches!(url.scheme(), "http" | "https") => url,
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {

@@ -223,6 +223,10 @@ struct Notes {
     resolution: Option<resolve::Resolution>,
     /// The name server that was asked last, and whether through the ISP.
     asked: Option<(IpAddr, bool)>,
+    /// Who is talked to on the way to the target, and on whose behalf: a token server, by its proxy.
+    aside: Vec<String>,
+    /// Where the last connection went, which need not be the target.
+    peer: Option<IpAddr>,
 }
 
 impl<'a> Probe<'a> {
@@ -263,9 +267,37 @@ impl<'a> Probe<'a> {
         self.request.source()
     }
 
-    /// Keeps what the name became.
+    /// Talks to somebody else than the target, on the way to it. The time of that is told as `phase`, whatever phases it goes through, and
+    /// its failures say whose they are.
+    async fn aside<T>(
+        &self,
+        phase: Phase,
+        whom: String,
+        talk: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let before = self.timeline.begin_aside(phase);
+        lock(&self.notes).aside.push(whom);
+        let outcome = talk.await;
+        let told = self.timeline.told().unwrap_or(phase);
+        let whom = lock(&self.notes).aside.pop().unwrap_or_default();
+        // After a failure nothing follows, and how far it got is still to be seen.
+        if outcome.is_ok() {
+            self.timeline.end_aside(before);
+        }
+        outcome.map_err(|failure| Failure { phase: told, detail: format!("{whom}: {}", failure.detail), ..failure })
+    }
+
+    /// Keeps where a connection goes.
+    fn talks_to(&self, peer: IpAddr) {
+        lock(&self.notes).peer = Some(peer);
+    }
+
+    /// Keeps what the name became; that of somebody else than the target does not count.
     pub fn resolved(&self, resolution: resolve::Resolution) {
-        lock(&self.notes).resolution = Some(resolution);
+        let mut notes = lock(&self.notes);
+        if notes.aside.is_empty() {
+            notes.resolution = Some(resolution);
+        }
     }
 
     /// A failure in the phase that is running.
@@ -346,13 +378,14 @@ impl<'a> Probe<'a> {
             return failure;
         }
         let notes = lock(&self.notes);
-        let fault = match (failure.phase, notes.asked, &notes.resolution) {
+        let phase = self.timeline.current().unwrap_or(failure.phase);
+        let fault = match (phase, notes.asked, &notes.resolution) {
             (Phase::Resolve, Some((server, true)), _) => self.source().local_fault(server),
             (Phase::Resolve, Some((server, false)), _) => UNBOUND.local_fault(server),
             (Phase::Resolve, None, _) => None,
             (_, _, resolution) => {
-                let address = resolution.as_ref().and_then(|resolution| resolution.address);
-                address.and_then(|address| self.source().local_fault(address))
+                let target = resolution.as_ref().and_then(|resolution| resolution.address);
+                notes.peer.or(target).and_then(|address| self.source().local_fault(address))
             }
         };
         let (reason, what) = match fault {
@@ -469,15 +502,23 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {
     .await
 }
 
+/// Whether the target is spoken to over QUIC. Others, on the way, never are.
+fn is_quic(probe: &Probe<'_>) -> bool {
+    let over_quic = matches!(&probe.request.module.prober, Prober::Http(settings) if settings.http3.is_some());
+    over_quic && lock(&probe.notes).aside.is_empty()
+}
+
 /// What it means that the deadline came in the running phase.
 fn timed_out(probe: &Probe<'_>) -> Failure {
-    let phase = probe.timeline.current().unwrap_or(Phase::Resolve);
+    let told = probe.timeline.told().unwrap_or(Phase::Resolve);
+    let phase = probe.timeline.current().unwrap_or(told);
     let delivery = *lock(&probe.delivery);
     let (reason, what) = match phase {
         Phase::Resolve => (Reason::DnsTimeout, "no answer from the name servers"),
         Phase::Connect if !probe.request.module.prober.leaves_this_host() => {
             (Reason::ConnectionTimeout, "the listener did not accept what waits for it")
         }
+        Phase::Connect if is_quic(probe) => (Reason::ConnectionTimeout, "no answer to the handshake of QUIC"),
         Phase::Connect => (Reason::ConnectionTimeout, "no answer to the SYN"),
         Phase::Tls | Phase::Legacy => (Reason::TlsTimeout, "the TLS handshake did not end"),
         Phase::Query | Phase::Processing if delivery == Delivery::Blocked => {
@@ -498,8 +539,11 @@ fn timed_out(probe: &Probe<'_>) -> Failure {
         Phase::Setup => (Reason::ProberError, "the sockets were not ready"),
         Phase::Interval | Phase::Rtt => (Reason::IcmpTimeout, "no echo reply"),
         Phase::Trace => (Reason::IcmpTimeout, "the destination did not answer"),
+        Phase::Token => (Reason::HttpResponseTimeout, "another probe's fetch of it did not end"),
     };
-    probe.failure(reason, format!("{what} within {} s", probe.request.timeout.as_secs_f64()))
+    let whom: String = lock(&probe.notes).aside.iter().map(|whom| format!("{whom}: ")).collect();
+    let detail = format!("{whom}{what} within {} s", probe.request.timeout.as_secs_f64());
+    Failure { phase: told, ..probe.failure(reason, detail) }
 }
 
 /// Locks; a panic elsewhere leaves the data usable, since every change of it is whole.

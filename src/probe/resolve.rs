@@ -50,14 +50,28 @@ pub struct Resolution {
 /// # Errors
 /// Why there is none.
 pub async fn resolve(probe: &Probe<'_>, host: &str, preference: Preference) -> Result<IpAddr, Failure> {
-    resolve_on(&SYSTEM, probe, host, preference).await
+    let families = families(preference).filter(|family| probe.source().supports(*family)).collect();
+    resolve_on(&SYSTEM, probe, host, preference, families).await
 }
 
-/// The same on any system.
-async fn resolve_on(system: &System, probe: &Probe<'_>, host: &str, preference: Preference) -> Result<IpAddr, Failure> {
+/// The same for a host that a proxy connects to: it need not have a family that the ISP can send from.
+///
+/// # Errors
+/// As [`resolve`].
+pub async fn resolve_beyond(probe: &Probe<'_>, host: &str, preference: Preference) -> Result<IpAddr, Failure> {
+    resolve_on(&SYSTEM, probe, host, preference, families(preference).collect()).await
+}
+
+/// The same on any system, for an address of one of `families`, the preferred one first.
+async fn resolve_on(
+    system: &System,
+    probe: &Probe<'_>,
+    host: &str,
+    preference: Preference,
+    families: Vec<Family>,
+) -> Result<IpAddr, Failure> {
     probe.timeline.enter(Phase::Resolve);
     let mut record = Record { probe, host, address: None };
-    let families = families(probe, preference);
     // To read an address is the whole of its look-up.
     probe.timeline.sent(Instant::now());
     let literal = literal(host);
@@ -65,7 +79,7 @@ async fn resolve_on(system: &System, probe: &Probe<'_>, host: &str, preference: 
         probe.timeline.received(Instant::now());
     }
     let address = match literal {
-        Some(address) => of_literal(probe, address, preference)?,
+        Some(address) => of_literal(probe, address, preference, &families)?,
         None => match (families.as_slice(), probe.request.isp.as_ref()) {
             ([], _) => return Err(probe.source_failure(&SourceError::NoAddress(preference.family))),
             (families, Some(isp)) if !isp.resolvers.is_empty() => {
@@ -99,28 +113,33 @@ impl Drop for Record<'_> {
 }
 
 /// The families to ask for, the preferred one first.
-fn families(probe: &Probe<'_>, preference: Preference) -> Vec<Family> {
+fn families(preference: Preference) -> impl Iterator<Item = Family> {
     let other = match preference.family {
         Family::V4 => Family::V6,
         Family::V6 => Family::V4,
     };
-    let wanted = [Some(preference.family), preference.fallback.then_some(other)];
-    wanted.into_iter().flatten().filter(|family| probe.source().supports(*family)).collect()
+    [Some(preference.family), preference.fallback.then_some(other)].into_iter().flatten()
 }
 
-fn literal(host: &str) -> Option<IpAddr> {
+/// The address that a host is, in brackets or without.
+pub(super) fn literal(host: &str) -> Option<IpAddr> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     // An IPv4 address in the clothes of IPv6 (RFC 4291, section 2.5.5.2) is one of IPv4, to the kernel and to Go.
     bare.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
-fn of_literal(probe: &Probe<'_>, address: IpAddr, preference: Preference) -> Result<IpAddr, Failure> {
+fn of_literal(
+    probe: &Probe<'_>,
+    address: IpAddr,
+    preference: Preference,
+    families: &[Family],
+) -> Result<IpAddr, Failure> {
     let family = Family::of(address);
     if family != preference.family && !preference.fallback {
         let detail = format!("{address} is not of the preferred_ip_protocol, and ip_protocol_fallback is off");
         return Err(probe.failure(Reason::ProberConfigError, detail));
     }
-    if !probe.source().supports(family) {
+    if !families.contains(&family) {
         return Err(probe.source_failure(&SourceError::NoAddress(family)));
     }
     Ok(address)

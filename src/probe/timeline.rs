@@ -26,6 +26,16 @@ impl SharedTimeline {
         lock(&self.0).begin_leg(Instant::now());
     }
 
+    /// What happens from now on is told as `phase`, whatever it goes through; returns what it was told as before.
+    pub(super) fn begin_aside(&self, phase: Phase) -> Option<Phase> {
+        lock(&self.0).begin_aside(phase, Instant::now())
+    }
+
+    /// What happens from now on is told as it was before.
+    pub(super) fn end_aside(&self, before: Option<Phase>) {
+        lock(&self.0).end_aside(before, Instant::now());
+    }
+
     /// This part has its connection.
     pub fn connected(&self) {
         lock(&self.0).connected();
@@ -40,6 +50,13 @@ impl SharedTimeline {
     /// Something left, or was asked, at `at`.
     pub fn sent(&self, at: Instant) {
         lock(&self.0).sent(at);
+    }
+
+    /// A datagram of so many bytes left at `at`, perhaps for a timer.
+    pub fn sent_datagram(&self, at: Instant, bytes: usize) {
+        let mut timeline = lock(&self.0);
+        timeline.sent_datagram(at);
+        timeline.carried(Traffic { sent: bytes as u64, received: 0 });
     }
 
     /// Something arrived at `at`.
@@ -71,6 +88,12 @@ impl SharedTimeline {
     #[must_use]
     pub fn current(&self) -> Option<Phase> {
         lock(&self.0).current()
+    }
+
+    /// The phase that the time goes to: the running one, or what it is told as.
+    #[must_use]
+    pub fn told(&self) -> Option<Phase> {
+        lock(&self.0).told()
     }
 
     /// When something arrived last.

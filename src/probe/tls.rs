@@ -4,11 +4,11 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use httpdate::fmt_http_date;
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error};
 
 use super::Probe;
-use super::connection::{Connection, Plain, Secured};
+use super::connection::{Connection, Secured};
 use super::legacy::look_again;
 use crate::flight::{Phase, Traffic};
 use crate::net::stream::Socket;
@@ -25,18 +25,21 @@ pub(super) async fn handshake(
     probe: &Probe<'_>,
     tls: &Tls,
     host: &str,
-    plain: Plain,
+    connection: impl Into<Connection>,
     facts: &mut Option<TlsFacts>,
 ) -> Result<Connection, Failure> {
     probe.timeline.enter(Phase::Tls);
-    let name = server_name(host)
-        .ok_or_else(|| probe.failure(Reason::ProberConfigError, format!("{host} is not a name for TLS")))?;
+    let name = checked_name(probe, host)?;
+    let connection = connection.into();
     let nothing_said = probe.timeline.traffic() == Some(Traffic::default());
-    let server = match plain.socket() {
-        Socket::Tcp(tcp) if nothing_said => tcp.peer_addr().ok(),
-        Socket::Tcp(_) | Socket::Unix(_) => None,
+    let server = match &connection {
+        Connection::Plain(plain) if nothing_said => match plain.socket() {
+            Socket::Tcp(tcp) => tcp.peer_addr().ok(),
+            Socket::Unix(_) => None,
+        },
+        Connection::Plain(_) | Connection::Secured(_) => None,
     };
-    let ended = tls.handshake(name.clone(), plain).await;
+    let ended = tls.handshake(name.clone(), connection).await;
     let (stream, told) = match ended.result {
         Ok(secured) => secured,
         Err((error, told)) => {
@@ -54,20 +57,57 @@ pub(super) async fn handshake(
     probe.timeline.nothing_due();
     let connection = stream.get_ref().1;
     let told = facts.insert(told);
+    let chain = connection.peer_certificates().unwrap_or_default();
+    judge(probe, tls, &name, chain, ended.signature_fault.as_ref(), told)?;
+    Ok(Connection::Secured(Secured::new(stream, ended.certificate_asked)))
+}
+
+/// The verdict on a finished handshake: on its certificates, `chain`, and on the signature that proves that they are the server's.
+///
+/// # Errors
+/// Why nothing may be said over the connection.
+pub(super) fn judge(
+    probe: &Probe<'_>,
+    tls: &Tls,
+    name: &ServerName<'_>,
+    chain: &[CertificateDer<'_>],
+    signature_fault: Option<&Error>,
+    told: &mut TlsFacts,
+) -> Result<(), Failure> {
     let [version, cipher] = [told.version, told.cipher.as_deref()].map(|told| told.unwrap_or("something unknown"));
     probe.note(format_args!("{version} with {cipher}, {} certificates", told.chain.len()));
-    if !tls.insecure_skip_verify {
-        if let Some(fault) = ended.signature_fault {
-            let detail = format!("the server's signature of the handshake: {}", short(&fault));
-            return Err(probe.failure(Reason::TlsCertificateError(CertificateFault::Invalid), detail));
-        }
-        let chain = connection.peer_certificates().unwrap_or_default();
-        match tls.verify(chain, &name, SystemTime::now()) {
-            Ok(expiry) => told.chain_expiry = Some(expiry),
-            Err(error) => return Err(certificate_failure(probe, &error, told.chain.first())),
-        }
+    if tls.insecure_skip_verify {
+        return Ok(());
     }
-    Ok(Connection::Secured(Secured::new(stream, ended.certificate_asked)))
+    if let Some(fault) = signature_fault {
+        let detail = format!("the server's signature of the handshake: {}", short(fault));
+        return Err(probe.failure(Reason::TlsCertificateError(CertificateFault::Invalid), detail));
+    }
+    match tls.verify(chain, name, SystemTime::now()) {
+        Ok(expiry) => told.chain_expiry = Some(expiry),
+        Err(error) => return Err(certificate_failure(probe, &error, told.chain.first())),
+    }
+    Ok(())
+}
+
+/// The name to ask a host for and to check.
+///
+/// # Errors
+/// That it can be none.
+pub(super) fn checked_name(probe: &Probe<'_>, host: &str) -> Result<ServerName<'static>, Failure> {
+    server_name(host).ok_or_else(|| probe.failure(Reason::ProberConfigError, format!("{host} is not a name for TLS")))
+}
+
+/// What an alert of the server's means; see [`failure`].
+pub(super) fn alert_failure(
+    probe: &Probe<'_>,
+    what: &str,
+    alert: AlertDescription,
+    certificate_asked: bool,
+) -> Failure {
+    let reason = alert_reason(u8::from(alert), certificate_asked);
+    let detail = format!("{what}: the server sent the alert {}", alert_name(alert));
+    Failure { phase: Phase::Tls, ..probe.failure(reason, detail) }
 }
 
 /// A host as TLS names it, an IPv6 address also in brackets; nothing where it is none.
@@ -93,10 +133,7 @@ pub(super) fn hostname(tls: &Tls, hostname: &str) -> Result<Option<String>, Stri
 pub(super) fn failure(probe: &Probe<'_>, what: &str, error: &io::Error, certificate_asked: bool) -> Failure {
     let tls = |reason, detail| Failure { phase: Phase::Tls, ..probe.failure(reason, detail) };
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        Some(Error::AlertReceived(alert)) => {
-            let reason = alert_reason(u8::from(*alert), certificate_asked);
-            tls(reason, format!("{what}: the server sent the alert {}", alert_name(*alert)))
-        }
+        Some(Error::AlertReceived(alert)) => alert_failure(probe, what, *alert, certificate_asked),
         Some(error) => tls(Reason::TlsProtocolError, format!("{what}: {}", short(error))),
         // Before the end of a handshake only; later an end is an end.
         None if error.kind() == io::ErrorKind::UnexpectedEof => {

@@ -7,6 +7,7 @@ pub mod grpc;
 pub mod http;
 pub mod icmp;
 pub mod ip;
+pub mod socks;
 pub mod tcp;
 pub mod tls;
 pub mod udp;

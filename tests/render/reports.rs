@@ -15,7 +15,7 @@ use uplink_exporter::probe::resolve::Resolution;
 use uplink_exporter::probe::{
     Handshake, LogLine, Measurement, Report, dns, grpc, http, icmp, tcp, traceroute, unix, websocket,
 };
-use uplink_exporter::verdict::{CertificateFault, Failure, Reason};
+use uplink_exporter::verdict::{CertificateFault, Failure, Reason, StatusClass};
 use uplink_exporter::wire::dns::message::{Entry, Reply, Section};
 use uplink_exporter::wire::grpc::Serving;
 
@@ -24,6 +24,7 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("http_success", http_success()),
         ("http_certificate_expired", http_certificate_expired()),
         ("http_dns_failure", http_dns_failure()),
+        ("http_proxy_refuses", http_proxy_refuses()),
         ("tcp_success", tcp_success()),
         ("tcp_refused", tcp_refused()),
         ("http_old_tls", http_old_tls()),
@@ -47,6 +48,7 @@ fn http_success() -> Report {
     let redirected = http::Request {
         url: "http://api.example/".to_owned(),
         method: Method::POST,
+        proxy: None,
         handshake: handshake("10.10.10.12:40000", "192.0.2.80:80", Some(9_900), 0),
         phases: ms(&[(Phase::Resolve, 1), (Phase::Connect, 10), (Phase::Processing, 10), (Phase::Transfer, 0)]),
         traffic: Some(Traffic { sent: 131, received: 170 }),
@@ -60,6 +62,7 @@ fn http_success() -> Report {
     let answered = http::Request {
         url: "https://api.example/".to_owned(),
         method: Method::GET,
+        proxy: None,
         handshake: handshake("10.10.10.12:40001", "192.0.2.80:443", None, 1),
         phases: ms(&[
             (Phase::Resolve, 0),
@@ -132,6 +135,24 @@ fn http_old_tls() -> Report {
     report.resolution = resolution("old.example", Some("2001:db8::80"));
     let detail = "the server speaks TLS 1.0 with TLS_RSA_WITH_3DES_EDE_CBC_SHA";
     report.failure = failure(Phase::Tls, Reason::TlsProtocolError, detail, None);
+    report
+}
+
+fn http_proxy_refuses() -> Report {
+    let phases = [(Phase::Token, 80), (Phase::Resolve, 2), (Phase::Connect, 31)];
+    let request = http::Request {
+        url: "https://api.example/".to_owned(),
+        proxy: Some("http://10.10.1.10:3128".to_owned()),
+        handshake: handshake("10.10.10.12:40000", "10.10.1.10:3128", Some(900), 0),
+        phases: phases.map(|(phase, ms)| (phase, Duration::from_millis(ms))).to_vec(),
+        traffic: Some(Traffic { sent: 97, received: 45 }),
+        ..Default::default()
+    };
+    let measured = http::Measurement { requests: vec![request], ..Default::default() };
+    let mut report = report("https://api.example/", "http_2xx", &phases, Measurement::Http(measured));
+    report.resolution = resolution("api.example", Some("2001:db8::80"));
+    let detail = "the proxy http://10.10.1.10:3128: it answered CONNECT [2001:db8::80]:443 with 403 Forbidden";
+    report.failure = failure(Phase::Connect, Reason::HttpStatusUnexpected(StatusClass::ClientError), detail, None);
     report
 }
 

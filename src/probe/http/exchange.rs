@@ -3,7 +3,6 @@
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::Reader;
+use super::tasks::Tasks;
 use crate::flight::Phase;
 use crate::probe::connection::Connection;
 use crate::probe::{Probe, SharedTimeline, tls};
@@ -78,8 +78,7 @@ impl<'a> Exchange<'a> {
         request: Request<Full<Bytes>>,
     ) -> hyper::Result<Response<Incoming>> {
         let io = TokioIo::new(Tap::new(connection, ResponseStart::http2(), self.probe.timeline.clone()));
-        let tasks = self.driver.tasks.clone();
-        let mut builder = http2::Builder::new(tasks);
+        let mut builder = http2::Builder::new(self.driver.tasks.spawner());
         let handshake = builder.max_header_list_size(LONGEST_HEAD as u32).handshake(io);
         let (mut sender, connection) = self.driver.alongside(handshake).await?;
         self.driver.connection = Some(Box::pin(connection));
@@ -92,7 +91,7 @@ impl<'a> Exchange<'a> {
     /// Why its end did not come, or was not waited for.
     pub(super) async fn read(
         &mut self,
-        mut body: Incoming,
+        body: &mut Incoming,
         reader: &mut Reader,
         length: &mut u64,
     ) -> Result<(), Failure> {
@@ -102,7 +101,7 @@ impl<'a> Exchange<'a> {
                     let Some(data) = frame.data_ref() else { continue };
                     let taken = reader.take(data);
                     *length = reader.sink().length;
-                    taken.map_err(|error| self.unreadable(reader, &error))?;
+                    taken.map_err(|error| unreadable(self.probe, reader, &error))?;
                 }
                 Some(Err(error)) => return Err(self.failure("the response broke off", &error)),
                 None => break,
@@ -112,22 +111,7 @@ impl<'a> Exchange<'a> {
         self.probe.timeline.nothing_due();
         let ended = reader.end();
         *length = reader.sink().length;
-        ended.map_err(|error| self.unreadable(reader, &error))
-    }
-
-    /// Why the body cannot be read on.
-    fn unreadable(&self, reader: &mut Reader, error: &io::Error) -> Failure {
-        let sink = reader.sink();
-        match sink.over {
-            true => {
-                let detail = format!("the body has more than {} bytes", sink.length);
-                self.probe.failure(Reason::HttpResponseBodySize, detail)
-            }
-            false => {
-                let detail = format!("the body is not compressed as the module says: {error}");
-                self.probe.failure(Reason::AssertionFailedBody, detail)
-            }
-        }
+        ended.map_err(|error| unreadable(self.probe, reader, &error))
     }
 
     /// Reads the body to its end, or until it has more than `most` bytes.
@@ -152,35 +136,61 @@ impl<'a> Exchange<'a> {
     }
 
     fn failure(&self, what: &str, error: &hyper::Error) -> Failure {
-        let probe = self.probe;
-        // The connection knows what happened to it better than the request that it carried.
-        let beneath = [Some(error), self.driver.error.as_ref()].into_iter().flatten().find_map(io_error);
-        let began = probe.timeline.current() == Some(Phase::Transfer);
+        let began = self.probe.timeline.current() == Some(Phase::Transfer);
         let broken_off = match began {
             true => Reason::HttpResponseIncomplete,
             false => Reason::ConnectionTerminated,
         };
-        if let Some(beneath) = beneath {
-            let failure = tls::failure(probe, what, beneath, self.certificate_asked);
-            return match failure.reason {
-                // hyper's own words about what came, such as a chunk without a size.
-                Reason::Unknown if matches!(beneath.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
-                    Failure { reason: Reason::HttpProtocolError, ..failure }
-                }
-                Reason::ConnectionTerminated | Reason::ConnectionResetHandshake | Reason::Unknown => {
-                    Failure { phase: probe.timeline.current().unwrap_or(failure.phase), reason: broken_off, ..failure }
-                }
-                _ => failure,
-            };
-        }
-        let reason = match error {
-            error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => broken_off,
-            error if error.is_parse_too_large() => Reason::HttpResponseHeaderSize,
-            _ => Reason::HttpProtocolError,
-        };
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        probe.failure(reason, format!("{what}: {error}{cause}"))
+        let errors: Vec<_> = std::iter::once(error).chain(&self.driver.error).collect();
+        failure(self.probe, what, &errors, broken_off, self.certificate_asked)
     }
+}
+
+/// Why a body cannot be read on.
+pub(super) fn unreadable(probe: &Probe<'_>, reader: &mut Reader, error: &io::Error) -> Failure {
+    let sink = reader.sink();
+    match sink.over {
+        true => {
+            let detail = format!("the body has more than {} bytes", sink.length);
+            probe.failure(Reason::HttpResponseBodySize, detail)
+        }
+        false => {
+            let detail = format!("the body is not compressed as the module says: {error}");
+            probe.failure(Reason::AssertionFailedBody, detail)
+        }
+    }
+}
+
+/// What the errors of a request, and of the connection that carried it, mean; `broken_off` is the reason where it ended too soon.
+pub(super) fn failure(
+    probe: &Probe<'_>,
+    what: &str,
+    errors: &[&hyper::Error],
+    broken_off: Reason,
+    certificate_asked: bool,
+) -> Failure {
+    // The connection knows what happened to it better than the request.
+    if let Some(beneath) = errors.iter().find_map(|error| io_error(error)) {
+        let failure = tls::failure(probe, what, beneath, certificate_asked);
+        return match failure.reason {
+            // hyper's own words about what came, such as a chunk without a size.
+            Reason::Unknown if matches!(beneath.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
+                Failure { reason: Reason::HttpProtocolError, ..failure }
+            }
+            Reason::ConnectionTerminated | Reason::ConnectionResetHandshake | Reason::Unknown => {
+                Failure { phase: probe.timeline.current().unwrap_or(failure.phase), reason: broken_off, ..failure }
+            }
+            _ => failure,
+        };
+    }
+    let Some(error) = errors.first() else { return probe.failure(broken_off, what) };
+    let reason = match error {
+        error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => broken_off,
+        error if error.is_parse_too_large() => Reason::HttpResponseHeaderSize,
+        _ => Reason::HttpProtocolError,
+    };
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    probe.failure(reason, format!("{what}: {error}{cause}"))
 }
 
 /// The I/O error at the bottom of another one.
@@ -195,8 +205,6 @@ fn io_error(error: &hyper::Error) -> Option<&io::Error> {
     None
 }
 
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// Runs a connection, and what hyper wants to spawn for it, beside the request that waits for it.
 #[derive(Default)]
 struct Driver {
@@ -204,17 +212,6 @@ struct Driver {
     /// How the connection ended, where it failed.
     error: Option<hyper::Error>,
     tasks: Tasks,
-    running: Vec<Task>,
-}
-
-/// What hyper wants to spawn.
-#[derive(Clone, Default)]
-struct Tasks(Arc<Mutex<Vec<Task>>>);
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, task: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(task));
-    }
 }
 
 impl Driver {
@@ -234,14 +231,7 @@ impl Driver {
             self.connection = None;
             self.error = result.err();
         }
-        loop {
-            self.running.retain_mut(|task| task.as_mut().poll(cx).is_pending());
-            let mut spawned = self.tasks.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if spawned.is_empty() {
-                break;
-            }
-            self.running.append(&mut spawned);
-        }
+        self.tasks.advance(cx);
     }
 }
 

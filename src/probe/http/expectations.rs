@@ -118,7 +118,7 @@ impl Expectations {
     }
 
     fn check_status(&self, probe: &Probe<'_>, head: &response::Parts) -> Result<(), Failure> {
-        let (status, headers) = (head.status, &head.headers);
+        let status = head.status;
         let valid = match self.status_codes.as_slice() {
             [] => status.is_success(),
             codes => codes.contains(&status.as_u16()),
@@ -126,19 +126,24 @@ impl Expectations {
         if valid {
             return Ok(());
         }
-        let is_envoy = headers.get(header::SERVER).is_some_and(|server| server == "envoy")
-            || headers.keys().any(|name| name.as_str().starts_with("x-envoy-"));
-        let said = headers.get(PROXY_STATUS).map(|said| String::from_utf8_lossy(said.as_bytes()));
-        let is_empty = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
-        let reason = match status {
-            StatusCode::TOO_MANY_REQUESTS => Reason::HttpRateLimited,
-            StatusCode::SERVICE_UNAVAILABLE if is_envoy || said.is_some() => Reason::HttpUpstreamUnhealthy,
-            StatusCode::NOT_FOUND if is_envoy && is_empty => Reason::HttpNoRoute,
-            status => Reason::HttpStatusUnexpected(StatusClass::of(status.as_u16())),
-        };
-        let said = said.map(|said| format!(", and a proxy says: {said}")).unwrap_or_default();
+        let (reason, said) = of_status(status, &head.headers);
         Err(probe.failure(reason, format!("the status is {status}{said}")))
     }
+}
+
+/// What a status means that is no success, and what a proxy has to say about it.
+pub(super) fn of_status(status: StatusCode, headers: &HeaderMap) -> (Reason, String) {
+    let is_envoy = headers.get(header::SERVER).is_some_and(|server| server == "envoy")
+        || headers.keys().any(|name| name.as_str().starts_with("x-envoy-"));
+    let said = headers.get(PROXY_STATUS).map(|said| String::from_utf8_lossy(said.as_bytes()));
+    let is_empty = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+    let reason = match status {
+        StatusCode::TOO_MANY_REQUESTS => Reason::HttpRateLimited,
+        StatusCode::SERVICE_UNAVAILABLE if is_envoy || said.is_some() => Reason::HttpUpstreamUnhealthy,
+        StatusCode::NOT_FOUND if is_envoy && is_empty => Reason::HttpNoRoute,
+        status => Reason::HttpStatusUnexpected(StatusClass::of(status.as_u16())),
+    };
+    (reason, said.map(|said| format!(", and a proxy says: {said}")).unwrap_or_default())
 }
 
 /// RFC 9209: what a proxy has to say about a response.

@@ -9,6 +9,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::Full;
 use url::Url;
 
+use super::proxy::Proxy;
 use super::{Settings, check_host};
 
 /// What is sent where nobody says otherwise.
@@ -32,6 +33,14 @@ const OF_THE_BODY: [HeaderName; 5] = [
     header::CONTENT_LOCATION,
 ];
 
+/// Headers that speak of a connection of HTTP/1.
+const OF_THE_CONNECTION: [HeaderName; 4] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::UPGRADE,
+];
+
 /// One request of a probe.
 #[derive(Debug, Clone)]
 pub(super) struct Hop {
@@ -43,7 +52,7 @@ pub(super) struct Hop {
     /// The `Host` header, where it is not the URL's.
     host: Option<String>,
     /// The `Authorization` header, where nothing else has one.
-    authorization: Option<HeaderValue>,
+    pub(super) authorization: Option<HeaderValue>,
     /// What it carries.
     pub(super) body: Bytes,
     /// Whether it goes to the target, and not to another server that the target redirected to.
@@ -60,6 +69,20 @@ impl Hop {
             host: settings.host.as_deref().or(hostname).map(str::to_owned),
             authorization: settings.authorization.clone(),
             body: settings.body.clone(),
+            at_target: true,
+        }
+    }
+
+    /// A request that is nobody's target: a form that is posted.
+    pub(super) fn post(url: Url, form: String, authorization: Option<HeaderValue>) -> Self {
+        let ty = HeaderValue::from_static("application/x-www-form-urlencoded");
+        Self {
+            url,
+            method: Method::POST,
+            headers: HeaderMap::from_iter([(header::CONTENT_TYPE, ty)]),
+            host: None,
+            authorization,
+            body: form.into(),
             at_target: true,
         }
     }
@@ -134,11 +157,15 @@ impl Hop {
         self.url.port_or_known_default().unwrap_or(80)
     }
 
-    /// The request, as the version wants it.
+    /// The request, as the version wants it, and the proxy that forwards it.
     ///
     /// # Errors
     /// What of it cannot be sent.
-    pub(super) fn request(&self, version: Version) -> Result<Request<Full<Bytes>>, http::Error> {
+    pub(super) fn request(
+        &self,
+        version: Version,
+        forwarder: Option<&Proxy>,
+    ) -> Result<Request<Full<Bytes>>, http::Error> {
         let host = self.host.clone().unwrap_or_else(|| match self.url.port() {
             Some(port) => format!("{}:{port}", self.host()),
             None => self.host().to_owned(),
@@ -150,12 +177,17 @@ impl Hop {
         let path = PathAndQuery::try_from(path)?;
         let mut request = Request::new(Full::new(self.body.clone()));
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 4);
-        if version == Version::HTTP_2 {
+        let multiplexed = matches!(version, Version::HTTP_2 | Version::HTTP_3);
+        if multiplexed {
             let authority = Authority::try_from(host)?;
             *request.uri_mut() =
                 Uri::builder().scheme(Scheme::HTTPS).authority(authority).path_and_query(path).build()?;
         } else {
-            *request.uri_mut() = Uri::from(path);
+            *request.uri_mut() = match forwarder {
+                // The host of the absolute form is that of the header, as Go sends it and RFC 9112, section 3.2.2, wants it.
+                Some(_) => Uri::builder().scheme(Scheme::HTTP).authority(host.as_str()).path_and_query(path).build()?,
+                None => Uri::from(path),
+            };
             headers.insert(header::HOST, HeaderValue::try_from(host)?);
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -172,9 +204,15 @@ impl Hop {
                 headers.append(name.clone(), value.clone());
             }
         }
-        if version == Version::HTTP_2 {
-            // It is no header of HTTP/2 (RFC 9113, section 8.2.2).
-            headers.remove(header::CONNECTION);
+        if let Some(authorization) = forwarder.and_then(|proxy| proxy.authorization.clone()) {
+            headers.insert(header::PROXY_AUTHORIZATION, authorization);
+        }
+        if multiplexed {
+            // They are no headers there (RFC 9113, section 8.2.2; RFC 9114, section 4.2).
+            OF_THE_CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
+        }
+        if version == Version::HTTP_3 && !self.body.is_empty() {
+            headers.insert(header::CONTENT_LENGTH, self.body.len().into());
         }
         *request.headers_mut() = headers;
         *request.method_mut() = self.method.clone();
@@ -210,7 +248,7 @@ fn is_same_or_below(url: &Url, above: &Url) -> bool {
 }
 
 /// RFC 3986, section 2.1; what is no escape stays.
-fn percent_decoded(text: &str) -> Vec<u8> {
+pub(super) fn percent_decoded(text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     while let Some((first, rest)) = bytes.split_first() {

@@ -1,7 +1,10 @@
 mod expectations;
 mod http2;
+mod http3;
+mod proxies;
 mod requests;
 mod targets;
+mod tokens;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -277,7 +280,7 @@ fn a_redirect_changes_method_body_and_secrets_as_it_must() {
         ..settings()
     };
     let hop = || Hop::first(&settings, parse("https://user:p%40ss@a.example/x/y").unwrap(), None);
-    let request = hop().request(Version::HTTP_11).unwrap();
+    let request = hop().request(Version::HTTP_11, None).unwrap();
     assert_eq!(request.uri(), "/x/y");
     assert_eq!(request.headers()["host"], "virtual.example");
     assert_eq!(request.headers()["authorization"], "secret");
@@ -285,20 +288,20 @@ fn a_redirect_changes_method_body_and_secrets_as_it_must() {
     assert_eq!(hop().server_name(None), "virtual.example");
 
     let follow = |status: u16, location| hop().follow(status.try_into().unwrap(), location).unwrap();
-    let kept = follow(307, "../z").request(Version::HTTP_2).unwrap();
+    let kept = follow(307, "../z").request(Version::HTTP_2, None).unwrap();
     assert_eq!(kept.uri(), "https://virtual.example/z");
     assert_eq!((kept.method(), kept.headers().len()), (&Method::POST, 3));
     let elsewhere = follow(303, "https://b.example/");
     assert_eq!(elsewhere.server_name(Some("configured")), "b.example");
-    let elsewhere = elsewhere.request(Version::HTTP_2).unwrap();
+    let elsewhere = elsewhere.request(Version::HTTP_2, None).unwrap();
     assert_eq!((elsewhere.method(), elsewhere.uri().host()), (&Method::GET, Some("b.example")));
     assert_eq!(elsewhere.headers().len(), 1, "{:?}", elsewhere.headers());
-    let below = follow(308, "//www.a.example/").request(Version::HTTP_11).unwrap();
+    let below = follow(308, "//www.a.example/").request(Version::HTTP_11, None).unwrap();
     assert_eq!(below.headers()["host"], "www.a.example");
     assert_eq!(below.headers()["authorization"], "secret");
 
     let basic = Hop::first(&super::tests::settings(), parse("user:p%40ss@a.example").unwrap(), None);
-    let basic = basic.request(Version::HTTP_11).unwrap();
+    let basic = basic.request(Version::HTTP_11, None).unwrap();
     assert_eq!(basic.headers()["authorization"], "Basic dXNlcjpwQHNz");
 }
 

@@ -38,6 +38,8 @@ struct Request<'a> {
     url: &'a str,
     method: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     local: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remote: Option<SocketAddr>,
@@ -99,6 +101,7 @@ impl<'a> Request<'a> {
         let http::Request {
             url,
             method,
+            proxy,
             handshake: Handshake { local, remote, rtt, syn_retransmits },
             phases,
             traffic,
@@ -112,6 +115,7 @@ impl<'a> Request<'a> {
         Self {
             url,
             method: method.as_str(),
+            proxy: proxy.as_deref(),
             local: *local,
             remote: *remote,
             handshake_rtt_seconds: rtt.map(Seconds),

@@ -139,7 +139,7 @@ fn credentials_go_to_the_domain_of_the_target_and_not_beyond() {
             Some(location) => hop.follow(http::StatusCode::FOUND, location).unwrap(),
             None => hop,
         };
-        let request = hop.request(Version::HTTP_11).unwrap();
+        let request = hop.request(Version::HTTP_11, None).unwrap();
         let header = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned());
         [header("authorization"), header("x-key"), header("x-open")].map(Option::unwrap_or_default)
     };

@@ -1,6 +1,7 @@
 //! HTTP/2, whose responses are frames of a stream.
 
 use super::*;
+use hyper::body::Body;
 
 /// A body of two halves, with a pause before each.
 struct Halves {

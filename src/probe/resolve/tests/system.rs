@@ -25,7 +25,8 @@ async fn look_up_on(system: &System, request: &Request, preference: Preference) 
     let probe = Probe::start(request);
     let measured = tcp::Measurement::default();
     let (measurement, failure) = until_deadline(&probe, measured, Measurement::Tcp, async |_| {
-        resolve_on(system, &probe, &request.target, preference).await.map(drop)
+        let families = families(preference).filter(|family| probe.source().supports(*family)).collect();
+        resolve_on(system, &probe, &request.target, preference, families).await.map(drop)
     })
     .await;
     let report = probe.report(measurement, failure);

@@ -1,0 +1,315 @@
+//! HTTP/3 (RFC 9114) by h3 over quinn, without a task of its own: what is dropped says goodbye, and leaves nothing behind.
+
+use std::future::pending;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use h3::client::{RequestStream, SendRequest};
+use h3::error::StreamError;
+use h3_quinn::{BidiStream, OpenStreams};
+use http::{Request, response};
+use http_body_util::Full;
+use quinn::{AsyncTimer, AsyncUdpSocket, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, VarInt};
+use rustls::AlertDescription;
+use tokio::runtime::Handle;
+
+use super::Settings;
+use super::body::Reader;
+use super::exchange::unreadable;
+use super::hop::Hop;
+use super::tasks::{Spawner, Task, Tasks};
+use crate::flight::Phase;
+use crate::net::quic::Datagrams;
+use crate::net::stream::Observer;
+use crate::net::tls::{TlsFacts, quic_chain, quic_handshake};
+use crate::probe::connection::{Handshake, connect_failure};
+use crate::probe::resolve::resolve;
+use crate::probe::{Probe, SharedTimeline, tls};
+use crate::verdict::{Failure, Reason};
+
+/// The longest head of a response, in bytes with 32 for every field (RFC 9114, section 4.2.2): fewer fields than the 24,576 at which
+/// `HeaderMap` panics.
+const LONGEST_HEAD: u64 = 1 << 19;
+
+/// The first and the last code of what TLS says in QUIC: an alert (RFC 9001, section 4.8).
+const CRYPTO_ERRORS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
+
+/// `CONNECTION_REFUSED` (RFC 9000, section 20.1).
+const CONNECTION_REFUSED: u64 = 2;
+
+/// `H3_NO_ERROR` (RFC 9114, section 8.1).
+const NO_ERROR: VarInt = VarInt::from_u32(0x100);
+
+/// A request that was sent, and the connection that its response comes over.
+pub(super) struct Exchange<'a> {
+    quic: Quic<'a>,
+    stream: RequestStream<BidiStream<Bytes>, Bytes>,
+    /// The last sender that is dropped ends the connection.
+    _sender: SendRequest<OpenStreams, Bytes>,
+}
+
+/// A connection of QUIC, and the tasks that make it.
+struct Quic<'a> {
+    probe: &'a Probe<'a>,
+    connection: quinn::Connection,
+    tasks: Tasks,
+    certificate_asked: bool,
+}
+
+impl<'a> Exchange<'a> {
+    /// Connects to the server of a request, sends it, and waits for the head of its response. [`Phase::Connect`] ends with the first
+    /// datagram of the server, [`Phase::Tls`] with the handshake, and [`Phase::Processing`] with the datagram that ends the head.
+    ///
+    /// # Errors
+    /// Why there is no response.
+    pub(super) async fn send(
+        probe: &'a Probe<'a>,
+        settings: &Settings,
+        config: &quinn::ClientConfig,
+        hop: &Hop,
+        request: Request<Full<Bytes>>,
+        handshake: &mut Handshake,
+        facts: &mut Option<TlsFacts>,
+    ) -> Result<(Self, response::Parts), Failure> {
+        *facts = None;
+        let mut quic = Quic::connect(probe, settings, config, hop, handshake, facts).await?;
+        probe.timeline.nothing_due();
+        probe.timeline.enter(Phase::Processing);
+        let head = request.map(drop);
+        let body = hop.body.clone();
+        let connection = h3_quinn::Connection::new(quic.connection.clone());
+        let spawner = quic.tasks.spawner();
+        let ask = async {
+            let built = h3::client::builder().max_field_section_size(LONGEST_HEAD).build(connection).await;
+            let (mut driver, mut sender) = built.map_err(|_| None)?;
+            // What it tells in the end, the request is told, too.
+            spawner.take(Box::pin(async move { drop(driver.wait_idle().await) }));
+            let mut stream = sender.send_request(head).await?;
+            // A server may answer without a look at the body, and want no more of it (RFC 9114, section 4.1).
+            let sent = async {
+                if !body.is_empty() {
+                    stream.send_data(body).await?;
+                }
+                stream.finish().await
+            };
+            if let Err(error) = sent.await
+                && !matches!(error, StreamError::RemoteTerminate { .. })
+            {
+                return Err(Some(error));
+            }
+            loop {
+                let response = stream.recv_response().await?;
+                // Interim responses (RFC 9110, section 15.2) come before the one.
+                if !response.status().is_informational() {
+                    return Ok((stream, sender, response));
+                }
+            }
+        };
+        let answered = quic.run(ask).await;
+        let answered = answered.map_err(|error| quic.failure("no response", error.as_ref()));
+        let (stream, sender, response) = answered?;
+        probe.timeline.enter(Phase::Transfer);
+        Ok((Self { quic, stream, _sender: sender }, response.into_parts().0))
+    }
+
+    /// Reads the body to its end; `length` counts what `reader` makes of it.
+    ///
+    /// # Errors
+    /// Why its end did not come, or was not waited for.
+    pub(super) async fn read(&mut self, reader: &mut Reader, length: &mut u64) -> Result<(), Failure> {
+        let Self { quic, stream, .. } = self;
+        loop {
+            let data = quic.run(stream.recv_data()).await;
+            let data = data.map_err(|error| quic.failure("the response broke off", Some(&error)))?;
+            let Some(mut data) = data else { break };
+            while data.has_remaining() {
+                let part = data.chunk();
+                let (taken, count) = (reader.take(part), part.len());
+                *length = reader.sink().length;
+                taken.map_err(|error| unreadable(quic.probe, reader, &error))?;
+                data.advance(count);
+            }
+        }
+        // What may leave behind the request is a goodbye.
+        quic.probe.timeline.nothing_due();
+        let ended = reader.end();
+        *length = reader.sink().length;
+        ended.map_err(|error| unreadable(quic.probe, reader, &error))
+    }
+}
+
+impl<'a> Quic<'a> {
+    async fn connect(
+        probe: &'a Probe<'a>,
+        settings: &Settings,
+        config: &quinn::ClientConfig,
+        hop: &Hop,
+        handshake: &mut Handshake,
+        facts: &mut Option<TlsFacts>,
+    ) -> Result<Self, Failure> {
+        let address = resolve(probe, hop.host(), settings.preference).await?;
+        let address = SocketAddr::new(address, hop.port());
+        let host = hop.server_name(settings.tls.server_name.as_deref());
+        let name = tls::checked_name(probe, &host)?;
+        probe.timeline.enter(Phase::Connect);
+        probe.talks_to(address.ip());
+        handshake.remote = Some(address);
+        let watch = Watch { timeline: probe.timeline.clone(), answered: AtomicBool::new(false) };
+        let datagrams = Datagrams::open(probe.source(), address, watch);
+        let datagrams = Arc::new(datagrams.map_err(|error| probe.source_failure(&error))?);
+        handshake.local = datagrams.local();
+        probe.timeline.connected();
+        let mut tasks = Tasks::default();
+        let runtime = Arc::new(Runtime(tasks.spawner()));
+        let begun = Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, datagrams.clone(), runtime)
+            .map_err(|error| error.to_string())
+            .and_then(|endpoint| {
+                let connecting = endpoint.connect_with(config.clone(), address, &name.to_str());
+                connecting.map_err(|error| error.to_string())
+            });
+        let connecting = begun.map_err(|error| {
+            probe.failure(Reason::ProberError, format!("a connection of QUIC cannot be begun: {error}"))
+        })?;
+        let refused = async {
+            let error = datagrams.refused().await;
+            // Who has answered is there, whatever others say.
+            if datagrams.observer().answered.load(Ordering::Relaxed) { pending().await } else { error }
+        };
+        let shaking = quic_handshake(tasks.alongside(connecting, || probe.timeline.waiting(Instant::now())));
+        let ended = tokio::select! {
+            biased;
+            ended = shaking => ended,
+            error = refused => return Err(connect_failure(probe, address, &error)),
+        };
+        let certificate_asked = ended.certificate_asked;
+        let (connection, told) = ended.result.map_err(|(error, told)| {
+            *facts = told;
+            let broken_off = Reason::ConnectionResetHandshake;
+            quic_failure(probe, "the handshake of QUIC", &error, broken_off, certificate_asked)
+        })?;
+        let quic = Self { probe, connection, tasks, certificate_asked };
+        // The last word of the handshake is ours.
+        probe.timeline.nothing_due();
+        let (told, chain) = (facts.insert(told), quic_chain(&quic.connection));
+        tls::judge(probe, &settings.tls, &name, &chain, ended.signature_fault.as_ref(), told)?;
+        Ok(quic)
+    }
+
+    async fn run<T>(&mut self, work: impl Future<Output = T>) -> T {
+        self.tasks.alongside(work, || self.probe.timeline.waiting(Instant::now())).await
+    }
+
+    /// What the error of a request means; without one, it is the connection's.
+    fn failure(&self, what: &str, error: Option<&StreamError>) -> Failure {
+        let probe = self.probe;
+        let broken_off = match probe.timeline.current() {
+            Some(Phase::Transfer) => Reason::HttpResponseIncomplete,
+            _ => Reason::ConnectionTerminated,
+        };
+        // The connection knows what happened to it better than the request that it carried.
+        match self.connection.close_reason() {
+            Some(ConnectionError::LocallyClosed) | None => {}
+            Some(reason) => return quic_failure(probe, what, &reason, broken_off, self.certificate_asked),
+        }
+        let reason = match error {
+            Some(StreamError::RemoteTerminate { .. } | StreamError::RemoteClosing { .. }) | None => broken_off,
+            Some(_) => Reason::HttpProtocolError,
+        };
+        let detail = error.map_or_else(|| "the connection ended".to_owned(), ToString::to_string);
+        probe.failure(reason, format!("{what}: {detail}"))
+    }
+}
+
+impl Drop for Quic<'_> {
+    /// Says goodbye, as far as that is possible without waiting.
+    fn drop(&mut self) {
+        self.connection.close(NO_ERROR, &[]);
+        // Without a runtime there are no timers, which quinn takes for granted.
+        if Handle::try_current().is_ok() {
+            self.tasks.advance(&mut Context::from_waker(Waker::noop()));
+        }
+        self.probe.timeline.nothing_due();
+    }
+}
+
+/// What it means that a connection of QUIC is none, or none any more; `broken_off` is the reason where the server only ended it.
+fn quic_failure(
+    probe: &Probe<'_>,
+    what: &str,
+    error: &ConnectionError,
+    broken_off: Reason,
+    certificate_asked: bool,
+) -> Failure {
+    let detail = format!("{what}: {error}");
+    let failure = |reason| probe.failure(reason, detail.clone());
+    match error {
+        ConnectionError::ConnectionClosed(close) => match u64::from(close.error_code) {
+            // Its last byte is the alert's number.
+            code if CRYPTO_ERRORS.contains(&code) => {
+                tls::alert_failure(probe, what, AlertDescription::from(code as u8), certificate_asked)
+            }
+            CONNECTION_REFUSED => failure(Reason::ConnectionRefused),
+            0 => failure(broken_off),
+            _ => failure(Reason::HttpProtocolError),
+        },
+        ConnectionError::TransportError(fault) if CRYPTO_ERRORS.contains(&u64::from(fault.code)) => {
+            let detail = format!("{what}: {}", fault.reason);
+            Failure { phase: Phase::Tls, ..probe.failure(Reason::TlsProtocolError, detail) }
+        }
+        ConnectionError::TransportError(_) | ConnectionError::VersionMismatch => failure(Reason::HttpProtocolError),
+        ConnectionError::ApplicationClosed(_) | ConnectionError::Reset | ConnectionError::LocallyClosed => {
+            failure(broken_off)
+        }
+        ConnectionError::TimedOut => failure(Reason::ConnectionReadTimeout),
+        ConnectionError::CidsExhausted => failure(Reason::ProberError),
+    }
+}
+
+/// Tells the timeline what leaves and what comes.
+struct Watch {
+    timeline: SharedTimeline,
+    /// Whether the server has sent a datagram.
+    answered: AtomicBool,
+}
+
+impl Observer for Watch {
+    fn sent(&self, at: Instant, bytes: usize) {
+        self.timeline.sent_datagram(at, bytes);
+    }
+
+    fn received(&self, at: Instant, bytes: usize) {
+        Observer::received(&self.timeline, at, bytes);
+        // The server is there; what is left of the handshake is TLS.
+        if !self.answered.swap(true, Ordering::Relaxed) {
+            self.timeline.enter(Phase::Tls);
+        }
+    }
+
+    fn waiting(&self, now: Instant) {
+        self.timeline.waiting(now);
+    }
+}
+
+/// The runtime that quinn runs on: its tasks are ours to run.
+#[derive(Debug)]
+struct Runtime(Spawner);
+
+impl quinn::Runtime for Runtime {
+    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
+        TokioRuntime.new_timer(at)
+    }
+
+    fn spawn(&self, task: Task) {
+        self.0.take(task);
+    }
+
+    fn wrap_udp_socket(&self, _: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
