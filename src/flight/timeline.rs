@@ -92,8 +92,13 @@ impl Leg {
     /// The phases that were reached, in their order, and the time spent in each.
     #[must_use]
     pub fn phases(&self) -> Vec<(Phase, Duration)> {
-        Phase::ALL.into_iter().filter_map(|phase| self.spans[phase as usize].map(|span| (phase, span))).collect()
+        phases(|phase| self.spans[phase as usize])
     }
+}
+
+/// The phases that have a span.
+fn phases(span: impl Fn(Phase) -> Option<Duration>) -> Vec<(Phase, Duration)> {
+    Phase::ALL.into_iter().filter_map(|phase| span(phase).map(|span| (phase, span))).collect()
 }
 
 /// What a connection carried, above TCP and beneath TLS.
@@ -222,6 +227,12 @@ impl Timeline {
         self.last_arrival
     }
 
+    /// We were to do something at `due`, and came to it `now`: the time between was ours, whosever turn it is.
+    pub fn overslept(&mut self, due: Instant, now: Instant) {
+        self.book(due.max(self.since));
+        self.idle(now);
+    }
+
     /// What arrived last is not what we asked for: it is still the network's turn.
     pub fn still_due(&mut self) {
         self.turn = Turn::Network;
@@ -249,6 +260,14 @@ impl Timeline {
         self.turn = Turn::Ours { waiting: None };
     }
 
+    /// Nothing left in the running phase: where it took no time, it was not reached.
+    pub fn nothing_left(&mut self) {
+        if let Some(phase) = self.current {
+            let span = &mut self.leg.spans[phase as usize];
+            *span = span.filter(|span| !span.is_zero());
+        }
+    }
+
     /// The probe has ended. Where it did so in our turn, it was not for what we waited for.
     pub fn finish(&mut self, now: Instant) {
         self.take_turn(now);
@@ -271,6 +290,12 @@ impl Timeline {
     #[must_use]
     pub fn span(&self, phase: Phase) -> Option<Duration> {
         self.legs().filter_map(|leg| leg.spans[phase as usize]).reduce(|sum, span| sum + span)
+    }
+
+    /// The phases that were reached in any leg, in their order, and the time spent in each.
+    #[must_use]
+    pub fn phases(&self) -> Vec<(Phase, Duration)> {
+        phases(|phase| self.span(phase))
     }
 
     /// The legs, the running one last.

@@ -32,12 +32,13 @@ pub fn run(listen_addresses: &[String], out: &mut (impl Write + Send)) -> io::Re
     }
     lab.prober().block_on(async move {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let mut hang_up = signal(SignalKind::hangup())?;
+        let (mut hang_up, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
         let shutdown = async move {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
                 _ = hang_up.recv() => {}
+                _ = quit.recv() => {}
             }
         };
         serve(listeners, &files.configuration, shutdown).await

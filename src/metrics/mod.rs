@@ -5,7 +5,7 @@ mod report;
 
 pub use catalogue::{CATALOGUE, Metric};
 pub use report::of_report;
-pub(crate) use report::{loss_ratio, unix_seconds};
+pub(crate) use report::{loss_ratio, seconds, unix_seconds};
 
 use std::borrow::Cow;
 

@@ -41,9 +41,9 @@ pub fn of_report(report: &Report) -> Vec<Family> {
     } = report;
     let mut families = Families::default();
     families.truth(catalogue::SUCCESS, report.success());
-    families.number(catalogue::DURATION, duration.as_secs_f64());
-    families.number(catalogue::TIMEOUT, timeout.as_secs_f64());
-    families.number(catalogue::OVERHEAD, overhead.as_secs_f64());
+    families.number(catalogue::DURATION, seconds(*duration));
+    families.number(catalogue::TIMEOUT, seconds(*timeout));
+    families.number(catalogue::OVERHEAD, seconds(*overhead));
     families.phases(catalogue::PHASE, phases, &Phase::ALL);
     if let Some(isp) = isp {
         let target = resolution.as_ref().and_then(|resolution| resolution.address);
@@ -60,7 +60,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
     }
     // A proxy's name is not the target's.
     let looked_up = phases.iter().find(|(phase, _)| *phase == Phase::Resolve && resolution.is_some());
-    families.number(catalogue::DNS_LOOKUP, looked_up.map(|(_, span)| span.as_secs_f64()));
+    families.number(catalogue::DNS_LOOKUP, looked_up.map(|(_, span)| seconds(*span)));
     let address = resolution.as_ref().and_then(|Resolution { name: _, address }| *address);
     families.number(catalogue::IP_PROTOCOL, address.map(|address| if address.is_ipv4() { 4.0 } else { 6.0 }));
     families.number(catalogue::IP_ADDR_HASH, address.map(|address| f64::from(fnv1a(address))));
@@ -106,7 +106,7 @@ impl Families {
 
     fn phases(&mut self, metric: Metric, phases: &[(Phase, Duration)], wanted: &[Phase]) {
         let phases = phases.iter().filter(|(phase, _)| wanted.contains(phase));
-        self.family(metric, phases.map(|(phase, span)| sample(metric, &[phase.name()], span.as_secs_f64())).collect());
+        self.family(metric, phases.map(|(phase, span)| sample(metric, &[phase.name()], seconds(*span))).collect());
     }
 
     /// Phases under the names of blackbox_exporter, of which one may be several of ours.
@@ -114,7 +114,7 @@ impl Families {
         let samples = groups.iter().filter_map(|(name, members)| {
             let spans = phases.iter().filter(|(phase, _)| members.contains(phase)).map(|(_, span)| *span);
             let span = spans.reduce(|sum, span| sum + span)?;
-            Some(sample(metric, &[name], span.as_secs_f64()))
+            Some(sample(metric, &[name], seconds(span)))
         });
         self.family(metric, samples.collect());
     }
@@ -191,7 +191,7 @@ impl Families {
             tls,
         } = measured;
         self.phases(catalogue::TCP_DURATION, phases, &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Query]);
-        self.number(catalogue::TCP_HANDSHAKE_RTT, rtt.map(|rtt| rtt.as_secs_f64()));
+        self.number(catalogue::TCP_HANDSHAKE_RTT, rtt.map(seconds));
         self.number(catalogue::TCP_SYN_RETRANSMITS, syn_retransmits.map(f64::from));
         self.heard(heard);
         self.tls(tls.as_ref());
@@ -302,7 +302,7 @@ impl Families {
         let samples = of_blackbox.iter().filter_map(|(name, ours)| {
             let spans = phases.iter().filter(|(phase, _)| ours.contains(phase)).map(|(_, span)| *span);
             let sum = spans.reduce(|sum, span| sum + span)?;
-            Some(sample(catalogue::DNS_DURATION, &[name], sum.as_secs_f64()))
+            Some(sample(catalogue::DNS_DURATION, &[name], seconds(sum)))
         });
         self.family(catalogue::DNS_DURATION, samples.collect());
         let records = |section: fn(&Reply) -> &Section| {
@@ -375,6 +375,11 @@ fn label(hop: &traceroute::Hop) -> String {
 /// The part that was lost; nothing where nothing was sent.
 pub(crate) fn loss_ratio(sent: u32, received: u32) -> Option<f64> {
     (sent > 0).then(|| f64::from(sent.saturating_sub(received)) / f64::from(sent))
+}
+
+/// A duration in seconds, in the fewest digits that tell its nanoseconds: those of one division, which rounds once.
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    duration.as_nanos() as f64 / 1e9
 }
 
 /// Seconds since 1970, negative before.

@@ -119,7 +119,7 @@ impl Leave for TcpStream {
     /// or reset, where the peer goes on. What comes after a reset is taken by a guard.
     async fn leave(socket: OwnedFd) -> io::Result<()> {
         let mut stream = Self::from_std(socket.into())?;
-        let guard = tcp::guard(&SockRef::from(&stream))?;
+        let guard = tcp::guard(&SockRef::from(&stream));
         if stream.peer_addr().is_err() {
             tcp::refuse(&SockRef::from(&stream))?;
             stream.writable().await?;

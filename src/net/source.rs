@@ -133,16 +133,17 @@ impl Source {
         if !self.is_steered() {
             return false;
         }
-        let addresses = match local {
-            IpAddr::V4(v4) => Self { v4: Some(v4), ..Self::default() },
-            IpAddr::V6(v6) => Self { v6: Some(v6), ..Self::default() },
-        };
         let Ok(mut netlink) = Netlink::open() else { return true };
-        match (netlink.route(self, remote), netlink.route(&addresses, remote)) {
-            (Ok(own), Ok(strays)) => own != strays,
-            (Err(_), Ok(_)) => true,
-            // Where no way leads, nothing leaves.
-            (_, Err(_)) => false,
+        let own = netlink.route(&self.clone().from_address(local), remote);
+        let strays = netlink.route(&Self::default().from_address(local), remote);
+        !matches!((own, strays), (Ok(own), Ok(strays)) if own == strays)
+    }
+
+    /// The same, with an address for its packets.
+    fn from_address(self, address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self { v4: Some(v4), ..self },
+            IpAddr::V6(v6) => Self { v6: Some(v6), ..self },
         }
     }
 
@@ -156,7 +157,10 @@ impl Source {
     #[must_use]
     pub fn local_fault(&self, destination: IpAddr) -> Option<LocalFault> {
         let mut netlink = Netlink::open().ok()?;
-        let hop = netlink.route(self, destination);
+        // By its device alone the kernel tells another way than that of the packets, which have an address, too.
+        let local = self.address_towards(destination).ok();
+        let source = local.map_or_else(|| self.clone(), |local| self.clone().from_address(local));
+        let hop = netlink.route(&source, destination);
         let link = match (&self.interface, &hop) {
             (Some(interface), _) => netlink.link(Device::Name(interface)).ok()?,
             (None, Ok(hop)) => netlink.link(Device::Index(hop.device)).ok()?,

@@ -69,6 +69,7 @@ pub(super) async fn measure(
                 Reply::Echo => probe.timeline.waiting(Instant::now()),
             }
         }
+        packets::awake(probe, again);
         probe.timeline.waited();
         if Instant::now() >= end {
             let detail = format!("{destination} answered none of {} SYNs", departures.len());

@@ -124,6 +124,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                     match conversation.answer_until(next).await {
                         Some(answer) => answer,
                         None => {
+                            packets::awake(probe, next);
                             if series.all_sent() {
                                 probe.timeline.waited();
                             }

@@ -403,7 +403,10 @@ impl<'a> Probe<'a> {
 
     fn report(self, mut measurement: Measurement, failure: Option<Failure>) -> Report {
         let ended = Instant::now();
-        let timeline = self.timeline.finish(ended);
+        let mut timeline = self.timeline.finish(ended);
+        if failure.as_ref().is_some_and(|failure| failure.reason.is_of_this_host()) {
+            timeline.nothing_left();
+        }
         let failure = failure.map(|failure| self.local_cause(self.own_cause(failure, &timeline)));
         match &mut measurement {
             Measurement::Http(measured) => measured.share(&timeline),
@@ -432,7 +435,7 @@ impl<'a> Probe<'a> {
             started: self.started_wall,
             duration: ended - self.started,
             timeout: self.request.timeout,
-            phases: Phase::ALL.into_iter().filter_map(|phase| timeline.span(phase).map(|span| (phase, span))).collect(),
+            phases: timeline.phases(),
             overhead: timeline.overhead(),
             resolution: notes.resolution,
             measurement,

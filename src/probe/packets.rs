@@ -29,6 +29,13 @@ pub(super) fn in_time(probe: &Probe<'_>, answer: &Answer) -> bool {
     arrived <= probe.deadline
 }
 
+/// Takes note of a wait that was to end at `due`, where it ended a while later: the time since then was ours.
+pub(super) fn awake(probe: &Probe<'_>, due: Instant) {
+    if due.elapsed() > LATE {
+        probe.timeline.overslept(due);
+    }
+}
+
 /// A packet could not be sent: never the network's fault.
 pub(super) fn refused(probe: &Probe<'_>, destination: IpAddr, refusal: &Refusal) -> Failure {
     match refusal {

@@ -64,6 +64,11 @@ impl SharedTimeline {
         lock(&self.0).received(at);
     }
 
+    /// Something was due at `due`, and is done only now.
+    pub fn overslept(&self, due: Instant) {
+        lock(&self.0).overslept(due, Instant::now());
+    }
+
     /// What was waited for has not come until now.
     pub fn waited(&self) {
         lock(&self.0).waited(Instant::now());

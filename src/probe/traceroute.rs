@@ -165,7 +165,10 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                     (until, last_arrival) = (next, None);
                     match conversation.answer_until(next).await {
                         Some(answer) => answer,
-                        None => continue,
+                        None => {
+                            packets::awake(probe, next);
+                            continue;
+                        }
                     }
                 }
                 Step::Done => break,

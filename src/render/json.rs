@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::flight::Phase;
-use crate::metrics::unix_seconds;
+use crate::metrics::{seconds, unix_seconds};
 use crate::path::Statistics;
 use crate::probe::{self, Measurement, resolve};
 use crate::verdict;
@@ -139,7 +139,7 @@ struct Seconds(Duration);
 
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(self.0.as_secs_f64())
+        serializer.serialize_f64(seconds(self.0))
     }
 }
 

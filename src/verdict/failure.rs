@@ -288,22 +288,6 @@ impl Reason {
         )
     }
 
-    /// Whether it is a fault of this host, never the network's.
-    #[must_use]
-    pub fn is_own(self) -> bool {
-        matches!(
-            self,
-            Self::ProberError
-                | Self::ProberConfigError
-                | Self::ProberOverload
-                | Self::SourceAddressUnavailable
-                | Self::SourcePortExhausted
-                | Self::LocalLinkDown
-                | Self::UnroutableLocal
-                | Self::ArpUnresolved
-        )
-    }
-
     /// Whether it speaks of names.
     #[must_use]
     pub fn is_of_names(self) -> bool {

@@ -233,7 +233,7 @@ impl Servers<'_> {
 
 /// A name server that cannot be spoken with is one that fails, whatever the network says of it; a fault of this host stays one.
 fn of_server(failure: Failure) -> Failure {
-    match failure.reason.is_own() || failure.reason.is_of_names() {
+    match failure.reason.is_of_this_host() || failure.reason.is_of_names() {
         true => failure,
         false => Failure { reason: Reason::DnsServfail, ..failure },
     }
