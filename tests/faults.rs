@@ -578,10 +578,12 @@ fn certificates_are_described_also_when_they_are_not_good() {
     assert_eq!((told.version, told.chain.len(), told.chain_expiry), (Some("TLS 1.2"), 1, None));
     assert!(told.chain[0].not_after < std::time::SystemTime::now());
 
-    // Its protocol_version says that TLS 1.1 is all that it speaks.
+    // TLS 1.1 is all that it speaks, and this program does not.
     let report = run("https", 4003);
-    assert_failure(&report, Phase::Tls, "tls_alert_received:70", None);
-    assert_eq!(facts(&report), None);
+    assert_failure(&report, Phase::Tls, "tls_protocol_error", None);
+    let told = facts(&report).expect("the certificate is described");
+    assert_eq!((told.version, told.chain.len(), told.chain_expiry), (Some("TLS 1.1"), 1, None));
+    assert_eq!(told.chain[0].subject, "CN=odd");
 
     for port in [4004, 4005] {
         let report = run("https_any", port);
