@@ -1,6 +1,7 @@
 //! HTTP and HTTPS: phase-timed requests.
 
 mod body;
+mod cookies;
 pub(super) mod exchange;
 mod expectations;
 mod hop;
@@ -220,6 +221,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         let (head, body) = response.into_parts();
         probe.note(format_args!("{:?} {}", head.version, head.status));
         asked.note_head(&head);
+        hop.cookies.keep(&hop.url, &head.headers);
         let location = Hop::location(head.status, &head.headers);
         let redirected = location.as_ref().and_then(|location| hop.url.join(location).ok());
         asked.redirect_url = redirected.map(|url| without_user(&url).into());

@@ -9,6 +9,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::Full;
 use url::Url;
 
+use super::cookies::Cookies;
 use super::{Settings, check_host};
 
 /// What is sent where nobody says otherwise.
@@ -46,6 +47,8 @@ pub(super) struct Hop {
     authorization: Option<HeaderValue>,
     /// What it carries.
     pub(super) body: Bytes,
+    /// What servers before it gave the probe to show.
+    pub(super) cookies: Cookies,
     /// Whether it goes to the target, and not to another server that the target redirected to.
     at_target: bool,
 }
@@ -60,6 +63,7 @@ impl Hop {
             host: settings.host.as_deref().or(hostname).map(str::to_owned),
             authorization: settings.authorization.clone(),
             body: settings.body.clone(),
+            cookies: Cookies::default(),
             at_target: true,
         }
     }
@@ -172,6 +176,7 @@ impl Hop {
                 headers.append(name.clone(), value.clone());
             }
         }
+        self.cookies.add(&self.url, &mut headers);
         if version == Version::HTTP_2 {
             // It is no header of HTTP/2 (RFC 9113, section 8.2.2).
             headers.remove(header::CONNECTION);
