@@ -220,6 +220,9 @@ struct Notes {
     log_size: usize,
     /// Lines that did not fit into the log: once one does not, none behind it is kept.
     left_out: usize,
+    /// What the target's name became.
+    target: Option<resolve::Resolution>,
+    /// What the last name became: the target's, or one that it redirected to.
     resolution: Option<resolve::Resolution>,
     /// The name server that was asked last, and whether through the ISP.
     asked: Option<(IpAddr, bool)>,
@@ -265,7 +268,9 @@ impl<'a> Probe<'a> {
 
     /// Keeps what the name became.
     pub fn resolved(&self, resolution: resolve::Resolution) {
-        lock(&self.notes).resolution = Some(resolution);
+        let mut notes = lock(&self.notes);
+        notes.target.get_or_insert_with(|| resolution.clone());
+        notes.resolution = Some(resolution);
     }
 
     /// A failure in the phase that is running.
@@ -401,7 +406,7 @@ impl<'a> Probe<'a> {
             timeout: self.request.timeout,
             phases: Phase::ALL.into_iter().filter_map(|phase| timeline.span(phase).map(|span| (phase, span))).collect(),
             overhead: timeline.overhead(),
-            resolution: notes.resolution,
+            resolution: notes.target,
             measurement,
             failure,
             log: notes.log,
