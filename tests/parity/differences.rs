@@ -9,13 +9,13 @@ pub(crate) struct Difference {
     pub(crate) series: &'static [&'static str],
     /// The cases that have it, or how their names begin and a `*`; none: whichever.
     pub(crate) cases: &'static [&'static str],
-    /// How the values differ.
-    pub(crate) shape: Shape,
+    /// How the values differ: one of these ways.
+    pub(crate) shapes: &'static [Shape],
     /// The row of the README: what it is about, what blackbox_exporter says, what is said here, and why.
     pub(crate) row: [&'static str; 4],
 }
 
-/// How the values of a series differ.
+/// A way in which the values of a series differ.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Shape {
     /// It has a value there, or this one, and is absent here.
@@ -52,7 +52,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_failure_info", "probe_phase_duration_seconds", "probe_measurement_overhead_seconds"],
         cases: &[],
-        shape: Shape::Here,
+        shapes: &[Shape::Here],
         row: [
             "why a probe failed, and where its time went, its own included",
             "not told",
@@ -63,7 +63,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_http_duration_seconds", "probe_icmp_duration_seconds", "probe_dns_duration_seconds"],
         cases: &[],
-        shape: ZERO,
+        shapes: &[ZERO],
         row: [
             "a phase that was not reached, or that there is not (`tls` of plain HTTP)",
             "0",
@@ -74,13 +74,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_ip_protocol", "probe_ip_addr_hash"],
         cases: &[],
-        shape: ZERO,
+        shapes: &[ZERO],
         row: ["`probe_ip_protocol`, `probe_ip_addr_hash` of a name without an address", "0", "absent", "there is none"],
     },
     Difference {
         series: &["probe_http_", "probe_failed_due_to_regex"],
         cases: &["http*"],
-        shape: ZERO,
+        shapes: &[ZERO],
         row: [
             "status code, version, length, redirects, `probe_http_ssl`, `probe_failed_due_to_regex` of a response that never came",
             "0",
@@ -91,7 +91,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_http_status_code", "probe_http_version", "probe_http_content_length"],
         cases: &["http_redirected_to_a_closed_port", "http_redirected_to_no_name", "http_redirected_to_another_scheme"],
-        shape: Shape::Measured,
+        shapes: &[Shape::Measured],
         row: [
             "status code, version and length where a redirect leads to nothing",
             "0",
@@ -102,7 +102,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_success", "probe_failed_due_to_regex"],
         cases: &["http_redirect_with_a_cookie_by_name"],
-        shape: Shape::Opposite,
+        shapes: &[Shape::Opposite],
         row: [
             "a cookie, and a redirect to the same name with `http://` before it",
             "not shown",
@@ -113,7 +113,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_http_uncompressed_body_length"],
         cases: &["http_redirect_*", "http_body_of_a_redirect"],
-        shape: Shape::Measured,
+        shapes: &[Shape::Measured],
         row: [
             "the body of a redirect that is not followed",
             "not read, so that expressions for it never succeed",
@@ -128,6 +128,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "https_self_signed",
             "https_expired",
             "https_wrong_name",
+            "grpc_tls_other_name",
+            "grpc_tls_unknown_ca",
             "tls_wrong_name",
             "tls_unknown_ca",
             "tls_expired",
@@ -135,7 +137,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "dns_over_tls_unknown_ca",
             "dns_over_tls_wrong_name",
         ],
-        shape: Shape::Here,
+        shapes: &[Shape::Here],
         row: [
             "certificates that are not good",
             "not described",
@@ -144,9 +146,31 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &["probe_ssl_", "probe_tls_"],
+        cases: &["https_1_1_only", "https_1_1_allowed", "https_1_3_wanted", "tls_1_1_only"],
+        shapes: &[Shape::Here],
+        row: [
+            "servers that speak only TLS that is too old",
+            "not described",
+            "their version, cipher and certificates are ([old servers](#tls_config))",
+            "the partner who is to renew them wants to know what",
+        ],
+    },
+    Difference {
+        series: &["probe_success", "probe_http_", "probe_ssl_last_chain_expiry_timestamp_seconds"],
+        cases: &["https_1_1_allowed"],
+        shapes: &[Shape::Opposite, Shape::There(None)],
+        row: [
+            "TLS 1.0 and 1.1",
+            "spoken where `min_version` allows them",
+            "never spoken",
+            "rustls does not; nobody should (RFC 8996)",
+        ],
+    },
+    Difference {
         series: &["probe_ssl_last_chain_expiry_timestamp_seconds"],
         cases: &[],
-        shape: Shape::There(Some(-62_135_596_800.0)),
+        shapes: &[Shape::There(Some(-62_135_596_800.0))],
         row: [
             "`probe_ssl_last_chain_expiry_timestamp_seconds` with `insecure_skip_verify`",
             "-62135596800 (the year 1)",
@@ -157,7 +181,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_tcp_"],
         cases: &["tcp_*", "tls_*"],
-        shape: Shape::Here,
+        shapes: &[Shape::Here],
         row: [
             "times of `tcp`",
             "none",
@@ -168,7 +192,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_icmp_"],
         cases: &["icmp_*"],
-        shape: Shape::Here,
+        shapes: &[Shape::Here],
         row: [
             "loss, round-trip times and jitter of `icmp`",
             "none",
@@ -177,21 +201,55 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &["probe_grpc_ssl", "probe_grpc_healthcheck_response"],
+        cases: &["grpc_*"],
+        shapes: &[ZERO],
+        row: ["`probe_grpc_ssl`, `probe_grpc_healthcheck_response` without an answer", "0", "absent", "nobody said so"],
+    },
+    Difference {
+        series: &["probe_success", "probe_grpc_status_code", "probe_grpc_healthcheck_response"],
+        cases: &["grpc_over_ipv6"],
+        shapes: &[Shape::Opposite, Shape::Values(14.0, 0.0)],
+        row: ["`grpc` of an IPv6 address", "fails", "works", "there, the address loses its brackets"],
+    },
+    Difference {
+        series: &["probe_ssl_last_chain_expiry_timestamp_seconds"],
+        cases: &["grpc_tls", "grpc_tls_down"],
+        shapes: &[Shape::Here],
+        row: [
+            "`probe_ssl_last_chain_expiry_timestamp_seconds` of `grpc`",
+            "not told",
+            "told",
+            "as of every other prober",
+        ],
+    },
+    Difference {
+        series: &["probe_grpc_status_code"],
+        cases: &["grpc_*"],
+        shapes: &[Shape::There(None)],
+        row: [
+            "`probe_grpc_status_code` of a server that never answered",
+            "14, or 0",
+            "absent, and a reason",
+            "14 is also what a server may say",
+        ],
+    },
+    Difference {
         series: &["probe_dns_answer_rrs", "probe_dns_authority_rrs", "probe_dns_additional_rrs"],
         cases: &["dns_*"],
-        shape: ZERO,
+        shapes: &[ZERO],
         row: ["records of a DNS reply that never came", "0", "absent", "a reply of no records is another thing"],
     },
     Difference {
         series: &["probe_dns_serial"],
         cases: &["dns_*"],
-        shape: ZERO,
+        shapes: &[ZERO],
         row: ["`probe_dns_serial` of a reply without an SOA", "0", "absent", "0 is a serial number"],
     },
     Difference {
         series: &["probe_dns_answer_rrs"],
         cases: &["dns_malformed", "dns_broken_off"],
-        shape: Shape::Measured,
+        shapes: &[Shape::Measured],
         row: [
             "a DNS reply that breaks off, or has a malformed record",
             "lost",
@@ -202,7 +260,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_dns_rcode", "probe_dns_truncated", "probe_dns_answer_ttl_min_seconds"],
         cases: &["dns_*"],
-        shape: Shape::Here,
+        shapes: &[Shape::Here],
         row: [
             "response code, flag TC and TTL of a DNS reply",
             "not told",
@@ -213,13 +271,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_ssl_", "probe_tls_"],
         cases: &["dns_over_tls", "dns_over_tls_by_name", "dns_over_tls_any_certificate"],
-        shape: Shape::Here,
+        shapes: &[Shape::Here],
         row: ["TLS of `dns`", "not described", "described as for `http`", "those certificates end, too"],
     },
     Difference {
         series: &[""],
         cases: &["http_target_is_no_url", "http_target_of_another_scheme", "tcp_target_without_a_port"],
-        shape: Shape::Refused,
+        shapes: &[Shape::Refused],
         row: [
             "a target that the prober cannot take",
             "200, a failed probe",
@@ -230,7 +288,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["status"],
         cases: &["probe_of_a_misspelt_parameter", "probe_of_two_targets", "probe_with_an_unknown_word_for_its_log"],
-        shape: Shape::Values(200.0, 400.0),
+        shapes: &[Shape::Values(200.0, 400.0)],
         row: [
             "a misspelt or a repeated parameter, `debug` with another word than `true` and `false`",
             "ignored; of a repeated one the first holds",
@@ -241,13 +299,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["status"],
         cases: &["probe_within_a_time_of_no_number", "logs_of_no_number"],
-        shape: Shape::Values(500.0, 400.0),
+        shapes: &[Shape::Values(500.0, 400.0)],
         row: ["a scrape timeout, or an `id` of `/logs`, that is no number", "500", "400", "it is the client's mistake"],
     },
     Difference {
         series: &["status"],
         cases: &["unknown_path", "profiles"],
-        shape: Shape::Values(200.0, 404.0),
+        shapes: &[Shape::Values(200.0, 404.0)],
         row: [
             "unknown paths; `/debug/pprof/`",
             "200; open to all",
@@ -258,13 +316,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["status"],
         cases: &["probe_by_delete"],
-        shape: Shape::Values(200.0, 405.0),
+        shapes: &[Shape::Values(200.0, 405.0)],
         row: ["methods of `/probe`", "any", "GET, HEAD, POST", "others mean something else"],
     },
     Difference {
         series: &["blackbox_exporter_build_info", "go_", "net_conntrack_", "promhttp_"],
         cases: &["own_metrics"],
-        shape: Shape::There(None),
+        shapes: &[Shape::There(None)],
         row: [
             "`blackbox_exporter_build_info`, `go_*`, `net_conntrack_*`, `promhttp_*` on `/metrics`",
             "there",
@@ -278,15 +336,21 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
 /// cannot say is not compared: `body_file`, `http_headers`, CEL, HTTP/3, `expect_bytes`, `labels`, `ca` and the like in `tls_config`,
 /// `websocket`, `unix`.
 pub(crate) const NEWER: &[Difference] = &[
-    newer(&["probe_timeout_seconds", "probe_tls_cipher_info", "probe_failed_due_to_bytes"], &[], Shape::Here),
+    newer(&["probe_timeout_seconds", "probe_tls_cipher_info", "probe_failed_due_to_bytes"], &[], &[Shape::Here]),
     // Of a connection that never was: absent in 0.28, too.
-    newer(&["probe_failed_due_to_regex"], &["tcp_*", "tls_*"], ZERO),
-    newer(&["status"], &["logs_of_what"], Shape::Values(500.0, 400.0)),
+    newer(&["probe_failed_due_to_regex"], &["tcp_*", "tls_*"], &[ZERO]),
+    // Without TLS, and where it failed.
+    newer(&["probe_ssl_earliest_cert_expiry"], &["grpc_*"], &[ZERO, Shape::Measured]),
+    newer(&["status"], &["logs_of_what"], &[Shape::Values(500.0, 400.0)]),
     // It takes no name for `tcp`.
-    newer(&["probe_ssl_", "probe_tls_"], &["tls_hostname"], Shape::Here),
-    newer(&["probe_success"], &["tls_hostname"], Shape::Opposite),
+    newer(&["probe_ssl_", "probe_tls_"], &["tls_hostname"], &[Shape::Here]),
+    newer(&["probe_success"], &["tls_hostname"], &[Shape::Opposite]),
 ];
 
-const fn newer(series: &'static [&'static str], cases: &'static [&'static str], shape: Shape) -> Difference {
-    Difference { series, cases, shape, row: [""; 4] }
+const fn newer(
+    series: &'static [&'static str],
+    cases: &'static [&'static str],
+    shapes: &'static [Shape],
+) -> Difference {
+    Difference { series, cases, shapes, row: [""; 4] }
 }

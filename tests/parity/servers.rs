@@ -14,6 +14,7 @@ use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, SanType};
 use rustls::{ServerConnection, StreamOwned};
 
 use crate::support::dns::{NameServer, Sockets, server_config};
+use crate::support::health::serve_health;
 use crate::support::tls::{Authority, Pair};
 use crate::support::{Running, until};
 
@@ -44,6 +45,7 @@ impl Servers {
         {
             NameServer::start(Sockets::bind(ip, [53, 853, 8053]), tls.clone());
         }
+        serve_health((Ipv6Addr::UNSPECIFIED, 50051).into());
         serve(8080, web);
         let tls = Arc::new(tls);
         serve(25, move |stream| mail(stream, &tls));
@@ -54,8 +56,8 @@ impl Servers {
         serve(7003, |stream| say(stream, &[b'a'; 70_000]));
         serve(7004, |stream| say(stream, b"first\r\nsecond\n\nlast\n"));
         serve(7005, |stream| say(stream, b"half"));
-        until("the programs serve", || {
-            [80, 443, 9443, 9444].into_iter().all(|port| TcpStream::connect(("127.0.0.1", port)).is_ok())
+        until("all serve", || {
+            [80, 443, 9443, 9444, 50051].into_iter().all(|port| TcpStream::connect(("127.0.0.1", port)).is_ok())
         });
         Self { _programs: programs }
     }
@@ -107,7 +109,7 @@ http {{
   access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f;
   uwsgi_temp_path {path}/u; scgi_temp_path {path}/s; default_type text/plain;
   server {{ listen 80; listen [::]:80; root {path}/www; {places} }}
-  {}{}{}{}{}{}
+  {}{}{}{}{}{}{}
 }}
 ",
         server(443, "good", places),
@@ -115,6 +117,7 @@ http {{
         server(445, "expired", ""),
         server(446, "good", "ssl_protocols TLSv1.2; ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256;"),
         server(447, "wrong", ""),
+        server(449, "good", "location /grpc.health.v1.Health/ { grpc_pass grpc://127.0.0.1:50051; }"),
         server(448, "good", &format!("ssl_verify_client on; ssl_client_certificate {path}/ca.pem;")),
     );
     fs::create_dir(folder.join("www")).unwrap();

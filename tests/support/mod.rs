@@ -4,6 +4,7 @@
 #![expect(dead_code, reason = "each test uses its part")]
 
 pub(crate) mod dns;
+pub(crate) mod health;
 pub(crate) mod lab;
 pub(crate) mod pcap;
 pub(crate) mod tls;
