@@ -41,6 +41,9 @@ const PROBERS: [(&str, &str); 5] = [
 const OURS: &str = "127.0.0.1:9116";
 const THEIRS: &str = "127.0.0.1:9115";
 
+/// Names that are known, and who is asked for others.
+const MOUNTS: &str = "mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf";
+
 /// Set where the test runs in its namespaces.
 const INSIDE: &str = "UPLINK_PARITY_INSIDE";
 
@@ -65,19 +68,19 @@ fn both_exporters_say_the_same() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("hosts"), HOSTS).unwrap();
     std::fs::write(folder.path().join("resolv.conf"), "nameserver 127.0.0.53\noptions attempts:1\n").unwrap();
-    let namespaces = |script: &str| {
+    let script = format!("{MOUNTS} && {ROUTES} && exec \"$@\"");
+    let within = |user: &[&str]| {
         let mut command = Command::new("unshare");
-        command.args(["--net", "--mount", "sh", "-c", script, "sh"]).current_dir(folder.path());
+        command.args(user).args(["--net", "--mount", "sh", "-c", &script, "sh"]).current_dir(folder.path());
         command
     };
-    let mount = "mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf";
-    let script = format!("{mount} && {ROUTES} && exec \"$@\"");
-    let possible = namespaces(&script).arg("true").output().unwrap();
-    if !possible.status.success() {
-        let why = String::from_utf8_lossy(&possible.stderr);
-        return skip(&format!("no namespaces of network and mounts (as root, or by tests/run): {why}"));
-    }
-    let mut test = namespaces(&script);
+    // Root may make them, and others as root of a namespace of users.
+    let users: [&[&str]; 2] = [&[], &["--user", "--map-root-user"]];
+    let outcomes = users.map(|user| within(user).arg("true").output().unwrap());
+    let Some(possible) = outcomes.iter().position(|outcome| outcome.status.success()) else {
+        return skip(&format!("no namespaces: {}", String::from_utf8_lossy(&outcomes[1].stderr)));
+    };
+    let mut test = within(users[possible]);
     test.arg(std::env::current_exe().unwrap()).args(["--exact", "both_exporters_say_the_same", "--nocapture"]);
     let output = test.env(INSIDE, "1").env("RUST_BACKTRACE", "0").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -103,7 +103,7 @@ fn start_nginx(folder: &Path, nginx: &Path) -> Running {
       location /circle { return 302 /circle; }
       location /page { gzip on; gzip_types text/plain; gzip_min_length 1; gzip_http_version 1.0; }\n";
     let text = format!(
-        "daemon off; pid {path}/nginx.pid; error_log {path}/error.log; worker_processes 1; user root;
+        "daemon off; master_process off; user root; pid {path}/nginx.pid; error_log {path}/error.log;
 events {{ worker_connections 512; }}
 http {{
   access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f;
