@@ -1,4 +1,4 @@
-//! The prober `dns`: what it measures of a name server that does whatever a name server may do, and that it measures what
+//! The prober `dns`: what it measures of a name server that does whatever a name server may do, and that it reads records as
 //! blackbox_exporter does.
 
 #![expect(
@@ -14,8 +14,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::dns::{CASES, NameServer, Sockets, records, series, server_config};
-use support::{Exporter, Running, free_port, get, program, until};
+use support::dns::{NameServer, Sockets, records, series, server_config};
+use support::{Running, free_port, get, program, until};
 use uplink_exporter::config::{Config, load_str};
 use uplink_exporter::flight::Phase;
 use uplink_exporter::metrics::of_report;
@@ -462,57 +462,6 @@ fn blackbox(modules: &str) -> Option<(Running, SocketAddr, tempfile::TempDir)> {
     let running = Running::start(&mut command);
     until("blackbox_exporter serves", || std::net::TcpStream::connect(address).is_ok());
     Some((running, address, folder))
-}
-
-#[test]
-fn blackbox_exporter_measures_the_same() {
-    let bench = Bench::start(V4);
-    let NameServer { plain, tls, https: _ } = bench.server;
-    let ca = bench.folder.path().join("ca.pem").display().to_string();
-    let over_tls = |more| format!("{{query_name: www.test, transport_protocol: tcp, dns_over_tls: true{more}}}");
-    let trusting = over_tls(format!(", tls_config: {{ca_file: {ca}}}"));
-    let mut cases: Vec<_> = CASES.map(|(name, section)| (name, section.replace('\t', "\\t"), plain)).to_vec();
-    cases.extend([("over_tls", trusting, tls), ("over_tls_distrusting", over_tls(String::new()), tls)]);
-    let modules = cases
-        .iter()
-        .map(|(name, section, _)| format!("  {name}: {{prober: dns, timeout: 1s, dns: {section}}}\n"))
-        .collect::<String>();
-    let modules = format!("modules:\n{modules}");
-    let Some((_running, theirs, _folder)) = blackbox(&modules) else { return };
-    let ours = Exporter::start(&modules);
-    let added = [
-        "probe_timeout_seconds",
-        "probe_measurement_overhead_seconds",
-        "probe_phase_duration_seconds",
-        "probe_failure_info",
-        "probe_dns_rcode",
-        "probe_dns_truncated",
-        "probe_dns_answer_ttl_min_seconds",
-        "probe_ssl_earliest_cert_expiry",
-        "probe_ssl_last_chain_expiry_timestamp_seconds",
-        "probe_ssl_last_chain_info",
-        "probe_tls_version_info",
-        "probe_tls_cipher_info",
-    ];
-    for (name, _, target) in &cases {
-        let path = format!("/probe?module={name}&target={target}");
-        let (theirs, ours) = (series(&get(theirs, &path).1), series(&ours.get(&path)));
-        assert!(theirs.len() >= 10, "{name}: {theirs:#?}");
-        for (series, value) in &theirs {
-            match ours.get(series) {
-                Some(_) if series.contains("_seconds") => {}
-                Some(ours) => assert_eq!(ours, value, "{name}: {series}"),
-                // They say 0 of what they did not measure.
-                None => assert_eq!(*value, 0.0, "{name}: {series} is missing"),
-            }
-            let may_be_missing = theirs["probe_dns_query_succeeded"] == 0.0 || series == "probe_dns_serial";
-            assert!(ours.contains_key(series) || may_be_missing, "{name}: {series} is missing");
-        }
-        for series in ours.keys().filter(|series| !theirs.contains_key(*series)) {
-            let family = series.split('{').next().unwrap();
-            assert!(added.contains(&family), "{name}: {series} is not blackbox_exporter's");
-        }
-    }
 }
 
 /// What Debian's blackbox_exporter, which is older than the 0.28 that is followed, writes otherwise.

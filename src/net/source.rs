@@ -134,13 +134,13 @@ impl Source {
             return false;
         }
         let Ok(mut netlink) = Netlink::open() else { return true };
-        let own = netlink.route(&self.clone().from_address(local), remote);
-        let strays = netlink.route(&Self::default().from_address(local), remote);
+        let own = netlink.route(&self.clone().with_address(local), remote);
+        let strays = netlink.route(&Self::default().with_address(local), remote);
         !matches!((own, strays), (Ok(own), Ok(strays)) if own == strays)
     }
 
     /// The same, with an address for its packets.
-    fn from_address(self, address: IpAddr) -> Self {
+    fn with_address(self, address: IpAddr) -> Self {
         match address {
             IpAddr::V4(v4) => Self { v4: Some(v4), ..self },
             IpAddr::V6(v6) => Self { v6: Some(v6), ..self },
@@ -159,7 +159,7 @@ impl Source {
         let mut netlink = Netlink::open().ok()?;
         // By its device alone the kernel tells another way than that of the packets, which have an address, too.
         let local = self.address_towards(destination).ok();
-        let source = local.map_or_else(|| self.clone(), |local| self.clone().from_address(local));
+        let source = local.map_or_else(|| self.clone(), |local| self.clone().with_address(local));
         let hop = netlink.route(&source, destination);
         let link = match (&self.interface, &hop) {
             (Some(interface), _) => netlink.link(Device::Name(interface)).ok()?,

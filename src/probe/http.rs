@@ -2,6 +2,7 @@
 
 mod body;
 mod conversation;
+mod cookies;
 pub(super) mod exchange;
 mod expectations;
 mod hop;
@@ -258,6 +259,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         if let (Some(oauth2), Some(_), 401) = (&settings.oauth2, &hop.authorization, head.status.as_u16()) {
             oauth2.forget(probe).await;
         }
+        hop.cookies.keep(&hop.url, &head.headers);
         let location = Hop::location(head.status, &head.headers);
         let redirected = location.as_ref().and_then(|location| hop.url.join(location).ok());
         asked.redirect_url = redirected.map(|url| without_user(&url).into());

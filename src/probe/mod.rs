@@ -220,6 +220,9 @@ struct Notes {
     log_size: usize,
     /// Lines that did not fit into the log: once one does not, none behind it is kept.
     left_out: usize,
+    /// What the target's name became.
+    target: Option<resolve::Resolution>,
+    /// What the last name became: the target's, or one that it redirected to.
     resolution: Option<resolve::Resolution>,
     /// The name server that was asked last, and whether through the ISP.
     asked: Option<(IpAddr, bool)>,
@@ -296,6 +299,7 @@ impl<'a> Probe<'a> {
     pub fn resolved(&self, resolution: resolve::Resolution) {
         let mut notes = lock(&self.notes);
         if notes.aside.is_empty() {
+            notes.target.get_or_insert_with(|| resolution.clone());
             notes.resolution = Some(resolution);
         }
     }
@@ -437,7 +441,7 @@ impl<'a> Probe<'a> {
             timeout: self.request.timeout,
             phases: timeline.phases(),
             overhead: timeline.overhead(),
-            resolution: notes.resolution,
+            resolution: notes.target,
             measurement,
             failure,
             log: notes.log,

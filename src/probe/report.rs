@@ -31,7 +31,7 @@ pub struct Report {
     pub phases: Vec<(Phase, Duration)>,
     /// The time that was our own.
     pub overhead: Duration,
-    /// What the name became; nothing before a name was looked up.
+    /// What the target's name became, whatever it redirected to; nothing before a name was looked up.
     pub resolution: Option<resolve::Resolution>,
     /// What the prober measured.
     pub measurement: Measurement,

@@ -41,6 +41,11 @@ impl Collector for Process {
                 "Virtual memory size in bytes",
                 stat.as_ref().map(|stat| stat.virtual_memory),
             ),
+            (
+                "process_virtual_memory_max_bytes",
+                "Maximum amount of virtual memory available in bytes",
+                most_virtual_memory(),
+            ),
             ("process_resident_memory_bytes", "Resident memory size in bytes", resident_memory()),
             ("process_start_time_seconds", "Start time of the process since unix epoch in seconds", self.start_time),
         ];
@@ -102,6 +107,14 @@ fn most_descriptors() -> Option<f64> {
     line_of("/proc/self/limits", "Max open files")?.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// As Go's client says it, where there is no limit: the largest number that could be one.
+fn most_virtual_memory() -> Option<f64> {
+    match line_of("/proc/self/limits", "Max address space")?.split_ascii_whitespace().next()? {
+        "unlimited" => Some(u64::MAX as f64),
+        bytes => bytes.parse().ok(),
+    }
+}
+
 /// What follows a word that a line of a file begins with.
 fn line_of(file: &str, word: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
@@ -128,6 +141,7 @@ mod tests {
         assert!(open >= 100.0 && most_descriptors().unwrap() >= open, "{open}");
         let stat = Stat::read().unwrap();
         let resident = resident_memory().unwrap();
+        assert!(most_virtual_memory().unwrap() >= stat.virtual_memory);
         assert!(resident > 1e5 && stat.virtual_memory >= resident, "{resident} {stat:?}");
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
         let age = now - Process::new().start_time.unwrap();

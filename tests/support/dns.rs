@@ -1,4 +1,4 @@
-//! A name server whose replies the first label of the name asks for, and what modules of both exporters ask it.
+//! A name server whose replies the first label of the name asks for.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -29,40 +29,6 @@ pub(crate) fn records() -> Vec<(Vec<u8>, &'static str)> {
     };
     lines.map(record).collect()
 }
-
-/// What asks for `dns` modules, for which both exporters must measure the same: a name, and the section.
-pub(crate) const CASES: [(&str, &str); 24] = [
-    ("answered", "{query_name: www.test, query_type: A}"),
-    ("answered_by_tcp", "{query_name: www.test, query_type: A, transport_protocol: tcp}"),
-    ("any", "{query_name: www.test}"),
-    ("chaos", "{query_name: www.test, query_type: TXT, query_class: CH, recursion_desired: false}"),
-    ("nothing", "{query_name: rcode0.test, query_type: AAAA}"),
-    ("refused", "{query_name: rcode5.test}"),
-    ("no_such_name", "{query_name: rcode3.test}"),
-    ("no_such_name_wanted", "{query_name: rcode3.test, valid_rcodes: [NXDOMAIN, SERVFAIL]}"),
-    ("name_not_wanted", "{query_name: www.test, valid_rcodes: [NXDOMAIN]}"),
-    ("zone", "{query_name: soa.test, query_type: SOA}"),
-    ("zone_of_a_name_without", "{query_name: www.test, query_type: SOA}"),
-    ("truncated", "{query_name: truncated.test, query_type: A}"),
-    ("fewer_records_than_counted", "{query_name: fewer.test, query_type: A}"),
-    ("wrong_id_first", "{query_name: wrongid.test, query_type: A}"),
-    ("silent", "{query_name: silent.test}"),
-    ("match", "{query_name: www.test, validate_answer_rrs: {fail_if_matches_regexp: ['127\\.0\\.0\\.2']}}"),
-    ("no_match", "{query_name: www.test, validate_answer_rrs: {fail_if_matches_regexp: ['127\\.0\\.0\\.9']}}"),
-    ("all_match", "{query_name: www.test, validate_answer_rrs: {fail_if_all_match_regexp: ['\tIN\tA\t127']}}"),
-    ("some_match", "{query_name: www.test, validate_answer_rrs: {fail_if_all_match_regexp: ['127.0.0.2$']}}"),
-    (
-        "each_must_match",
-        "{query_name: www.test, validate_authority_rrs: {fail_if_not_matches_regexp: ['^test\\.\t7200\tIN\tNS\tns[12]\\.test\\.$']}}",
-    ),
-    ("one_does_not", "{query_name: www.test, validate_additional_rrs: {fail_if_not_matches_regexp: ['AAAA']}}"),
-    (
-        "one_must_match",
-        "{query_name: www.test, validate_additional_rrs: {fail_if_none_matches_regexp: [x, 'AAAA\t::1$']}}",
-    ),
-    ("none_does", "{query_name: www.test, validate_additional_rrs: {fail_if_none_matches_regexp: [x, y]}}"),
-    ("no_record", "{query_name: rcode0.test, validate_answer_rrs: {fail_if_none_matches_regexp: ['.']}}"),
-];
 
 /// Where a name server listens.
 pub(crate) struct Sockets {

@@ -4,6 +4,7 @@
 #![expect(dead_code, reason = "each test uses its part")]
 
 pub(crate) mod dns;
+pub(crate) mod health;
 pub(crate) mod lab;
 pub(crate) mod pcap;
 pub(crate) mod tls;
@@ -87,7 +88,7 @@ impl Exporter {
     /// Writes another configuration, and has it loaded.
     pub(crate) fn reload(&self, configuration: &str) {
         std::fs::write(self.folder.path().join("probes.yml"), configuration).unwrap();
-        let (status, body) = request(self.address, "POST", "/-/reload");
+        let (status, body) = request(self.address, "POST", "/-/reload", "");
         assert_eq!(status, 200, "{body}");
     }
 
@@ -101,12 +102,13 @@ impl Exporter {
 
 /// Gets a path; returns the status and the body.
 pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    request(address, "GET", path)
+    request(address, "GET", path, "")
 }
 
-fn request(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
+/// Makes a request with some more header lines, each with its end; returns the status and the body.
+pub(crate) fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

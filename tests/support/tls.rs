@@ -57,7 +57,8 @@ impl Authority {
         self.sign(name, Vec::new(), ExtendedKeyUsagePurpose::ClientAuth, 2001)
     }
 
-    fn sign(&self, name: &str, sans: Vec<SanType>, usage: ExtendedKeyUsagePurpose, until: i32) -> Pair {
+    /// A certificate with some names, from 2000 to the beginning of a year.
+    pub(crate) fn sign(&self, name: &str, sans: Vec<SanType>, usage: ExtendedKeyUsagePurpose, until: i32) -> Pair {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.subject_alt_names = sans;

@@ -9,6 +9,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::Full;
 use url::Url;
 
+use super::cookies::Cookies;
 use super::proxy::Proxy;
 use super::{Settings, check_host};
 
@@ -55,6 +56,8 @@ pub(super) struct Hop {
     pub(super) authorization: Option<HeaderValue>,
     /// What it carries.
     pub(super) body: Bytes,
+    /// What servers before it gave the probe to show.
+    pub(super) cookies: Cookies,
     /// Whether it goes to the target, and not to another server that the target redirected to.
     at_target: bool,
 }
@@ -69,6 +72,7 @@ impl Hop {
             host: settings.host.as_deref().or(hostname).map(str::to_owned),
             authorization: settings.authorization.clone(),
             body: settings.body.clone(),
+            cookies: Cookies::default(),
             at_target: true,
         }
     }
@@ -83,6 +87,7 @@ impl Hop {
             host: None,
             authorization,
             body: form.into(),
+            cookies: Cookies::default(),
             at_target: true,
         }
     }
@@ -204,6 +209,7 @@ impl Hop {
                 headers.append(name.clone(), value.clone());
             }
         }
+        self.cookies.add(&self.url, &mut headers);
         if let Some(authorization) = forwarder.and_then(|proxy| proxy.authorization.clone()) {
             headers.insert(header::PROXY_AUTHORIZATION, authorization);
         }
