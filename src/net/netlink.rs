@@ -66,10 +66,23 @@ impl Netlink {
 
     /// The way of packets from a source to a destination.
     pub(crate) fn route(&mut self, source: &Source, destination: IpAddr) -> io::Result<NextHop> {
+        let Some(interface) = &source.interface else { return self.route_by(source, None, destination) };
+        let device = self.link(Device::Name(interface))?.index;
+        match self.route_by(source, Some(device), destination) {
+            // Where the question has an address, too, IPv6 does not insist on the device, as it does for a socket that is bound to it
+            // (`ip6_route_output_flags`).
+            Ok(hop) if hop.device != device => {
+                self.route_by(&Source { v4: None, v6: None, ..source.clone() }, Some(device), destination)
+            }
+            hop => hop,
+        }
+    }
+
+    /// The way by a source's addresses and mark, and a device.
+    fn route_by(&mut self, source: &Source, device: Option<u32>, destination: IpAddr) -> io::Result<NextHop> {
         let mut message = route_request(source, destination);
-        if let Some(interface) = &source.interface {
-            let index = self.link(Device::Name(interface))?.index;
-            message.attribute(libc::RTA_OIF, &index.to_ne_bytes());
+        if let Some(device) = device {
+            message.attribute(libc::RTA_OIF, &device.to_ne_bytes());
         }
         let answer = self.request(message, || format!("asking for the route to {destination}"))?;
         // Behind struct rtmsg.
