@@ -47,6 +47,7 @@ impl Servers {
         }
         serve_health((Ipv6Addr::UNSPECIFIED, 50051).into());
         serve(8080, web);
+        serve(3128, proxy);
         let tls = Arc::new(tls);
         serve(25, move |stream| mail(stream, &tls));
         serve(7, echo);
@@ -222,14 +223,49 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
 /// `well` in brotli by hand (RFC 7932, section 9): a window of 16 bits, one uncompressed meta-block of 4 bytes, and the last, empty one.
 const BROTLI: &[u8] = b"\x30\x00\x10well\x03";
 
-/// A web server whose paths say what it does.
-fn web(stream: TcpStream) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
+/// A proxy of which only `me` with the password `secret` may ask something, and strangers are told so.
+fn proxy(mut client: TcpStream) -> std::io::Result<()> {
+    let mut reader = BufReader::new(client.try_clone()?);
+    let head = read_head(&mut reader)?;
+    if !head.contains("Proxy-Authorization: Basic bWU6c2VjcmV0\r\n") {
+        let is_known = head.contains("Proxy-Authorization: ");
+        let status = if is_known { "403 Forbidden" } else { "407 Proxy Authentication Required" };
+        return write!(client, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+    }
+    let mut beyond = match head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()) {
+        Some(authority) => {
+            let beyond = TcpStream::connect(authority)?;
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            beyond
+        }
+        None => {
+            let mut beyond = TcpStream::connect("127.0.0.1:8080")?;
+            beyond.write_all(head.replacen("http://both.test:8080", "", 1).as_bytes())?;
+            beyond
+        }
+    };
+    let mut to_beyond = beyond.try_clone()?;
+    thread::spawn(move || std::io::copy(&mut reader, &mut to_beyond));
+    std::io::copy(&mut beyond, &mut client).map(drop)
+}
+
+/// The head of a request; empty where the client went away.
+fn read_head(reader: &mut impl BufRead) -> std::io::Result<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head)? == 0 {
-            return Ok(());
+            return Ok(String::new());
         }
+    }
+    Ok(head)
+}
+
+/// A web server whose paths say what it does.
+fn web(stream: TcpStream) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let head = read_head(&mut reader)?;
+    if head.is_empty() {
+        return Ok(());
     }
     let header = |name: &str| {
         let mut lines = head.lines().filter_map(|line| line.split_once(": "));
