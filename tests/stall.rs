@@ -23,6 +23,9 @@ modules:
   half_open_raw: {prober: tcp, tcp: {half_open: true, raw: true}}
   icmp_raw: {prober: icmp, icmp: {raw: true, count: 3}}
   icmp_datagram: {prober: icmp, icmp: {raw: false, count: 3}}
+  slow_icmp_raw: {prober: icmp, icmp: {raw: true, count: 3, interval: 1s}}
+  slow_icmp_datagram: {prober: icmp, icmp: {raw: false, count: 3, interval: 1s}}
+  slow_trace_icmp: {prober: traceroute, traceroute: {interval: 1s}}
   short_tcp: {prober: tcp, timeout: 1s}
   short_half_open: {prober: tcp, timeout: 1s, tcp: {half_open: true}}
   short_half_open_raw: {prober: tcp, timeout: 1s, tcp: {half_open: true, raw: true}}
@@ -93,6 +96,19 @@ fn what_arrived_while_we_stood_still_has_arrived() {
     for module in ["icmp_raw", "icmp_datagram"] {
         let body = probe(module, "", 350);
         assert_eq!(value(&body, "probe_icmp_packets_received"), Some(3.0), "{module}: {body}");
+    }
+}
+
+#[test]
+fn what_we_oversleep_between_two_packets_is_ours() {
+    let Some(stalled) = Stalled::start() else { return };
+    for (module, phase) in [("icmp_raw", "interval"), ("icmp_datagram", "interval"), ("trace_icmp", "trace")] {
+        // All that left was answered, and the next packet is not due yet, or just now.
+        let body = stalled.probe(&format!("slow_{module}"), &host(Family::V4, 10), 600, 1_500);
+        let overhead = value(&body, "probe_measurement_overhead_seconds").unwrap();
+        let span = value(&body, &format!("probe_phase_duration_seconds{{phase=\"{phase}\"}}")).unwrap();
+        assert!(overhead > 0.8, "{module}: {overhead} s of at least 0.9 are ours: {body}");
+        assert!(span < 2.6, "{module}: {phase} is 2 s and a round trip: {body}");
     }
 }
 

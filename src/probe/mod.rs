@@ -364,10 +364,10 @@ impl<'a> Probe<'a> {
         lock(&self.notes).asked = Some((server, through_isp));
     }
 
-    /// That nothing came in time is our own fault where most of the time was ours: this program stood still, or had no processor. Where what
+    /// That nothing came in time is our own fault where most of that time was ours: this program stood still, or had no processor. Where what
     /// was waited for came after the deadline, the network was late all the same.
     fn own_cause(&self, failure: Failure, timeline: &Timeline) -> Failure {
-        let overhead = timeline.overhead();
+        let overhead = timeline.overhead().saturating_sub(self.deadline.elapsed());
         let in_time = timeline.last_arrival().is_none_or(|arrival| arrival <= self.deadline);
         if !failure.reason.is_silence() || !in_time || overhead < self.request.timeout / 2 {
             return failure;
