@@ -40,6 +40,9 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &http::Measureme
 
 /// A request, without its phases.
 fn request(page: &mut Page, asked: &http::Request) {
+    if let Some(proxy) = &asked.proxy {
+        page.line(format_args!("  through the proxy {proxy}"));
+    }
     if let Some(connection) = connection(&asked.handshake) {
         page.line(format_args!("  {connection}"));
     }
