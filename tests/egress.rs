@@ -772,7 +772,8 @@ fn no_datagram_of_http3_that_comes_too_late_is_refused_through_the_wrong_isp() {
         for (binding, by) in (1..).zip(&BINDINGS[1..]) {
             for family in [Family::V4, Family::V6] {
                 let to = |packet: &&Packet| packet.destination == target(family, number(isp, binding));
-                assert_eq!(wrong.iter().filter(to).count(), 0, "through the wrong ISP by {by}");
+                let strays: Vec<_> = wrong.iter().filter(to).map(|p| (p.protocol, p.ports(), p.source)).collect();
+                assert!(strays.is_empty(), "through the wrong ISP by {by}: {strays:?}");
             }
         }
     }

@@ -52,11 +52,14 @@ impl SharedTimeline {
         lock(&self.0).sent(at);
     }
 
-    /// A datagram of so many bytes left at `at`, perhaps for a timer.
-    pub fn sent_datagram(&self, at: Instant, bytes: usize) {
-        let mut timeline = lock(&self.0);
-        timeline.sent_datagram(at);
-        timeline.carried(Traffic { sent: bytes as u64, received: 0 });
+    /// A datagram left at `at`, perhaps for a timer.
+    pub(super) fn sent_datagram(&self, at: Instant) {
+        lock(&self.0).sent_datagram(at);
+    }
+
+    /// A connection carried so many bytes more.
+    pub(super) fn carried(&self, bytes: Traffic) {
+        lock(&self.0).carried(bytes);
     }
 
     /// Something arrived at `at`.

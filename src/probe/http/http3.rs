@@ -24,7 +24,7 @@ use super::body::Reader;
 use super::exchange::unreadable;
 use super::hop::Hop;
 use super::tasks::{Spawner, Task, Tasks};
-use crate::flight::Phase;
+use crate::flight::{Phase, Traffic};
 use crate::net::quic::Datagrams;
 use crate::net::stream::Observer;
 use crate::net::tls::{TlsFacts, quic_chain, quic_handshake};
@@ -59,6 +59,8 @@ struct Quic<'a> {
     probe: &'a Probe<'a>,
     connection: quinn::Connection,
     tasks: Tasks,
+    /// Whether all of the request was sent; see [`Watch`].
+    asked: Arc<AtomicBool>,
     certificate_asked: bool,
 }
 
@@ -85,6 +87,7 @@ impl<'a> Exchange<'a> {
         let body = hop.body.clone();
         let connection = h3_quinn::Connection::new(quic.connection.clone());
         let spawner = quic.tasks.spawner();
+        let finished = AtomicBool::new(false);
         let ask = async {
             let built = h3::client::builder().max_field_section_size(LONGEST_HEAD).build(connection).await;
             let (mut driver, mut sender) = built.map_err(|_| None)?;
@@ -103,6 +106,7 @@ impl<'a> Exchange<'a> {
             {
                 return Err(Some(error));
             }
+            finished.store(true, Ordering::Relaxed);
             loop {
                 let response = stream.recv_response().await?;
                 // Interim responses (RFC 9110, section 15.2) come before the one.
@@ -111,7 +115,12 @@ impl<'a> Exchange<'a> {
                 }
             }
         };
-        let answered = quic.run(ask).await;
+        let Quic { tasks, asked, .. } = &mut quic;
+        let idle = || {
+            asked.fetch_or(finished.load(Ordering::Relaxed), Ordering::Relaxed);
+            probe.timeline.waiting(Instant::now());
+        };
+        let answered = tasks.alongside(ask, idle).await;
         let answered = answered.map_err(|error| quic.failure("no response", error.as_ref()));
         let (stream, sender, response) = answered?;
         probe.timeline.enter(Phase::Transfer);
@@ -160,7 +169,9 @@ impl<'a> Quic<'a> {
         probe.timeline.enter(Phase::Connect);
         probe.talks_to(address.ip());
         handshake.remote = Some(address);
-        let watch = Watch { timeline: probe.timeline.clone(), answered: AtomicBool::new(false) };
+        let asked = Arc::<AtomicBool>::default();
+        let (timeline, answered) = (probe.timeline.clone(), AtomicBool::new(false));
+        let watch = Watch { timeline, answered, asked: Arc::clone(&asked) };
         let datagrams = Datagrams::open(probe.source(), address, watch);
         let datagrams = Arc::new(datagrams.map_err(|error| probe.source_failure(&error))?);
         handshake.local = datagrams.local();
@@ -193,7 +204,7 @@ impl<'a> Quic<'a> {
             let broken_off = Reason::ConnectionResetHandshake;
             quic_failure(probe, "the handshake of QUIC", &error, broken_off, certificate_asked)
         })?;
-        let quic = Self { probe, connection, tasks, certificate_asked };
+        let quic = Self { probe, connection, tasks, asked, certificate_asked };
         // The last word of the handshake is ours.
         probe.timeline.nothing_due();
         let (told, chain) = (facts.insert(told), quic_chain(&quic.connection));
@@ -234,7 +245,6 @@ impl Drop for Quic<'_> {
         if Handle::try_current().is_ok() {
             self.tasks.advance(&mut Context::from_waker(Waker::noop()));
         }
-        self.probe.timeline.nothing_due();
     }
 }
 
@@ -276,11 +286,17 @@ struct Watch {
     timeline: SharedTimeline,
     /// Whether the server has sent a datagram.
     answered: AtomicBool,
+    /// Whether all of the request was sent. What leaves then acknowledges, and no server waits for that, as none does in TCP, whose
+    /// acknowledgements are the kernel's.
+    asked: Arc<AtomicBool>,
 }
 
 impl Observer for Watch {
     fn sent(&self, at: Instant, bytes: usize) {
-        self.timeline.sent_datagram(at, bytes);
+        if !self.asked.load(Ordering::Relaxed) {
+            self.timeline.sent_datagram(at);
+        }
+        self.timeline.carried(Traffic { sent: bytes as u64, received: 0 });
     }
 
     fn received(&self, at: Instant, bytes: usize) {

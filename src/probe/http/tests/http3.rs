@@ -162,10 +162,13 @@ async fn every_phase_of_http3_is_told_once() {
         let settings = Settings { host: Some("localhost:1".into()), ..settings };
         let report = get(settings, format!("https://me:pw@{address}/a?b=c"), PATIENCE).await;
         check_success(&report);
-        check_phase(&report, Phase::Connect, 39..70);
-        check_phase(&report, Phase::Tls, 0..20);
+        check_phase(&report, Phase::Connect, 39..100);
+        check_phase(&report, Phase::Tls, 0..40);
         check_phase(&report, Phase::Processing, 119..160);
-        check_phase(&report, Phase::Transfer, 49..90);
+        // A head that the relay delivers late is the nearer to the end.
+        check_phase(&report, Phase::Transfer, 30..90);
+        let both = [Phase::Processing, Phase::Transfer].map(|phase| seconds(&report, phase).unwrap());
+        assert!(both.iter().sum::<f64>() > 0.169, "{both:?}");
         let measured = measured(&report);
         let facts = measured.tls.as_ref().unwrap();
         assert_eq!((facts.version, facts.alpn.as_deref(), &facts.cipher), (Some("TLS 1.3"), Some("h3"), &None));
@@ -258,7 +261,7 @@ async fn a_closed_port_refuses_at_once_and_a_silent_one_never_answers() {
     let report =
         get(over_http3(None), format!("https://{}/", silent.local_addr().unwrap()), Duration::from_millis(300)).await;
     check_failure(&report, Phase::Connect, Reason::ConnectionTimeout);
-    check_phase(&report, Phase::Connect, 290..400);
+    check_phase(&report, Phase::Connect, 250..400);
     assert!(report.failure.unwrap().detail.contains("QUIC"));
     assert_eq!(silent.recv(&mut [0; 2048]).unwrap(), 1200);
 }
@@ -337,6 +340,7 @@ async fn a_response_over_http3_that_breaks_off_or_stalls_is_told_so() {
     let (server, ends) = serve_http3(V4, config, stalled);
     let report = get(settings, format!("https://{server}/"), short).await;
     check_failure(&report, Phase::Transfer, Reason::HttpResponseTimeout);
+    check_phase(&report, Phase::Transfer, 300..500);
     let end = ends.recv_timeout(Duration::from_millis(500)).unwrap();
     assert!(matches!(end, quinn::ConnectionError::ApplicationClosed(_)), "also when it is cut, it says goodbye: {end}");
 }
