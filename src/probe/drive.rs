@@ -3,18 +3,16 @@
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Connection;
-use super::{Probe, SharedTimeline, lock, tls};
+use super::tasks::{Spawner, Tasks};
+use super::{Probe, SharedTimeline, tls};
 use crate::flight::Phase;
 use crate::verdict::{Failure, Reason};
 use crate::wire::http::ResponseStart;
-
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs a connection, and what hyper wants to spawn for it, beside the request that waits for it.
 #[derive(Default)]
@@ -23,18 +21,7 @@ pub(super) struct Driver {
     /// How the connection ended, where it failed.
     error: Option<hyper::Error>,
     tasks: Tasks,
-    running: Vec<Task>,
     certificate_asked: bool,
-}
-
-/// What hyper wants to spawn.
-#[derive(Clone, Default)]
-pub(super) struct Tasks(Arc<Mutex<Vec<Task>>>);
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, task: F) {
-        lock(&self.0).push(Box::pin(task));
-    }
 }
 
 impl Driver {
@@ -44,8 +31,8 @@ impl Driver {
     }
 
     /// Where hyper spawns what the connection needs.
-    pub(super) fn tasks(&self) -> Tasks {
-        self.tasks.clone()
+    pub(super) fn spawner(&self) -> Spawner {
+        self.tasks.spawner()
     }
 
     /// The connection that is to be driven.
@@ -70,45 +57,49 @@ impl Driver {
             self.connection = None;
             self.error = result.err();
         }
-        loop {
-            self.running.retain_mut(|task| task.as_mut().poll(cx).is_pending());
-            let mut spawned = lock(&self.tasks.0);
-            if spawned.is_empty() {
-                break;
-            }
-            self.running.append(&mut spawned);
-        }
+        self.tasks.advance(cx);
     }
 
     /// What an error of a request means.
     pub(super) fn failure(&self, probe: &Probe<'_>, what: &str, error: &hyper::Error) -> Failure {
-        // The connection knows what happened to it better than the request that it carried.
-        let beneath = [Some(error), self.error.as_ref()].into_iter().flatten().find_map(io_error);
         let broken_off = match probe.timeline.current() {
             Some(Phase::Transfer) => Reason::HttpResponseIncomplete,
             _ => Reason::ConnectionTerminated,
         };
-        if let Some(beneath) = beneath {
-            let failure = tls::failure(probe, what, beneath, self.certificate_asked);
-            return match failure.reason {
-                // hyper's own words about what came.
-                Reason::Unknown if matches!(beneath.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
-                    Failure { reason: Reason::HttpProtocolError, ..failure }
-                }
-                Reason::ConnectionTerminated | Reason::ConnectionResetHandshake | Reason::Unknown => {
-                    Failure { phase: probe.timeline.current().unwrap_or(failure.phase), reason: broken_off, ..failure }
-                }
-                _ => failure,
-            };
-        }
-        let reason = match error {
-            error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => broken_off,
-            error if error.is_parse_too_large() => Reason::HttpResponseHeaderSize,
-            _ => Reason::HttpProtocolError,
-        };
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        probe.failure(reason, format!("{what}: {error}{cause}"))
+        failure(probe, what, error, self.error.as_ref(), broken_off, self.certificate_asked)
     }
+}
+
+/// What the error of a request means, and that of the connection that carried it; `broken_off` is the reason where it ended too soon.
+pub(super) fn failure(
+    probe: &Probe<'_>,
+    what: &str,
+    error: &hyper::Error,
+    beneath: Option<&hyper::Error>,
+    broken_off: Reason,
+    certificate_asked: bool,
+) -> Failure {
+    // The connection knows what happened to it better than the request.
+    if let Some(io) = [Some(error), beneath].into_iter().flatten().find_map(io_error) {
+        let failure = tls::failure(probe, what, io, certificate_asked);
+        return match failure.reason {
+            // hyper's own words about what came, such as a chunk without a size.
+            Reason::Unknown if matches!(io.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
+                Failure { reason: Reason::HttpProtocolError, ..failure }
+            }
+            Reason::ConnectionTerminated | Reason::ConnectionResetHandshake | Reason::Unknown => {
+                Failure { phase: probe.timeline.current().unwrap_or(failure.phase), reason: broken_off, ..failure }
+            }
+            _ => failure,
+        };
+    }
+    let reason = match error {
+        error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => broken_off,
+        error if error.is_parse_too_large() => Reason::HttpResponseHeaderSize,
+        _ => Reason::HttpProtocolError,
+    };
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    probe.failure(reason, format!("{what}: {error}{cause}"))
 }
 
 /// The I/O error at the bottom of another one.

@@ -152,7 +152,7 @@ impl Call<'_> {
         let timeline = &self.probe.timeline;
         timeline.enter(Phase::Processing);
         let io = TokioIo::new(Tap::new(connection, ResponseStart::http2(), timeline.clone()));
-        let mut builder = http2::Builder::new(self.driver.tasks());
+        let mut builder = http2::Builder::new(self.driver.spawner());
         let handshake = builder.max_header_list_size(LONGEST_HEADERS).handshake(io);
         let handshake = self.driver.alongside(handshake).await;
         let (mut sender, connection) = handshake.map_err(|error| self.failure("no answer", &error))?;

@@ -12,7 +12,6 @@ mod no_proxy;
 mod oauth2;
 mod proxy;
 mod route;
-mod tasks;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

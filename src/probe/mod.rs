@@ -15,6 +15,7 @@ mod plain;
 mod report;
 mod request;
 pub mod resolve;
+mod tasks;
 pub mod tcp;
 #[cfg(test)]
 mod testing;

@@ -23,13 +23,13 @@ use super::Settings;
 use super::body::Reader;
 use super::exchange::unreadable;
 use super::hop::Hop;
-use super::tasks::{Spawner, Task, Tasks};
 use crate::flight::{Phase, Traffic};
 use crate::net::quic::Datagrams;
 use crate::net::stream::Observer;
 use crate::net::tls::{TlsFacts, quic_chain, quic_handshake};
 use crate::probe::connection::{Handshake, connect_failure};
 use crate::probe::resolve::resolve;
+use crate::probe::tasks::{Spawner, Task, Tasks};
 use crate::probe::{Probe, SharedTimeline, tls};
 use crate::verdict::{Failure, Reason};
 

@@ -11,7 +11,6 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::exchange;
 use super::expectations::of_status;
 use super::hop::Hop;
 use super::proxy::{Kind, Proxies, Proxy};
@@ -19,7 +18,7 @@ use crate::flight::Phase;
 use crate::net::tls::{Tls, TlsFacts};
 use crate::probe::connection::{self, Connection, Handshake};
 use crate::probe::resolve::{self, Preference, resolve, resolve_beyond};
-use crate::probe::{Probe, tls};
+use crate::probe::{Probe, drive, tls};
 use crate::verdict::{Failure, Reason};
 use crate::wire::socks::{self, Destination, Reply};
 
@@ -168,14 +167,14 @@ async fn tunnel(
     let request = request().map_err(|error| {
         probe.failure(Reason::ProberConfigError, format!("CONNECT {authority} cannot be said: {error}"))
     })?;
-    let fail = |errors: &[&hyper::Error]| {
+    let fail = |error: &hyper::Error, beneath: Option<&hyper::Error>| {
         let what = format!("no answer to CONNECT {authority}");
-        exchange::failure(probe, &what, errors, Reason::ConnectionTerminated, certificate_asked)
+        drive::failure(probe, &what, error, beneath, Reason::ConnectionTerminated, certificate_asked)
     };
     let mut builder = http1::Builder::new();
     builder.title_case_headers(true);
     let handshake = builder.handshake(TokioIo::new(connection)).await;
-    let (mut sender, mut beneath) = handshake.map_err(|error| fail(&[&error]))?;
+    let (mut sender, mut beneath) = handshake.map_err(|error| fail(&error, None))?;
     let mut error = None;
     let mut over = false;
     let response = {
@@ -188,10 +187,7 @@ async fn tunnel(
         })
         .await
     };
-    let response = response.map_err(|first| {
-        let errors: Vec<_> = std::iter::once(&first).chain(&error).collect();
-        fail(&errors)
-    })?;
+    let response = response.map_err(|first| fail(&first, error.as_ref()))?;
     let status = response.status();
     if !status.is_success() {
         let (reason, said) = match status {

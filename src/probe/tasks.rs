@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use crate::probe::lock;
+use super::lock;
 
 /// A task.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
