@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout_at;
 
 use super::connection::{self, Handshake};
-use super::{LOOK, Probe, SharedTimeline};
+use super::deadline::LOOK;
+use super::{Probe, SharedTimeline};
 use crate::flight::Phase;
 use crate::net::stream::{Observer, Stream};
 use crate::net::tcp::Opening;

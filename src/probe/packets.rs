@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{LATE, Probe};
+use super::Probe;
+use super::deadline::LATE;
 use crate::net::clock::instant_of;
 use crate::net::{Answer, Refusal};
 use crate::verdict::{Evidence, Failure, Reason};

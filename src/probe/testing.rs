@@ -29,9 +29,19 @@ pub(super) fn request(prober: Prober, target: impl ToString, timeout: Duration) 
         isp: None,
         yaml: String::new(),
     };
+    request_of(Arc::new(module), target, timeout)
+}
+
+/// The same by a module that is written down.
+pub(super) fn configured(module: &str, target: impl ToString, timeout: Duration) -> Request {
+    let config = crate::config::load_str(&format!("modules: {{test: {module}}}"), "test.yml").unwrap();
+    request_of(Arc::clone(&config.modules["test"]), target, timeout)
+}
+
+fn request_of(module: Arc<Module>, target: impl ToString, timeout: Duration) -> Request {
     Request {
         target: target.to_string(),
-        module: Arc::new(module),
+        module,
         isp: None,
         hostname: None,
         timeout,

@@ -16,7 +16,8 @@ use super::resolv_conf::{NameServer, ResolvConf};
 use super::servers::{Patience, Servers};
 use super::{first_of, no_address};
 use crate::net::{Family, sys};
-use crate::probe::{Probe, UNBOUND};
+use crate::probe::Probe;
+use crate::probe::failures::UNBOUND;
 use crate::verdict::{Failure, Reason};
 
 /// This system.

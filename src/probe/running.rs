@@ -1,0 +1,200 @@
+//! A probe that is running, and the report that it ends in.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use super::plain::Delivery;
+use super::{LogLine, Measurement, Report, Request, SharedTimeline, dns, grpc, lock, resolve, tcp, unix, websocket};
+use crate::flight::Phase;
+use crate::net::Source;
+use crate::verdict::Failure;
+
+/// A probe that is running: its request, and what it leaves behind however it ends.
+#[derive(Debug)]
+pub struct Probe<'a> {
+    /// What was asked for.
+    pub request: &'a Request,
+    /// When it began.
+    pub started: Instant,
+    /// When it must have ended.
+    pub deadline: Instant,
+    /// Where its time goes.
+    pub timeline: SharedTimeline,
+    started_wall: SystemTime,
+    pub(super) notes: Mutex<Notes>,
+    /// What its last connection left, once that is gone.
+    pub(super) delivery: Arc<Mutex<Delivery>>,
+}
+
+/// What a probe collects on its way, whatever the prober.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    log: Vec<LogLine>,
+    /// Bytes of the log.
+    log_size: usize,
+    /// Lines that did not fit into the log: once one does not, none behind it is kept.
+    left_out: usize,
+    /// What the target's name became.
+    target: Option<resolve::Resolution>,
+    /// What the last name became: the target's, or one that it redirected to.
+    pub(super) resolution: Option<resolve::Resolution>,
+    /// The name server that was asked last, and whether through the ISP.
+    pub(super) asked: Option<(IpAddr, bool)>,
+    /// Who is talked to on the way to the target, and on whose behalf: a token server, by its proxy.
+    pub(super) aside: Vec<String>,
+    /// Where the last connection went, which need not be the target.
+    pub(super) peer: Option<IpAddr>,
+}
+
+impl<'a> Probe<'a> {
+    pub(super) fn start(request: &'a Request) -> Self {
+        let started = Instant::now();
+        Self {
+            request,
+            started,
+            deadline: started + request.timeout,
+            timeline: SharedTimeline::start(started),
+            started_wall: SystemTime::now(),
+            notes: Mutex::default(),
+            delivery: Arc::default(),
+        }
+    }
+
+    /// Adds a line to the log, where it is kept.
+    pub fn note(&self, text: fmt::Arguments<'_>) {
+        let limit = self.request.log_limit;
+        if limit == 0 {
+            return;
+        }
+        let mut notes = lock(&self.notes);
+        if notes.left_out == 0 {
+            let line = LogLine { at: self.started.elapsed(), text: text.to_string() };
+            notes.log_size += size_of::<LogLine>() + line.text.len();
+            if notes.log_size <= limit {
+                notes.log.push(line);
+                return;
+            }
+        }
+        notes.left_out += 1;
+    }
+
+    /// What binds this probe's sockets: the ISP that the request names, or else the module's own source.
+    #[must_use]
+    pub fn source(&self) -> &'a Source {
+        self.request.source()
+    }
+
+    /// Talks to somebody else than the target, on the way to it. The time of that is told as `phase`, whatever phases it goes through, and
+    /// its failures say whose they are.
+    pub(super) async fn aside<T>(
+        &self,
+        phase: Phase,
+        whom: String,
+        talk: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let before = self.timeline.begin_aside(phase);
+        lock(&self.notes).aside.push(whom);
+        let outcome = talk.await;
+        let told = self.timeline.told().unwrap_or(phase);
+        let whom = lock(&self.notes).aside.pop().unwrap_or_default();
+        // After a failure nothing follows, and how far it got is still to be seen.
+        if outcome.is_ok() {
+            self.timeline.end_aside(before);
+        }
+        outcome.map_err(|failure| Failure { phase: told, detail: format!("{whom}: {}", failure.detail), ..failure })
+    }
+
+    /// Keeps where a connection goes.
+    pub(super) fn talks_to(&self, peer: IpAddr) {
+        lock(&self.notes).peer = Some(peer);
+    }
+
+    /// Keeps what the name became; that of somebody else than the target does not count.
+    pub fn resolved(&self, resolution: resolve::Resolution) {
+        let mut notes = lock(&self.notes);
+        if notes.aside.is_empty() {
+            notes.target.get_or_insert_with(|| resolution.clone());
+            notes.resolution = Some(resolution);
+        }
+    }
+
+    /// Keeps who was asked for the name last: through the ISP, or as the kernel routes.
+    pub fn asked(&self, server: IpAddr, through_isp: bool) {
+        lock(&self.notes).asked = Some((server, through_isp));
+    }
+
+    pub(super) fn report(self, mut measurement: Measurement, failure: Option<Failure>) -> Report {
+        let ended = Instant::now();
+        let mut timeline = self.timeline.finish(ended);
+        if failure.as_ref().is_some_and(|failure| failure.reason.is_of_this_host()) {
+            timeline.nothing_left();
+        }
+        let failure = failure.map(|failure| self.local_cause(self.own_cause(failure, &timeline)));
+        match &mut measurement {
+            Measurement::Http(measured) => measured.share(&timeline),
+            Measurement::Tcp(tcp::Measurement { traffic, .. })
+            | Measurement::Dns(dns::Measurement { traffic, .. })
+            | Measurement::Unix(unix::Measurement { traffic, .. })
+            | Measurement::Grpc(grpc::Measurement { traffic, .. })
+            | Measurement::Websocket(websocket::Measurement { traffic, .. }) => {
+                *traffic = timeline.legs().find_map(|leg| leg.traffic);
+            }
+            Measurement::Icmp(_) | Measurement::Traceroute(_) => {}
+        }
+        let mut notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if self.request.log_limit > 0 {
+            let left_out = (notes.left_out > 0).then(|| format!("{} more lines are not kept", notes.left_out));
+            // Why it failed is there however long the log is.
+            let last = failure.as_ref().map(ToString::to_string);
+            let lines = left_out.into_iter().chain(last);
+            notes.log.extend(lines.map(|text| LogLine { at: ended - self.started, text }));
+        }
+        Report {
+            target: self.request.module.prober.shown(&self.request.target),
+            module: self.request.module.name.clone(),
+            hostname: self.request.hostname.clone(),
+            isp: self.request.isp.clone().filter(|_| self.request.module.prober.leaves_this_host()),
+            started: self.started_wall,
+            duration: ended - self.started,
+            timeout: self.request.timeout,
+            phases: timeline.phases(),
+            overhead: timeline.overhead(),
+            resolution: notes.target,
+            measurement,
+            failure,
+            log: notes.log,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::probe::{icmp, testing};
+    use crate::verdict::Reason;
+
+    #[tokio::test]
+    async fn of_a_long_log_the_beginning_is_kept_and_why_the_probe_failed() {
+        let log_of = async |log_limit| {
+            let request = testing::configured("{prober: icmp}", "192.0.2.1", Duration::from_secs(1));
+            let request = Request { log_limit, ..request };
+            let probe = Probe::start(&request);
+            for number in 0..100 {
+                probe.note(format_args!("line {number:02}"));
+            }
+            let failure = probe.failure(Reason::IcmpTimeout, "nothing came");
+            let report = probe.report(Measurement::Icmp(icmp::Measurement::default()), Some(failure));
+            report.log.into_iter().map(|line| line.text).collect::<Vec<_>>()
+        };
+        let failed = "resolve failed: nothing came (icmp_timeout)";
+        let room = 2 * (size_of::<LogLine>() + "line 00".len());
+        assert_eq!(log_of(room).await, ["line 00", "line 01", "98 more lines are not kept", failed]);
+        assert_eq!(log_of(1).await, ["100 more lines are not kept", failed]);
+        assert_eq!(log_of(usize::MAX).await.len(), 101);
+        assert_eq!(log_of(0).await, [""; 0]);
+    }
+}
