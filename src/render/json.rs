@@ -1,5 +1,6 @@
 //! A report as JSON. What was not measured has no key. `report.schema.json` is its documentation.
 
+mod connection;
 mod dns;
 mod grpc;
 mod http;

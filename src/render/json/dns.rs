@@ -1,12 +1,11 @@
 //! The section `dns`.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::Seconds;
-use crate::probe::{Handshake, dns};
+use super::connection::Connection;
+use crate::probe::dns;
 use crate::wire::dns::codes::rcode_text;
 use crate::wire::dns::message;
 
@@ -14,18 +13,8 @@ use crate::wire::dns::message;
 pub(super) struct Dns<'a> {
     transport: &'static str,
     question: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    local: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    handshake_rtt_seconds: Option<Seconds>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    syn_retransmits: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_sent: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_received: Option<u64>,
+    #[serde(flatten)]
+    connection: Connection,
     #[serde(skip_serializing_if = "Option::is_none")]
     status_code: Option<u16>,
     query_succeeded: bool,
@@ -64,26 +53,12 @@ struct Section<'a> {
 
 impl<'a> Dns<'a> {
     pub(super) fn of(measured: &'a dns::Measurement) -> Self {
-        let dns::Measurement {
-            transport,
-            question,
-            handshake: Handshake { local, remote, rtt, syn_retransmits },
-            traffic,
-            tls: _,
-            status,
-            reply,
-            succeeded,
-            serial,
-        } = measured;
+        let dns::Measurement { transport, question, handshake, traffic, tls: _, status, reply, succeeded, serial } =
+            measured;
         Self {
             transport: transport.name(),
             question,
-            local: *local,
-            remote: *remote,
-            handshake_rtt_seconds: rtt.map(Seconds),
-            syn_retransmits: *syn_retransmits,
-            bytes_sent: traffic.map(|traffic| traffic.sent),
-            bytes_received: traffic.map(|traffic| traffic.received),
+            connection: Connection::of(handshake, *traffic),
             status_code: *status,
             query_succeeded: *succeeded,
             serial: *serial,

@@ -1,12 +1,11 @@
 //! The section `http`.
 
-use std::net::SocketAddr;
-
 use serde::Serialize;
 
-use super::{Phases, Seconds};
+use super::Phases;
+use super::connection::Connection;
 use crate::metrics::unix_seconds;
-use crate::probe::{Handshake, http};
+use crate::probe::http;
 
 #[derive(Serialize)]
 pub(super) struct Http<'a> {
@@ -39,19 +38,9 @@ struct Request<'a> {
     method: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    local: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    handshake_rtt_seconds: Option<Seconds>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    syn_retransmits: Option<u32>,
+    #[serde(flatten)]
+    connection: Connection,
     phases_seconds: Phases<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_sent: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_received: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_body_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +91,7 @@ impl<'a> Request<'a> {
             url,
             method,
             proxy,
-            handshake: Handshake { local, remote, rtt, syn_retransmits },
+            handshake,
             phases,
             traffic,
             body_length,
@@ -116,13 +105,8 @@ impl<'a> Request<'a> {
             url,
             method: method.as_str(),
             proxy: proxy.as_deref(),
-            local: *local,
-            remote: *remote,
-            handshake_rtt_seconds: rtt.map(Seconds),
-            syn_retransmits: *syn_retransmits,
+            connection: Connection::of(handshake, *traffic),
             phases_seconds: Phases(phases),
-            bytes_sent: traffic.map(|traffic| traffic.sent),
-            bytes_received: traffic.map(|traffic| traffic.received),
             request_body_bytes: *body_length,
             status_code: *status,
             version: *version,
