@@ -1,0 +1,98 @@
+//! The questions to an ISP's name servers.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Record, RecordType};
+use uplink_exporter::lab::{Isp, target};
+use uplink_exporter::net::Family;
+use uplink_exporter::probe;
+
+use crate::support::lab::Site;
+use crate::support::pcap::{Capture, Packet};
+use crate::{BINDINGS, MODULES, captures, number, site, topology};
+
+/// What a name server answers: every name is the target 40. What begins with `long` does not fit into UDP.
+fn answer(question: &[u8], by_udp: bool) -> Vec<u8> {
+    let mut message = Message::from_vec(question).unwrap().into_response();
+    let name = message.queries[0].name.clone();
+    let family = if message.queries[0].query_type == RecordType::A { Family::V4 } else { Family::V6 };
+    message.metadata.truncation = by_udp && name.to_string().starts_with("long");
+    message.answers.push(Record::from_rdata(name, 60, target(family, 40).into()));
+    message.to_vec().unwrap()
+}
+
+/// A name server at an address of the far end, by UDP and TCP.
+pub(super) fn serve_names(site: &Site, address: SocketAddr) {
+    let bind = || (UdpSocket::bind(address).unwrap(), TcpListener::bind(address).unwrap());
+    let (socket, listener) = site.lab.far().run(bind).unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+            socket.send_to(&answer(&buffer[..length], true), peer).unwrap();
+        }
+    });
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // A client that has another answer already asks nothing.
+            let mut length = [0; 2];
+            if stream.read_exact(&mut length).is_ok() {
+                let mut question = vec![0; u16::from_be_bytes(length).into()];
+                stream.read_exact(&mut question).unwrap();
+                let message = answer(&question, false);
+                stream.write_all(&[&(message.len() as u16).to_be_bytes(), message.as_slice()].concat()).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn no_question_to_an_isps_name_servers_leaves_through_the_wrong_isp() {
+    let Some(site) = site(topology(), MODULES) else { return };
+    let captures = captures(&site);
+    let patience = Duration::from_secs(20);
+    for isp in Isp::ALL {
+        site.lab.default_route(isp.other()).unwrap();
+        let mut requests = Vec::new();
+        for (binding, by) in (0..).zip(BINDINGS) {
+            for family in [Family::V4, Family::V6] {
+                let resolver = SocketAddr::new(target(family, number(isp, binding)), 53);
+                serve_names(&site, resolver);
+                for name in ["short.example", "long.example"] {
+                    let targets = [
+                        ("tcp", format!("{name}:80")),
+                        ("http", format!("http://{name}/")),
+                        ("icmp_raw", name.to_owned()),
+                    ];
+                    for (module, target) in targets {
+                        let mut request = site.request(module, &format!("{}_{by}", isp.name()), &target, patience);
+                        let bound = probe::Isp::clone(request.isp.as_ref().unwrap());
+                        request.isp = Some(Arc::new(probe::Isp { resolvers: vec![resolver], ..bound }));
+                        requests.push(request);
+                    }
+                }
+            }
+        }
+        for report in site.run_all(requests) {
+            assert_eq!(report.failure, None, "{} {}: {:#?}", report.module, report.target, report.log);
+        }
+    }
+    let [through_a, through_b] = captures.map(Capture::stop);
+    for (isp, right, wrong) in [(Isp::A, &through_a, &through_b), (Isp::B, &through_b, &through_a)] {
+        for (binding, by) in (0..).zip(BINDINGS) {
+            for family in [Family::V4, Family::V6] {
+                let resolver = target(family, number(isp, binding));
+                let asked = |packet: &&Packet| packet.destination == resolver && packet.ports().1 == 53;
+                assert_eq!(wrong.iter().filter(asked).count(), 0, "through the wrong ISP by {by}");
+                let of = |protocol| right.iter().filter(asked).filter(|packet| packet.protocol == protocol).count();
+                // 2 names and 3 probers; one question a family; of one name also by TCP, where a conversation has several packets.
+                assert!(of(17) >= 2 * 3 && of(6) >= 3 * 4, "{} and {} packets to {resolver} by {by}", of(17), of(6));
+                assert!(right.iter().filter(asked).all(|packet| packet.source == isp.source(family)), "by {by}");
+            }
+        }
+    }
+}
