@@ -79,7 +79,10 @@ fn head(page: &mut Page, report: &Report, prober: &str, source: &Source) {
         page.entry("hostname", hostname);
     }
     page.entry("module", format_args!("{} ({prober})", report.module));
-    page.entry("ISP", through(report, source));
+    // What stays on this host takes no way out of it.
+    if !matches!(report.measurement, Measurement::Unix(_)) {
+        page.entry("ISP", through(report, source));
+    }
     if let Some(resolution) = &report.resolution {
         match resolution.address {
             Some(address) if address.to_string() == resolution.name => page.entry("address", address),
