@@ -67,6 +67,11 @@ impl<'a> Value<'a> {
         Self { node, line: node.line, owner: String::new(), key: String::new(), problems }
     }
 
+    /// What stands there.
+    pub(super) fn node(&self) -> &'a Node {
+        self.node
+    }
+
     /// The same value, as the beginning of something that has a name.
     pub(super) fn owned_by(mut self, owner: String) -> Self {
         (self.owner, self.key) = (owner, String::new());

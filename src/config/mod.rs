@@ -40,17 +40,30 @@ use std::sync::Arc;
 use crate::net::Source;
 use crate::probe::{Isp, Module};
 use decode::{Problems, Value};
-use files::Files;
+use files::{Files, Seen};
 
 /// A configuration that loaded, and is therefore right.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// `modules:` by name.
     pub modules: BTreeMap<String, Arc<Module>>,
     /// `isps:` by name.
     pub isps: BTreeMap<String, Arc<Isp>>,
+    /// What the modules are made of that name files: those are read again when they change, as blackbox_exporter does for every probe.
+    made_of: BTreeMap<String, Arc<Made>>,
     /// The file's content without its secrets.
-    shown: Option<yaml::Node>,
+    shown: Option<Arc<yaml::Node>>,
+}
+
+/// What a module is made of.
+#[derive(Debug)]
+struct Made {
+    /// The file that its entry stands in.
+    file: String,
+    /// Its entry, with its secrets.
+    node: yaml::Node,
+    /// The files that it names, as they were.
+    files: Vec<Seen>,
 }
 
 impl Config {
@@ -63,7 +76,30 @@ impl Config {
     /// The configuration as YAML, with `<secret>` in the place of secrets.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        self.shown.as_ref().map(show::print).unwrap_or_default()
+        self.shown.as_deref().map(show::print).unwrap_or_default()
+    }
+
+    /// Whether a file that a module names may have another content than the module was made of.
+    fn is_stale(&self, module: &str) -> bool {
+        self.made_of.get(module).is_some_and(|made| made.files.iter().any(Seen::is_touched))
+    }
+
+    /// The same with a module made anew of its entry and its files.
+    fn renewed(&self, name: &str) -> Result<Self, Errors> {
+        let (Some(made), Some(module)) = (self.made_of.get(name), self.modules.get(name)) else {
+            return Ok(self.clone());
+        };
+        let files = Files::default();
+        let problems = Problems::of(&made.file, &files);
+        let isps: Vec<Arc<Isp>> = self.isps.values().cloned().collect();
+        let renewed =
+            module::module(name, &Value::root(&made.node, &problems).owned_by(owner(name)), &isps, module.yaml.clone());
+        let renewed = problems.or(renewed)?;
+        let made = Made { file: made.file.clone(), node: made.node.clone(), files: files.since(0) };
+        let mut config = self.clone();
+        config.modules.extend(renewed.map(|module| (name.to_owned(), module)));
+        config.made_of.insert(name.to_owned(), Arc::new(made));
+        Ok(config)
     }
 }
 
@@ -77,7 +113,7 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 
 /// Loads a configuration, and takes down every file that it came from, also where something is wrong with it.
 fn load_from(path: &Path, files: &Files) -> Result<Config, Errors> {
-    decoded(&read(path, files)?, Problems::of(&path.display().to_string(), files))
+    decoded(&read(path, files)?, &path.display().to_string(), files)
 }
 
 /// The text of a configuration.
@@ -95,10 +131,11 @@ fn read(path: &Path, files: &Files) -> Result<String, Errors> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load_str(text: &str, file: &str) -> Result<Config, Errors> {
-    decoded(text, Problems::of(file, &Files::default()))
+    decoded(text, file, &Files::default())
 }
 
-fn decoded(text: &str, problems: Problems<'_>) -> Result<Config, Errors> {
+fn decoded(text: &str, file: &str, files: &Files) -> Result<Config, Errors> {
+    let problems = Problems::of(file, files);
     let root = match yaml::parse(text) {
         Ok(Some(root)) => root,
         Ok(None) => {
@@ -117,18 +154,32 @@ fn decoded(text: &str, problems: Problems<'_>) -> Result<Config, Errors> {
     let isps: Vec<Arc<Isp>> =
         isps.into_iter().map(|(name, value)| isp::isp(name, &value.owned_by(format!("isp {name:?}")), site)).collect();
     let modules = fields.get("modules").map(|value| value.entries()).unwrap_or_default();
+    let mut made_of = BTreeMap::new();
     let modules: Vec<Arc<Module>> = modules
         .into_iter()
         .filter_map(|(name, value)| {
             let yaml = show::print_module(&shown, name).unwrap_or_default();
-            module::module(name, &value.owned_by(format!("module {name:?}")), &isps, yaml)
+            let read_before = files.count();
+            let module = module::module(name, &value.clone().owned_by(owner(name)), &isps, yaml);
+            let files = files.since(read_before);
+            if !files.is_empty() {
+                let made = Made { file: file.to_owned(), node: value.node().clone(), files };
+                made_of.insert(name.to_owned(), Arc::new(made));
+            }
+            module
         })
         .collect();
     fields.finish();
     let config = Config {
         modules: modules.into_iter().map(|module| (module.name.clone(), module)).collect(),
         isps: isps.into_iter().map(|isp| (isp.name.clone(), isp)).collect(),
-        shown: Some(shown),
+        made_of,
+        shown: Some(Arc::new(shown)),
     };
     problems.or(config)
+}
+
+/// Whose fault it is that something is wrong with a module.
+fn owner(module: &str) -> String {
+    format!("module {module:?}")
 }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::files::Files;
 use super::{Config, Errors, load_from};
+use crate::probe::Module;
 
 /// The configuration in force. A reload swaps it whole or keeps it; a probe that runs keeps the one it began with.
 #[derive(Debug)]
@@ -32,6 +33,28 @@ impl Store {
     #[must_use]
     pub fn current(&self) -> Arc<Config> {
         self.current.load_full()
+    }
+
+    /// Whether a file that a module names may have another content than the module was made of.
+    #[must_use]
+    pub fn is_stale(&self, module: &Module) -> bool {
+        self.current.load().is_stale(&module.name)
+    }
+
+    /// A module as the files are now that it names: certificates and tokens are renewed by whoever keeps them. The configuration itself is
+    /// read by a reload only.
+    ///
+    /// # Errors
+    /// What is wrong with the files; the module in force stays.
+    pub fn fresh(&self, module: &Arc<Module>) -> Result<Arc<Module>, Errors> {
+        // Of many probes at a time one reads, and the others find what it read.
+        let _one = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut config = self.current();
+        if config.is_stale(&module.name) {
+            config = Arc::new(config.renewed(&module.name)?);
+            self.current.store(Arc::clone(&config));
+        }
+        Ok(Arc::clone(config.modules.get(&module.name).unwrap_or(module)))
     }
 
     /// Whether the file, or one that it names, has another content than when it was loaded last, in vain or not.

@@ -38,6 +38,8 @@ pub use request::{Isp, Module, Request};
 pub use running::Probe;
 pub use timeline::SharedTimeline;
 
+use crate::verdict::Reason;
+
 /// What a module measures. A new prober is one file and one line in each list.
 #[derive(Debug)]
 pub enum Prober {
@@ -180,6 +182,14 @@ pub async fn run(request: &Request) -> Report {
     probe.report(measurement, failure)
 }
 
+/// The report of a probe that cannot be made, since something is wrong with what its module names.
+#[must_use]
+pub fn refused(request: &Request, why: String) -> Report {
+    let probe = Probe::start(request);
+    let failure = probe.failure(Reason::ProberConfigError, why);
+    probe.report(Measurement::nothing(&request.module.prober), Some(failure))
+}
+
 /// What probes call themselves where nobody says otherwise.
 const USER_AGENT: &str = concat!("uplink_exporter/", env!("CARGO_PKG_VERSION"));
 
@@ -195,7 +205,6 @@ mod tests {
 
     use super::*;
     use crate::flight::Phase;
-    use crate::verdict::Reason;
 
     #[tokio::test]
     async fn a_probe_leaves_from_the_modules_own_address_unless_an_isp_is_named() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Isp, dns, grpc, http, icmp, resolve, tcp, traceroute, unix, websocket};
+use super::{Isp, Prober, dns, grpc, http, icmp, resolve, tcp, traceroute, unix, websocket};
 use crate::flight::Phase;
 use crate::verdict::Failure;
 
@@ -77,4 +77,20 @@ pub enum Measurement {
     Grpc(grpc::Measurement),
     /// See [`websocket::Measurement`].
     Websocket(websocket::Measurement),
+}
+
+impl Measurement {
+    /// That of a probe that has not begun.
+    pub(super) fn nothing(prober: &Prober) -> Self {
+        match prober {
+            Prober::Http(_) => Self::Http(http::Measurement::default()),
+            Prober::Tcp(_) => Self::Tcp(tcp::Measurement::default()),
+            Prober::Icmp(settings) => Self::Icmp(icmp::Measurement::of(settings)),
+            Prober::Dns(settings) => Self::Dns(dns::Measurement::of(settings)),
+            Prober::Traceroute(settings) => Self::Traceroute(traceroute::Measurement::of(settings)),
+            Prober::Unix(_) => Self::Unix(unix::Measurement::default()),
+            Prober::Grpc(_) => Self::Grpc(grpc::Measurement::default()),
+            Prober::Websocket(_) => Self::Websocket(websocket::Measurement::default()),
+        }
+    }
 }

@@ -31,11 +31,12 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::warn;
 
 use crate::config::{Errors, Problem, Store};
 use crate::net::Network;
+use crate::probe::Module;
 use history::History;
 use listen::Stream;
 use own::Own;
@@ -93,22 +94,38 @@ impl State {
         tokio::task::spawn_blocking(move || state.store.changed()).await.unwrap_or(false)
     }
 
+    /// A module as the files are now that it names.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    async fn fresh(self: &Arc<Self>, module: &Arc<Module>) -> Result<Arc<Module>, Errors> {
+        if !self.store.is_stale(module) {
+            return Ok(Arc::clone(module));
+        }
+        let (state, stale) = (Arc::clone(self), Arc::clone(module));
+        tokio::task::spawn_blocking(move || state.store.fresh(&stale)).await.unwrap_or_else(|panic| Err(broken(&panic)))
+    }
+
     /// Loads the configuration again.
     ///
     /// # Errors
     /// Everything that is wrong with it; the configuration in force stays.
     pub async fn reload(self: &Arc<Self>) -> Result<(), Errors> {
         let state = Arc::clone(self);
-        let result = tokio::task::spawn_blocking(move || state.store.reload()).await.unwrap_or_else(|broken| {
-            let message = format!("loading broke: {broken}");
-            Err(Errors(vec![Problem { file: "configuration".to_owned(), line: None, place: String::new(), message }]))
-        });
+        let result = tokio::task::spawn_blocking(move || state.store.reload()).await;
+        let result = result.unwrap_or_else(|panic| Err(broken(&panic)));
         if result.is_ok() {
             self.network.keep(self.store.current().sources());
         }
         self.own.reloaded(result.is_ok());
         result
     }
+}
+
+/// A load that did not come to its end.
+fn broken(panic: &JoinError) -> Errors {
+    let message = format!("loading broke: {panic}");
+    Errors(vec![Problem { file: "configuration".to_owned(), line: None, place: String::new(), message }])
 }
 
 /// Serves until `shutdown`; then takes no more connections and lets the running requests end, for at most `grace`.

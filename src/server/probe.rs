@@ -11,7 +11,7 @@ use tracing::{Level, debug, error, info};
 use super::client::Client;
 use super::query::{self, Asked};
 use super::{PROBES, State, reply};
-use crate::probe::{LogLine, Report};
+use crate::probe::{LogLine, Report, Request};
 use crate::render::negotiate::Format;
 use crate::{metrics, probe, render};
 
@@ -38,7 +38,7 @@ pub(super) async fn probe(
         &config,
         &state.network,
     );
-    let Asked { request, debug, json } = match asked {
+    let Asked { mut request, debug, json } = match asked {
         Ok(asked) => asked,
         Err(rejection) => {
             state.own.rejected(rejection.cause);
@@ -48,7 +48,7 @@ pub(super) async fn probe(
     let report = {
         let _in_flight = state.own.probing();
         tokio::select! {
-            report = probe::run(&request) => report,
+            report = run(&state, &mut request) => report,
             () = client.gone() => {
                 let sentence = "the client ended its side of the connection, which cancels its probe";
                 return reply::sentence(StatusCode::BAD_REQUEST, sentence).into_response();
@@ -72,6 +72,17 @@ pub(super) async fn probe(
     };
     state.history.add(report, request.module);
     reply
+}
+
+/// Runs a probe by what the files that its module names say now.
+async fn run(state: &Arc<State>, request: &mut Request) -> Report {
+    match state.fresh(&request.module).await {
+        Ok(module) => {
+            request.module = module;
+            probe::run(request).await
+        }
+        Err(errors) => probe::refused(request, errors.to_string()),
+    }
 }
 
 /// How much of a probe's log is kept, in bytes.
