@@ -451,6 +451,29 @@ fn a_router_that_takes_its_time_to_answer_has_lost_nothing() {
 }
 
 #[test]
+fn a_host_without_ipv6_says_so() {
+    let more =
+        "  http_3: {prober: http, http: {enable_http3: true, enable_http2: false}}\n  dns: {prober: dns, dns: {query_name: a.example}}\n";
+    let Some(site) = Site::start(topology(), &format!("{MODULES}{more}")) else { return };
+    let mut command = Command::new("sysctl");
+    command.args(["-q", "-w", "net.ipv6.conf.all.disable_ipv6=1"]);
+    assert!(site.lab.prober().spawn(&mut command).unwrap().wait().unwrap().success());
+    for isp in ["", "a_mark"] {
+        for module in ALL.into_iter().chain(["http_3", "dns"]) {
+            let host = host(Family::V6, 10);
+            let target = match module {
+                "http" => format!("http://{host}"),
+                "http_3" => format!("https://{host}"),
+                "tcp" | "half_open" | "half_open_raw" => format!("{host}:80"),
+                _ => target(Family::V6, 10).to_string(),
+            };
+            let report = site.run(module, isp, &target, second());
+            assert_eq!(reason(&report), "source_address_unavailable", "{module} by {isp:?}: {:?}", report.failure);
+        }
+    }
+}
+
+#[test]
 fn a_full_trace_of_twenty_hops_ends_within_a_second() {
     let mut path = Path::straight(Isp::A, &[2_500; 19], 2_500);
     path.hops[6].routers[0].answers.silent = true;

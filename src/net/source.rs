@@ -54,6 +54,8 @@ pub struct Source {
 pub enum SourceError {
     /// The ISP (or the module) has no source address of the family, nor an interface or a mark that would decide in its place.
     NoAddress(Family),
+    /// This host has no address of the family: where nothing says what to leave from, the kernel found none.
+    NoneOnThisHost(Family),
     /// The source address is not on this host.
     NotOnThisHost(IpAddr, io::Error),
     /// The interface does not exist.
@@ -75,6 +77,17 @@ pub enum LocalFault {
     SilentNeighbour(IpAddr),
 }
 
+impl SourceError {
+    /// What it means that connect(2) of a datagram socket without an address failed: it looks for a route and an address of ours, and for
+    /// no port.
+    pub(super) fn of_route(family: Family, error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EADDRNOTAVAIL) => Self::NoneOnThisHost(family),
+            _ => Self::Other("the route", error),
+        }
+    }
+}
+
 impl std::fmt::Display for SourceError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -84,6 +97,8 @@ impl std::fmt::Display for SourceError {
             Self::NoAddress(Family::V6) => {
                 f.write_str("there is no IPv6 source: set the ISP's source_ip6, interface or fwmark, or the module's source_ip_address")
             }
+            Self::NoneOnThisHost(Family::V4) => f.write_str("this host has no IPv4 address to probe from"),
+            Self::NoneOnThisHost(Family::V6) => f.write_str("this host has no IPv6 address to probe from"),
             Self::NotOnThisHost(address, error) => {
                 write!(f, "the source address {address} is not on this host: {error}")
             }
@@ -221,7 +236,7 @@ impl Source {
         let local = socket
             .connect(&SocketAddr::new(destination, 9).into())
             .and_then(|()| socket.local_addr())
-            .map_err(|error| SourceError::Other("route", error))?;
+            .map_err(|error| SourceError::of_route(family, error))?;
         local
             .as_socket()
             .map(|local| local.ip())

@@ -204,5 +204,5 @@ fn refused(source: &Source, destination: SocketAddr, error: io::Error) -> Connec
     let no_address = error.raw_os_error() == Some(libc::EADDRNOTAVAIL)
         && source.address(family).is_none()
         && source.address_towards(destination.ip()).is_err();
-    if no_address { ConnectError::Source(SourceError::NoAddress(family)) } else { ConnectError::Local(error) }
+    if no_address { ConnectError::Source(SourceError::NoneOnThisHost(family)) } else { ConnectError::Local(error) }
 }

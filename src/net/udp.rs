@@ -23,7 +23,7 @@ pub fn connect(source: &Source, destination: SocketAddr) -> Result<Lingering<Udp
     let socket = source.udp(family, 0)?;
     report_icmp(&socket, family, true).map_err(other("IP_RECVERR"))?;
     stamp_arrivals(&socket).map_err(other("SO_TIMESTAMPING"))?;
-    socket.connect(&destination.into()).map_err(other("the route"))?;
+    socket.connect(&destination.into()).map_err(|error| SourceError::of_route(family, error))?;
     let socket = UdpSocket::from_std(socket.into()).map_err(other("watching the socket"))?;
     Ok(Lingering::new(socket, source, destination.ip()))
 }

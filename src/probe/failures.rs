@@ -26,7 +26,9 @@ impl Probe<'_> {
     /// A failure to make a socket: a fault of this host, never the network's.
     pub fn source_failure(&self, error: &SourceError) -> Failure {
         let reason = match error {
-            SourceError::NoAddress(_) | SourceError::NotOnThisHost(..) => Reason::SourceAddressUnavailable,
+            SourceError::NoAddress(_) | SourceError::NoneOnThisHost(_) | SourceError::NotOnThisHost(..) => {
+                Reason::SourceAddressUnavailable
+            }
             SourceError::NoInterface(..) => Reason::LocalLinkDown,
             SourceError::NotPermitted(..) | SourceError::PingNotAllowed(_) => Reason::ProberConfigError,
             SourceError::Other(what, error) => return self.local_failure(what, error),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Probe;
 use super::deadline::LATE;
 use crate::net::clock::instant_of;
-use crate::net::{Answer, Refusal};
+use crate::net::{Answer, Family, Refusal, SourceError};
 use crate::verdict::{Evidence, Failure, Reason};
 
 /// How long before its deadline a probe stops waiting, so that it ends with what it knows rather than by being cut; of a short time
@@ -42,6 +42,10 @@ pub(super) fn refused(probe: &Probe<'_>, destination: IpAddr, refusal: &Refusal)
     match refusal {
         Refusal::Source(error) => probe.source_failure(error),
         Refusal::Exhausted(_) => probe.failure(Reason::ProberOverload, refusal.to_string()),
+        // No port is looked for here: what is missing is an address.
+        Refusal::Send(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {
+            probe.source_failure(&SourceError::NoneOnThisHost(Family::of(destination)))
+        }
         Refusal::Send(error) => probe.local_failure(&format!("sending to {destination}"), error),
     }
 }
