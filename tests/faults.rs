@@ -452,8 +452,7 @@ fn a_router_that_takes_its_time_to_answer_has_lost_nothing() {
 
 #[test]
 fn a_host_without_ipv6_says_so() {
-    let more =
-        "  http_3: {prober: http, http: {enable_http3: true, enable_http2: false}}\n  dns: {prober: dns, dns: {query_name: a.example}}\n";
+    let more = "  http_3: {prober: http, http: {enable_http3: true, enable_http2: false}}\n  dns: {prober: dns, dns: {query_name: a.example}}\n";
     let Some(site) = Site::start(topology(), &format!("{MODULES}{more}")) else { return };
     let mut command = Command::new("sysctl");
     command.args(["-q", "-w", "net.ipv6.conf.all.disable_ipv6=1"]);

@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -164,6 +165,13 @@ fn a_thousand_unanswered_echo_requests_do_not_slow_the_next() {
     let Some(site) = start(topology(12_000)) else { return };
     let of = Matches { destination: Some(target(Family::V4, 11)), ..Matches::default() };
     site.lab.change(|topology| topology.faults = vec![Fault { of, action: Action::Drop }]);
+    // What a probe takes beside its round trip: finding whose an answer is among all that are waited for is in it.
+    let beside_the_round_trip = || {
+        let probe = || site.run("icmp_raw", "a", &target(Family::V4, 10).to_string(), Duration::from_secs(5));
+        let mut spans: Vec<_> = (0..50).map(|_| probe()).map(|report| report.duration - told(&report)).collect();
+        percentile(&mut spans, 50)
+    };
+    let alone_in_flight = beside_the_round_trip();
     std::thread::scope(|scope| {
         let unanswered = scope.spawn(|| {
             let destination = target(Family::V4, 11).to_string();
@@ -176,7 +184,12 @@ fn a_thousand_unanswered_echo_requests_do_not_slow_the_next() {
             site.lab.observed().iter().filter(|packet| packet.destination == target(Family::V4, 11)).count() == 1000
         });
         compare_with_capture(&site, "icmp_raw", Family::V4, "", Some(rtt));
+        let among_a_thousand = beside_the_round_trip();
         let answered = std::time::Instant::now();
+        assert!(
+            among_a_thousand < alone_in_flight + Duration::from_millis(1),
+            "{among_a_thousand:?} among 1,000 in flight, {alone_in_flight:?} alone"
+        );
         let (reports, given_up) = unanswered.join().unwrap();
         assert!(answered < given_up, "the 1,000 were in flight all the while");
         for report in reports {
@@ -184,6 +197,33 @@ fn a_thousand_unanswered_echo_requests_do_not_slow_the_next() {
             assert_eq!(reason.as_deref(), Some("icmp_timeout"));
         }
     });
+}
+
+#[test]
+fn what_waits_in_a_queue_of_this_host_is_not_the_networks_time() {
+    let _alone = alone();
+    let rtt = Duration::from_millis(12);
+    let series = "count: 5, interval: 1ms, payload_size: 1400";
+    let modules = format!(
+        "  raw: {{prober: icmp, icmp: {{raw: true, {series}}}}}\n  datagram: {{prober: icmp, icmp: {{raw: false, {series}}}}}\n"
+    );
+    let Some(site) = Site::start(topology(12_000), &modules) else { return };
+    // A packet takes 11 ms to leave: the last of five waits for some 45 ms before it is on the wire.
+    let mut command = Command::new("tc");
+    command.args("qdisc add dev ispa root tbf rate 1mbit burst 2kb latency 1s".split(' '));
+    assert!(site.lab.prober().spawn(&mut command).unwrap().wait().unwrap().success());
+    for module in ["raw", "datagram"] {
+        for family in [Family::V4, Family::V6] {
+            site.lab.clear_counts();
+            let report = site.run(module, "a", &target(family, 10).to_string(), Duration::from_secs(5));
+            assert_eq!(report.failure, None, "{module} {family:?}: {:#?}", report.log);
+            let Measurement::Icmp(measured) = &report.measurement else { panic!("{report:?}") };
+            let worst = Duration::from_secs_f64(measured.rtt.worst().unwrap());
+            let most = rtt + Duration::from_millis(2) + 2 * site.lab.lateness();
+            assert!(report.duration > rtt + Duration::from_millis(35), "the queue holds them: {:?}", report.duration);
+            assert!(worst < most, "{module} {family:?}: {worst:?} is more than {most:?}");
+        }
+    }
 }
 
 #[test]
