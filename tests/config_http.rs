@@ -77,6 +77,9 @@ fn bodies_and_expectations_load() {
     assert_eq!(headers, [("x-a", true, true), ("x-b", false, false)]);
     assert_eq!(expectations.json.len(), 2);
     assert!(!settings.follow_redirects);
+    let both = |section: &str| self::settings(&folder, section).follow_redirects;
+    assert!(!both("{follow_redirects: true, no_follow_redirects: true}"));
+    assert!(both("{follow_redirects: false, no_follow_redirects: false}"));
 }
 
 #[test]

@@ -33,11 +33,10 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
         (None, false) => &[b"http/1.1"],
     };
     let alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    let follow_redirects = match fields.get("no_follow_redirects") {
-        // The name that blackbox_exporter had for it before, which wins there, too.
-        Some(value) => !value.boolean().unwrap_or_default(),
-        None => fields.boolean("follow_redirects", true),
-    };
+    let follow_redirects = fields.boolean("follow_redirects", true);
+    // The name that blackbox_exporter had for it before, which wins there, too.
+    let no_follow_redirects = fields.get("no_follow_redirects").and_then(|value| value.boolean());
+    let follow_redirects = no_follow_redirects.map_or(follow_redirects, |no| !no);
     let preference = preference(&fields);
     let tls = tls::tls(&fields, alpn);
     let proxies = proxy::proxies(&fields, tls.as_ref(), proxy::environment);
