@@ -178,7 +178,7 @@ fn what_ends_a_connection_has_its_own_reason() {
         refused("http", &url("http", "/"), Phase::Processing, "connection_terminated", second());
         refused("https", &url("https", "/"), Phase::Tls, "connection_reset_handshake", second());
         set_fault(&site, of, Action::Stall);
-        refused("http", &url("http", "/"), Phase::Processing, "http_response_timeout", second());
+        refused("http", &url("http", "/"), Phase::Processing, "http_response_timeout:network", second());
         refused("https", &url("https", "/"), Phase::Tls, "tls_timeout", second());
         refused("banner", &at("80"), Phase::Query, "connection_read_timeout", second());
         refused("question", &at("80"), Phase::Query, "connection_write_timeout", second());

@@ -7,7 +7,7 @@ use super::{Probe, Prober, lock};
 use crate::flight::{Phase, Timeline};
 use crate::net::sys::{ExtendedError, Origin};
 use crate::net::{LocalFault, Source, SourceError};
-use crate::verdict::{Evidence, Failure, Reason};
+use crate::verdict::{Evidence, Failure, Late, Reason};
 
 /// Where the kernel routes as it likes.
 pub(super) static UNBOUND: Source = Source { v4: None, v6: None, interface: None, mark: None };
@@ -121,6 +121,7 @@ pub(super) fn timed_out(probe: &Probe<'_>) -> Failure {
     let told = probe.timeline.told().unwrap_or(Phase::Resolve);
     let phase = probe.timeline.current().unwrap_or(told);
     let delivery = *lock(&probe.delivery);
+    let through_proxy = lock(&probe.notes).through_proxy;
     let (reason, what) = match phase {
         Phase::Resolve => (Reason::DnsTimeout, "no answer from the name servers"),
         Phase::Connect if !probe.request.module.prober.leaves_this_host() => {
@@ -140,14 +141,18 @@ pub(super) fn timed_out(probe: &Probe<'_>) -> Failure {
         }
         Phase::Query => (Reason::ConnectionReadTimeout, "the expected answer did not come"),
         Phase::Processing if delivery == Delivery::Unacknowledged => {
-            (Reason::HttpResponseTimeout, "the server did not acknowledge the request")
+            (Reason::HttpResponseTimeout(Late::Network), "the server did not acknowledge the request")
         }
-        Phase::Processing => (Reason::HttpResponseTimeout, "the response did not begin"),
-        Phase::Transfer => (Reason::HttpResponseTimeout, "the response did not end"),
+        Phase::Processing if delivery == Delivery::Acknowledged && !through_proxy => (
+            Reason::HttpResponseTimeout(Late::Server),
+            "the server acknowledged the request, and did not begin to answer",
+        ),
+        Phase::Processing => (Reason::HttpResponseTimeout(Late::Unknown), "the response did not begin"),
+        Phase::Transfer => (Reason::HttpResponseTimeout(Late::Unknown), "the response did not end"),
         Phase::Setup => (Reason::ProberError, "the sockets were not ready"),
         Phase::Interval | Phase::Rtt => (Reason::IcmpTimeout, "no echo reply"),
         Phase::Trace => (Reason::IcmpTimeout, "the destination did not answer"),
-        Phase::Token => (Reason::HttpResponseTimeout, "another probe's fetch of it did not end"),
+        Phase::Token => (Reason::HttpResponseTimeout(Late::Unknown), "another probe's fetch of it did not end"),
     };
     let whom: String = lock(&probe.notes).aside.iter().map(|whom| format!("{whom}: ")).collect();
     let detail = format!("{whom}{what} within {} s", probe.request.timeout.as_secs_f64());
