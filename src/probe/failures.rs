@@ -29,6 +29,7 @@ impl Probe<'_> {
             SourceError::NoAddress(_) | SourceError::NotOnThisHost(..) => Reason::SourceAddressUnavailable,
             SourceError::NoInterface(..) => Reason::LocalLinkDown,
             SourceError::NotPermitted(..) | SourceError::PingNotAllowed(_) => Reason::ProberConfigError,
+            SourceError::NoWay(..) => Reason::UnroutableLocal,
             SourceError::Other(what, error) => return self.local_failure(what, error),
         };
         self.failure(reason, error.to_string())
@@ -54,6 +55,11 @@ impl Probe<'_> {
 
     /// A failure of a socket operation in the running phase; what the socket's error queue held decides first.
     pub fn io_failure(&self, what: &str, error: &io::Error, evidence: Option<&ExtendedError>) -> Failure {
+        let is_own = |evidence: &&ExtendedError| evidence.origin == Origin::Local && evidence.offender.is_some();
+        // Our own neighbour discovery speaks of a host that cannot be reached (ICMP 3/1, ICMPv6 1/3); anything else is our own firewall.
+        if evidence.filter(is_own).is_some_and(|own| !matches!((own.ty, own.code), (3, 1) | (1, 3))) {
+            return self.failure(Reason::ProberConfigError, format!("{what}: this host's own firewall: {error}"));
+        }
         let phase = self.timeline.current().unwrap_or(Phase::Resolve);
         let said = evidence.and_then(|evidence| match evidence.origin {
             Origin::Icmp => Some(Evidence::Icmp { ty: evidence.ty, code: evidence.code }),
@@ -100,11 +106,13 @@ impl Probe<'_> {
             Some(LocalFault::DeadLink(device)) => {
                 (Reason::LocalLinkDown, format!("the interface {device} is down or has no carrier"))
             }
-            // Where there is no way, no neighbour was asked.
-            Some(LocalFault::SilentNeighbour(neighbour)) if failure.reason != Reason::UnroutableLocal => {
+            // Where there was no way, no neighbour was asked.
+            _ if failure.reason == Reason::UnroutableLocal => return failure,
+            Some(LocalFault::SilentNeighbour(neighbour)) => {
                 (Reason::ArpUnresolved, format!("the next hop {neighbour} does not answer to its address"))
             }
-            Some(LocalFault::SilentNeighbour(_)) | None => return failure,
+            Some(LocalFault::NoWay(what)) if failure.reason != Reason::ArpUnresolved => (Reason::UnroutableLocal, what),
+            Some(LocalFault::NoWay(_)) | None => return failure,
         };
         Failure { reason, detail: format!("{what}: {}", failure.detail), offender: None, ..failure }
     }
