@@ -106,7 +106,12 @@ fn a_client_that_goes_away_takes_its_probe_with_it() {
     }
     inside(&|| {
         let metrics = get(exporter.address, "/metrics").1;
-        assert!(!metrics.contains("uplink_exporter_probes_total{"), "none came to its end: {metrics}");
+        let of = |family: &str| metrics.lines().filter(|line| line.starts_with(family)).map(str::to_owned).collect();
+        let failures: Vec<String> = of("uplink_exporter_probe_failures_total{");
+        assert!(!failures.is_empty() && failures.iter().all(|line| line.contains("reason=\"aborted\"")), "{metrics}");
+        let count = |lines: &[String]| lines.iter().map(|line| number(line)).sum::<f64>();
+        let both = 2.0 * hanging().len() as f64;
+        assert_eq!((count(&failures), count(&of("uplink_exporter_probes_total{"))), (both, both), "{metrics}");
     });
 }
 
@@ -191,6 +196,11 @@ fn silence_name_servers(site: &Site) -> Vec<UdpSocket> {
         .prober()
         .run(|| servers.into_iter().map(|server| UdpSocket::bind((server, 53)).unwrap()).collect())
         .unwrap()
+}
+
+/// The value of a sample.
+fn number(line: &str) -> f64 {
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
 }
 
 fn in_flight(exporter: SocketAddr) -> f64 {

@@ -22,7 +22,7 @@ use uplink_exporter::metrics::of_report;
 use uplink_exporter::probe::dns::{Measurement, Transport};
 use uplink_exporter::probe::{self, Report, Request};
 use uplink_exporter::render;
-use uplink_exporter::verdict::{CertificateFault, Reason};
+use uplink_exporter::verdict::{CertificateFault, Ending, Late, Reason};
 use uplink_exporter::wire::dns::message::{Reply, Section};
 
 /// Not where the exporters listen, whose ports are looked for before they are used.
@@ -278,7 +278,12 @@ fn silence_is_a_timeout_of_the_phase_that_it_is_in() {
     for (more, target, phase, reason) in [
         ("transport_protocol: udp", bench.server.plain.to_string(), Phase::Query, Reason::DnsTimeout),
         ("transport_protocol: tcp", bench.server.plain.to_string(), Phase::Query, Reason::DnsTimeout),
-        ("transport_protocol: https, tls_config: {ca_file: CA}", https, Phase::Processing, Reason::HttpResponseTimeout),
+        (
+            "transport_protocol: https, tls_config: {ca_file: CA}",
+            https,
+            Phase::Processing,
+            Reason::HttpResponseTimeout(Late::Server),
+        ),
     ] {
         let report = bench.probe_for(&format!("{{query_name: silent.test, {more}}}"), target, patience);
         check_failure(&report, phase, reason, "within 0.2 s");
@@ -299,7 +304,12 @@ fn what_came_of_a_reply_before_it_broke_off_is_kept() {
     let half = ask("half", Duration::from_millis(200));
     check_failure(&half, Phase::Query, Reason::DnsTimeout, "no reply");
     let broken_off = ask("brokenoff", PATIENCE);
-    check_failure(&broken_off, Phase::Query, Reason::ConnectionTerminated, "in the middle of its reply");
+    check_failure(
+        &broken_off,
+        Phase::Query,
+        Reason::ConnectionTerminated(Ending::Closed),
+        "in the middle of its reply",
+    );
     for report in [half, broken_off] {
         let reply = reply(&report);
         assert_eq!((texts(&reply.answer).len(), reply.answer.complete), (2, true));
@@ -310,7 +320,12 @@ fn what_came_of_a_reply_before_it_broke_off_is_kept() {
         assert_eq!(metrics["probe_dns_query_succeeded"], 0.0);
         assert!(!metrics.contains_key("probe_dns_authority_rrs"), "not all of them came");
     }
-    check_failure(&ask("close", PATIENCE), Phase::Query, Reason::ConnectionTerminated, "instead of its reply");
+    check_failure(
+        &ask("close", PATIENCE),
+        Phase::Query,
+        Reason::ConnectionTerminated(Ending::Closed),
+        "instead of its reply",
+    );
 }
 
 #[test]
@@ -363,7 +378,7 @@ fn what_https_says_instead_of_a_reply_is_told() {
     };
     let page = ask("page", &url);
     check_failure(&page, Phase::Transfer, Reason::DnsAnswerUnexpected, "is \"text/html; charset=utf-8\", not");
-    check_failure(&ask("busy", &url), Phase::Transfer, Reason::HttpRateLimited, "429");
+    check_failure(&ask("busy", &url), Phase::Transfer, Reason::HttpRateLimited { by_envoy: false }, "429");
     let elsewhere = ask("www", &url.replace("dns-query", "resolve"));
     let class = uplink_exporter::verdict::StatusClass::ClientError;
     check_failure(&elsewhere, Phase::Transfer, Reason::HttpStatusUnexpected(class), "404");

@@ -157,7 +157,7 @@ fn the_tables_of_flags_are_the_programs() {
 fn the_table_of_reasons_is_the_closed_list() {
     let table = part("| where | reasons |\n", "\n\n");
     let told: BTreeSet<_> = table.lines().filter_map(|row| row.split(" | ").nth(1)).flat_map(backticked).collect();
-    let source = include_str!("../src/verdict/failure.rs");
+    let source = include_str!("../src/verdict/reason.rs");
     let (_, names) = source.split_once("pub fn name(self)").unwrap();
     let names = names.split_once("\n    }\n").unwrap().0;
     let reasons = names.split('"').skip(1).step_by(2);

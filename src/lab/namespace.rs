@@ -17,7 +17,10 @@ pub struct Namespace {
 
 impl Namespace {
     /// Makes a namespace, and runs `configure` in it.
-    pub(super) fn create<T: Send>(
+    ///
+    /// # Errors
+    /// As `unshare(2)`, why no thread could be started, and those of `configure`.
+    pub fn create<T: Send>(
         name: &'static str,
         configure: impl FnOnce() -> io::Result<T> + Send,
     ) -> io::Result<(Self, T)> {

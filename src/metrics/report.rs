@@ -55,7 +55,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         families.isp(isp, peer.map(|peer| peer.ip()).or(target));
     }
     if let Some(Failure { phase, reason, detail: _, offender: _ }) = failure {
-        let values = [phase.name(), &reason.name(), reason.haproxy(*phase), reason.envoy()];
+        let values = [phase.name(), &reason.name(), reason.haproxy(*phase), reason.envoy(*phase)];
         families.info(catalogue::FAILURE, &values);
     }
     // A proxy's name is not the target's.

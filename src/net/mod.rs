@@ -22,4 +22,4 @@ mod table;
 
 pub use conversation::{Answer, Conversation, Refusal, Reply, Shape, Syns};
 pub use network::Network;
-pub use source::{Family, LocalFault, Source, SourceError};
+pub use source::{Family, LocalFault, Source, SourceError, is_own};

@@ -95,6 +95,14 @@ impl Netlink {
         Ok(NextHop { device, neighbour: value(libc::RTA_GATEWAY).and_then(address).unwrap_or(destination) })
     }
 
+    /// Whether an address is this host's own.
+    pub(crate) fn is_local(&mut self, address: IpAddr) -> io::Result<bool> {
+        let message = route_request(&Source::default(), address);
+        let answer = self.request(message, || format!("asking for the route to {address}"))?;
+        // struct rtmsg: the type is its eighth byte.
+        Ok(answer.get(7) == Some(&libc::RTN_LOCAL))
+    }
+
     /// Whether a neighbour was asked for its address (ARP, ND) and has not answered. An error where the kernel knows none.
     pub(crate) fn is_unresolved(&mut self, hop: NextHop) -> io::Result<bool> {
         // struct ndmsg: the family, and the device from the fifth byte on.
@@ -287,6 +295,7 @@ mod tests {
             let address = address.parse().unwrap();
             let hop = NextHop { device: lo.index, neighbour: address };
             assert_eq!(netlink.route(&source, address).unwrap(), hop);
+            assert!(netlink.is_local(address).unwrap());
         }
         assert_eq!(netlink.link(Device::Index(lo.index)).unwrap(), lo);
         assert!(lo.running);

@@ -113,6 +113,7 @@ impl Network {
     pub fn ping(&self, source: &Source, destination: IpAddr, size: usize) -> Result<Conversation, Refusal> {
         let family = Family::of(destination);
         let uplink = self.uplink(source);
+        source.check_way(destination)?;
         let channel = self.channel(&uplink, source, family, Kind::Ping)?;
         let speech = Speech::Ping { payload: payload(&self.cookie, size) };
         Ok(Conversation::new(uplink, channel, source.clone(), unspecified(family), destination, speech))

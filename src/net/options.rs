@@ -41,8 +41,7 @@ pub fn stamp_departures(socket: &impl AsRawFd) -> io::Result<()> {
 }
 
 /// The first entry of a socket's error queue that speaks of a failure.
-#[must_use]
-pub fn evidence(socket: &impl AsRawFd) -> Option<ExtendedError> {
+fn evidence(socket: &impl AsRawFd) -> Option<ExtendedError> {
     // The queue holds the start of the failed packet beside the error; nothing in it is needed.
     let mut packet = [0; 128];
     while let Ok(received) = sys::receive(socket, &mut packet, libc::MSG_ERRQUEUE) {
@@ -54,7 +53,7 @@ pub fn evidence(socket: &impl AsRawFd) -> Option<ExtendedError> {
     None
 }
 
-/// The same of a socket that sends from `local` to `destination`. A message from ourselves about a packet to another host has
+/// What the error queue says first of a failure, for a socket that sends from `local` to `destination`. A message from ourselves about a packet to another host has
 /// [`Origin::Local`]: it is of our own neighbour discovery, or our own firewall.
 #[must_use]
 pub fn evidence_towards(

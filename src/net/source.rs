@@ -64,6 +64,8 @@ pub enum SourceError {
     NotPermitted(&'static str, io::Error),
     /// `net.ipv4.ping_group_range` has none of our groups.
     PingNotAllowed(io::Error),
+    /// The mark leads nowhere.
+    NoWay(u32, io::Error),
     /// Anything else; the operation is named.
     Other(&'static str, io::Error),
 }
@@ -75,6 +77,15 @@ pub enum LocalFault {
     DeadLink(String),
     /// The gateway, or the destination where it is next door, does not answer to its address (ARP, ND).
     SilentNeighbour(IpAddr),
+    /// The routes and rules lead nowhere, as the kernel says. Those of IPv6 do once a gateway is silent that an `unreachable` route of the same
+    /// table stands behind (`rt6_check_neigh`).
+    NoWay(String),
+}
+
+/// Whether an address is this host's own; not where it cannot be told.
+#[must_use]
+pub fn is_own(address: IpAddr) -> bool {
+    Netlink::open().and_then(|mut netlink| netlink.is_local(address)).unwrap_or(false)
 }
 
 impl SourceError {
@@ -110,6 +121,7 @@ impl std::fmt::Display for SourceError {
                 f,
                 "net.ipv4.ping_group_range allows this program no datagram sockets for ICMP (it must have one of its groups): {error}"
             ),
+            Self::NoWay(mark, error) => write!(f, "the mark {mark} leads nowhere: {error}"),
             Self::Other(operation, error) => write!(f, "{operation}: {error}"),
         }
     }
@@ -179,13 +191,31 @@ impl Source {
         let link = match (&self.interface, &hop) {
             (Some(interface), _) => netlink.link(Device::Name(interface)).ok()?,
             (None, Ok(hop)) => netlink.link(Device::Index(hop.device)).ok()?,
-            (None, Err(_)) => return None,
+            (None, Err(error)) => return Some(LocalFault::NoWay(error.to_string())),
         };
         if !link.running {
             return Some(LocalFault::DeadLink(link.name));
         }
-        let hop = hop.ok()?;
-        netlink.is_unresolved(hop).ok()?.then_some(LocalFault::SilentNeighbour(hop.neighbour))
+        match hop {
+            Ok(hop) => netlink.is_unresolved(hop).ok()?.then_some(LocalFault::SilentNeighbour(hop.neighbour)),
+            Err(error) => Some(LocalFault::NoWay(error.to_string())),
+        }
+    }
+
+    /// Refuses what the kernel would lead astray: where a mark leads nowhere, IPv6 looks once more, with any address of this host
+    /// (`ip6_dst_lookup_tail`), and rules by source address may then send it through another ISP.
+    ///
+    /// # Errors
+    /// [`SourceError::NoWay`].
+    pub(super) fn check_way(&self, destination: IpAddr) -> Result<(), SourceError> {
+        let (Some(mark), None, None, IpAddr::V6(_)) = (self.mark, self.v6, &self.interface, destination) else {
+            return Ok(());
+        };
+        match Netlink::open().map(|mut netlink| netlink.route(self, destination)) {
+            Ok(Err(error)) => Err(SourceError::NoWay(mark, error)),
+            // Where the kernel cannot be asked, it is left to it.
+            Ok(Ok(_)) | Err(_) => Ok(()),
+        }
     }
 
     /// A TCP socket, bound; `port` 0 lets the kernel choose, at connect where it can.
@@ -232,6 +262,7 @@ impl Source {
         if let Some(address) = self.address(family) {
             return Ok(address);
         }
+        self.check_way(destination)?;
         let socket = self.udp(family, 0)?;
         let local = socket
             .connect(&SocketAddr::new(destination, 9).into())

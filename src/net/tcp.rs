@@ -76,6 +76,7 @@ pub fn connect(
     observer: &impl Observer,
 ) -> Result<Connecting, ConnectError> {
     let family = Family::of(destination.ip());
+    source.check_way(destination.ip()).map_err(ConnectError::Source)?;
     let socket = source.tcp(family, 0).map_err(ConnectError::Source)?;
     prepare(&socket, family, opening).map_err(ConnectError::Source)?;
     if source.is_steered() {

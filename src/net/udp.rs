@@ -20,6 +20,7 @@ use super::{Family, Source, SourceError, clock};
 pub fn connect(source: &Source, destination: SocketAddr) -> Result<Lingering<UdpSocket>, SourceError> {
     let other = |operation| move |error: io::Error| SourceError::Other(operation, error);
     let family = Family::of(destination.ip());
+    source.check_way(destination.ip())?;
     let socket = source.udp(family, 0)?;
     report_icmp(&socket, family, true).map_err(other("IP_RECVERR"))?;
     stamp_arrivals(&socket).map_err(other("SO_TIMESTAMPING"))?;

@@ -13,9 +13,8 @@ use super::Probe;
 pub(super) use super::plain::Plain;
 use crate::flight::Phase;
 use crate::net::Source;
-use crate::net::sys::Origin;
 use crate::net::tcp::{self, ConnectError, Connecting, Opening};
-use crate::verdict::{Failure, Reason};
+use crate::verdict::Failure;
 
 /// What is known of a TCP handshake, however far it got.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -180,14 +179,6 @@ pub(super) fn connect_failure(probe: &Probe<'_>, destination: SocketAddr, error:
     match error {
         ConnectError::Source(error) => probe.source_failure(error),
         ConnectError::Local(error) => probe.local_failure(&what, error),
-        // Our own neighbour discovery speaks of a host that cannot be reached (ICMP 3/1, ICMPv6 1/3); anything else from ourselves is our own firewall.
-        ConnectError::Network { error, evidence: Some(evidence) }
-            if evidence.origin == Origin::Local
-                && evidence.offender.is_some()
-                && !matches!((evidence.ty, evidence.code), (3, 1) | (1, 3)) =>
-        {
-            probe.failure(Reason::ProberConfigError, format!("{what}: this host's own firewall: {error}"))
-        }
         ConnectError::Network { error, evidence } => probe.io_failure(&what, error, evidence.as_ref()),
     }
 }

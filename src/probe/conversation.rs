@@ -10,7 +10,7 @@ use super::{Probe, tls};
 use crate::flight::Phase;
 use crate::net::tls::{Tls, TlsFacts};
 use crate::re2::Regex;
-use crate::verdict::{Failure, Reason};
+use crate::verdict::{Ending, Failure, Reason};
 
 /// One entry of `query_response`: what is heard, then what is said.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ pub(super) async fn hold(
         return Ok(());
     }
     probe.timeline.enter(Phase::Query);
-    let mut peer = Peer { probe, connection, heard: BytesMut::new(), answered: false };
+    let mut peer = Peer { probe, connection, heard: BytesMut::new(), begun: false, answered: false };
     for step in steps {
         let send = step.send.as_deref().unwrap_or_default();
         let mut line = send.as_bytes().to_vec();
@@ -114,6 +114,8 @@ struct Peer<'a> {
     connection: Connection,
     /// What came, and was not asked for yet.
     heard: BytesMut,
+    /// Whether either side has said anything.
+    begun: bool,
     /// Whether anything came since we last said something.
     answered: bool,
 }
@@ -178,11 +180,13 @@ impl Peer<'_> {
         let read = self.connection.read_buf(&mut self.heard).await;
         let count = read.map_err(|error| self.failure("reading", &error))?;
         self.answered |= count > 0;
+        self.begun |= count > 0;
         Ok(count > 0)
     }
 
     /// Sends.
     async fn say(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.begun = true;
         let written = match self.connection.write_all(bytes).await {
             Ok(()) => self.connection.flush().await,
             error => error,
@@ -207,12 +211,19 @@ impl Peer<'_> {
         match self.answered {
             true => self.probe.failure(Reason::AssertionFailedBody, what),
             false => {
-                self.probe.failure(Reason::ConnectionTerminated, "the peer ended the connection without an answer")
+                let detail = "the peer ended the connection without an answer";
+                self.probe.failure(Reason::ConnectionTerminated(Ending::Closed), detail)
             }
         }
     }
 
     fn failure(&self, what: &str, error: &io::Error) -> Failure {
-        tls::failure(self.probe, what, error, self.connection.certificate_asked())
+        let failure = tls::failure(self.probe, what, error, self.connection.certificate_asked());
+        match failure.reason {
+            Reason::ConnectionTerminated(Ending::Broken) if !self.begun => {
+                Failure { reason: Reason::ConnectionResetHandshake, ..failure }
+            }
+            _ => failure,
+        }
     }
 }

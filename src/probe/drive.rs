@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::tasks::{Spawner, Tasks};
 use super::{Probe, SharedTimeline, tls};
 use crate::flight::Phase;
-use crate::verdict::{Failure, Reason};
+use crate::verdict::{Ending, Failure, Reason};
 use crate::wire::http::ResponseStart;
 
 /// Runs a connection, and what hyper wants to spawn for it, beside the request that waits for it.
@@ -62,21 +62,24 @@ impl Driver {
 
     /// What an error of a request means.
     pub(super) fn failure(&self, probe: &Probe<'_>, what: &str, error: &hyper::Error) -> Failure {
-        let broken_off = match probe.timeline.current() {
-            Some(Phase::Transfer) => Reason::HttpResponseIncomplete,
-            _ => Reason::ConnectionTerminated,
-        };
-        failure(probe, what, error, self.error.as_ref(), broken_off, self.certificate_asked)
+        failure(probe, what, error, self.error.as_ref(), self.certificate_asked)
     }
 }
 
-/// What the error of a request means, and that of the connection that carried it; `broken_off` is the reason where it ended too soon.
+/// What it means that the peer ended a connection in the running phase, before all of the response was there.
+pub(super) fn broken_off(probe: &Probe<'_>, ending: Ending) -> Reason {
+    match probe.timeline.current() {
+        Some(Phase::Transfer) => Reason::HttpResponseIncomplete,
+        _ => Reason::ConnectionTerminated(ending),
+    }
+}
+
+/// What the error of a request means, and that of the connection that carried it.
 pub(super) fn failure(
     probe: &Probe<'_>,
     what: &str,
     error: &hyper::Error,
     beneath: Option<&hyper::Error>,
-    broken_off: Reason,
     certificate_asked: bool,
 ) -> Failure {
     // The connection knows what happened to it better than the request.
@@ -87,19 +90,39 @@ pub(super) fn failure(
             Reason::Unknown if matches!(io.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
                 Failure { reason: Reason::HttpProtocolError, ..failure }
             }
-            Reason::ConnectionTerminated | Reason::ConnectionResetHandshake | Reason::Unknown => {
-                Failure { phase: probe.timeline.current().unwrap_or(failure.phase), reason: broken_off, ..failure }
-            }
+            Reason::ConnectionTerminated(_) | Reason::ConnectionResetHandshake | Reason::Unknown => Failure {
+                phase: probe.timeline.current().unwrap_or(failure.phase),
+                reason: broken_off(probe, ending(io)),
+                ..failure
+            },
             _ => failure,
         };
     }
     let reason = match error {
-        error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => broken_off,
+        error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
+            broken_off(probe, Ending::Closed)
+        }
+        error if is_stream_reset(error) => Reason::HttpStreamReset,
         error if error.is_parse_too_large() => Reason::HttpResponseHeaderSize,
         _ => Reason::HttpProtocolError,
     };
     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
     probe.failure(reason, format!("{what}: {error}{cause}"))
+}
+
+/// How a connection ended that had this error. hyper and h2 have words of their own for an end that came too soon.
+fn ending(error: &io::Error) -> Ending {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Ending::Broken,
+        ErrorKind::BrokenPipe if error.get_ref().is_none() => Ending::Broken,
+        _ => Ending::Closed,
+    }
+}
+
+/// Whether the server reset the stream of a request, and nothing else.
+fn is_stream_reset(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_reset() && cause.is_remote())
 }
 
 /// The I/O error at the bottom of another one.

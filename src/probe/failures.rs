@@ -7,7 +7,7 @@ use super::{Probe, Prober, lock};
 use crate::flight::{Phase, Timeline};
 use crate::net::sys::{ExtendedError, Origin};
 use crate::net::{LocalFault, Source, SourceError};
-use crate::verdict::{Evidence, Failure, Reason};
+use crate::verdict::{Evidence, Failure, Late, Reason};
 
 /// Where the kernel routes as it likes.
 pub(super) static UNBOUND: Source = Source { v4: None, v6: None, interface: None, mark: None };
@@ -31,6 +31,7 @@ impl Probe<'_> {
             }
             SourceError::NoInterface(..) => Reason::LocalLinkDown,
             SourceError::NotPermitted(..) | SourceError::PingNotAllowed(_) => Reason::ProberConfigError,
+            SourceError::NoWay(..) => Reason::UnroutableLocal,
             SourceError::Other(what, error) => return self.local_failure(what, error),
         };
         self.failure(reason, error.to_string())
@@ -56,6 +57,11 @@ impl Probe<'_> {
 
     /// A failure of a socket operation in the running phase; what the socket's error queue held decides first.
     pub fn io_failure(&self, what: &str, error: &io::Error, evidence: Option<&ExtendedError>) -> Failure {
+        let is_own = |evidence: &&ExtendedError| evidence.origin == Origin::Local && evidence.offender.is_some();
+        // Our own neighbour discovery speaks of a host that cannot be reached (ICMP 3/1, ICMPv6 1/3); anything else is our own firewall.
+        if evidence.filter(is_own).is_some_and(|own| !matches!((own.ty, own.code), (3, 1) | (1, 3))) {
+            return self.failure(Reason::ProberConfigError, format!("{what}: this host's own firewall: {error}"));
+        }
         let phase = self.timeline.current().unwrap_or(Phase::Resolve);
         let said = evidence.and_then(|evidence| match evidence.origin {
             Origin::Icmp => Some(Evidence::Icmp { ty: evidence.ty, code: evidence.code }),
@@ -102,11 +108,13 @@ impl Probe<'_> {
             Some(LocalFault::DeadLink(device)) => {
                 (Reason::LocalLinkDown, format!("the interface {device} is down or has no carrier"))
             }
-            // Where there is no way, no neighbour was asked.
-            Some(LocalFault::SilentNeighbour(neighbour)) if failure.reason != Reason::UnroutableLocal => {
+            // Where there was no way, no neighbour was asked.
+            _ if failure.reason == Reason::UnroutableLocal => return failure,
+            Some(LocalFault::SilentNeighbour(neighbour)) => {
                 (Reason::ArpUnresolved, format!("the next hop {neighbour} does not answer to its address"))
             }
-            Some(LocalFault::SilentNeighbour(_)) | None => return failure,
+            Some(LocalFault::NoWay(what)) if failure.reason != Reason::ArpUnresolved => (Reason::UnroutableLocal, what),
+            Some(LocalFault::NoWay(_)) | None => return failure,
         };
         Failure { reason, detail: format!("{what}: {}", failure.detail), offender: None, ..failure }
     }
@@ -123,6 +131,7 @@ pub(super) fn timed_out(probe: &Probe<'_>) -> Failure {
     let told = probe.timeline.told().unwrap_or(Phase::Resolve);
     let phase = probe.timeline.current().unwrap_or(told);
     let delivery = *lock(&probe.delivery);
+    let through_proxy = lock(&probe.notes).through_proxy;
     let (reason, what) = match phase {
         Phase::Resolve => (Reason::DnsTimeout, "no answer from the name servers"),
         Phase::Connect if !probe.request.module.prober.leaves_this_host() => {
@@ -142,14 +151,18 @@ pub(super) fn timed_out(probe: &Probe<'_>) -> Failure {
         }
         Phase::Query => (Reason::ConnectionReadTimeout, "the expected answer did not come"),
         Phase::Processing if delivery == Delivery::Unacknowledged => {
-            (Reason::HttpResponseTimeout, "the server did not acknowledge the request")
+            (Reason::HttpResponseTimeout(Late::Network), "the server did not acknowledge the request")
         }
-        Phase::Processing => (Reason::HttpResponseTimeout, "the response did not begin"),
-        Phase::Transfer => (Reason::HttpResponseTimeout, "the response did not end"),
+        Phase::Processing if delivery == Delivery::Acknowledged && !through_proxy => (
+            Reason::HttpResponseTimeout(Late::Server),
+            "the server acknowledged the request, and did not begin to answer",
+        ),
+        Phase::Processing => (Reason::HttpResponseTimeout(Late::Unknown), "the response did not begin"),
+        Phase::Transfer => (Reason::HttpResponseTimeout(Late::Unknown), "the response did not end"),
         Phase::Setup => (Reason::ProberError, "the sockets were not ready"),
         Phase::Interval | Phase::Rtt => (Reason::IcmpTimeout, "no echo reply"),
         Phase::Trace => (Reason::IcmpTimeout, "the destination did not answer"),
-        Phase::Token => (Reason::HttpResponseTimeout, "another probe's fetch of it did not end"),
+        Phase::Token => (Reason::HttpResponseTimeout(Late::Unknown), "another probe's fetch of it did not end"),
     };
     let whom: String = lock(&probe.notes).aside.iter().map(|whom| format!("{whom}: ")).collect();
     let detail = format!("{whom}{what} within {} s", probe.request.timeout.as_secs_f64());

@@ -15,10 +15,11 @@ use hyper_util::rt::TokioIo;
 use super::connection::{self, Connection, Handshake};
 use super::drive::{Driver, Tap};
 use super::resolve::{Preference, resolve};
+use super::status::of_status;
 use super::{Probe, USER_AGENT, host, tls};
 use crate::flight::{Phase, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
-use crate::verdict::{Failure, Reason, StatusClass};
+use crate::verdict::{Failure, Reason};
 use crate::wire::grpc::{self, Serving};
 use crate::wire::http::ResponseStart;
 
@@ -218,11 +219,9 @@ impl Call<'_> {
     /// Whether an answer without a status of gRPC in its head may still be one.
     fn check_head(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
         if status != StatusCode::OK {
-            let reason = match status.as_u16() {
-                429 => Reason::HttpRateLimited,
-                code => Reason::HttpStatusUnexpected(StatusClass::of(code)),
-            };
-            return Err(self.probe.failure(reason, format!("the answer is not of gRPC: its HTTP status is {status}")));
+            let (reason, said) = of_status(status, headers);
+            let detail = format!("the answer is not of gRPC: its HTTP status is {status}{said}");
+            return Err(self.probe.failure(reason, detail));
         }
         let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |ty| ty.as_bytes());
         match content_type.strip_prefix(b"application/grpc") {

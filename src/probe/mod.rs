@@ -18,6 +18,7 @@ mod report;
 mod request;
 pub mod resolve;
 mod running;
+mod status;
 mod tasks;
 pub mod tcp;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Probe;
 use super::deadline::LATE;
 use crate::net::clock::instant_of;
-use crate::net::{Answer, Family, Refusal, SourceError};
+use crate::net::{Answer, Family, Refusal, SourceError, is_own};
 use crate::verdict::{Evidence, Failure, Reason};
 
 /// How long before its deadline a probe stops waiting, so that it ends with what it knows rather than by being cut; of a short time
@@ -52,16 +52,15 @@ pub(super) fn refused(probe: &Probe<'_>, destination: IpAddr, refusal: &Refusal)
 
 /// What a node said about a packet, as a failure; nothing where it means none.
 ///
-/// A message from the address that the packet left from is this host's own: its neighbour, the gateway or the target, does not answer to
-/// its address, and the kernel says so by ICMP.
+/// A message from an address of this host is its own: its neighbour, the gateway or the target, does not answer to its address, and the
+/// kernel says so by ICMP.
 pub(super) fn reported(probe: &Probe<'_>, destination: IpAddr, from: IpAddr, (ty, code): (u8, u8)) -> Option<Failure> {
     let evidence = match from {
         IpAddr::V4(_) => Evidence::Icmp { ty, code },
         IpAddr::V6(_) => Evidence::Icmp6 { ty, code },
     };
     let reason = Reason::of_evidence(evidence)?;
-    let is_here = || probe.source().address_towards(destination).is_ok_and(|local| local == from);
-    if reason == Reason::HostUnreachable && from != destination && is_here() {
+    if reason == Reason::HostUnreachable && from != destination && is_own(from) {
         let detail = format!("the next hop towards {destination} does not answer to its address");
         return Some(probe.failure(Reason::ArpUnresolved, detail));
     }

@@ -15,9 +15,11 @@ use crate::net::sys;
 /// What became of the bytes that a connection was given: the evidence where a deadline comes while the peer is waited for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Delivery {
-    /// They were acknowledged, or may still be.
+    /// Nothing was given, or it is too early to tell.
     #[default]
-    Made,
+    Unknown,
+    /// The peer's host has them all.
+    Acknowledged,
     /// The peer's host does not acknowledge them.
     Unacknowledged,
     /// The socket takes no more of them, since the peer does not.
@@ -59,10 +61,13 @@ impl Plain {
             return Ok(Delivery::Blocked);
         }
         // What a Unix socket takes is with the peer.
-        let Socket::Tcp(tcp) = self.socket() else { return Ok(Delivery::Made) };
+        let Socket::Tcp(tcp) = self.socket() else { return Ok(Delivery::Acknowledged) };
+        if sys::unacknowledged(&**tcp)? == 0 {
+            return Ok(Delivery::Acknowledged);
+        }
         let in_time = sys::tcp_info(&**tcp)?.rtt + LATEST_ACKNOWLEDGEMENT;
-        let late = sys::unacknowledged(&**tcp)? > 0 && self.last_written.elapsed() > in_time;
-        Ok(if late { Delivery::Unacknowledged } else { Delivery::Made })
+        let late = self.last_written.elapsed() > in_time;
+        Ok(if late { Delivery::Unacknowledged } else { Delivery::Unknown })
     }
 
     fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

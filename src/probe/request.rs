@@ -33,6 +33,12 @@ impl Request {
     pub fn source(&self) -> &Source {
         self.isp.as_ref().map_or(&self.module.source, |isp| &isp.source)
     }
+
+    /// The ISP that its packets leave through; nothing where none leave.
+    #[must_use]
+    pub fn uplink(&self) -> Option<&Arc<Isp>> {
+        self.isp.as_ref().filter(|_| self.module.prober.leaves_this_host())
+    }
 }
 
 /// How something is probed.

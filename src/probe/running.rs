@@ -46,6 +46,8 @@ pub(super) struct Notes {
     pub(super) aside: Vec<String>,
     /// Where the last connection went, which need not be the target.
     pub(super) peer: Option<IpAddr>,
+    /// Whether that is a proxy, so that what it acknowledges the server need not have.
+    pub(super) through_proxy: bool,
 }
 
 impl<'a> Probe<'a> {
@@ -108,7 +110,13 @@ impl<'a> Probe<'a> {
 
     /// Keeps where a connection goes.
     pub(super) fn talks_to(&self, peer: IpAddr) {
-        lock(&self.notes).peer = Some(peer);
+        let mut notes = lock(&self.notes);
+        (notes.peer, notes.through_proxy) = (Some(peer), false);
+    }
+
+    /// Keeps that the last connection goes to a proxy.
+    pub(super) fn talks_to_proxy(&self) {
+        lock(&self.notes).through_proxy = true;
     }
 
     /// Keeps what the name became; that of somebody else than the target does not count.
@@ -155,7 +163,7 @@ impl<'a> Probe<'a> {
             target: self.request.module.prober.shown(&self.request.target),
             module: self.request.module.name.clone(),
             hostname: self.request.hostname.clone(),
-            isp: self.request.isp.clone().filter(|_| self.request.module.prober.leaves_this_host()),
+            isp: self.request.uplink().cloned(),
             started: self.started_wall,
             duration: ended - self.started,
             timeout: self.request.timeout,

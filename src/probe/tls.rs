@@ -13,7 +13,7 @@ use super::legacy::look_again;
 use crate::flight::{Phase, Traffic};
 use crate::net::stream::Socket;
 use crate::net::tls::{Certificate, Tls, TlsFacts};
-use crate::verdict::{CertificateFault, Failure, Reason};
+use crate::verdict::{CertificateFault, Ending, Failure, Reason};
 
 /// Puts a connection under TLS, in [`Phase::Tls`]. `facts` then holds what the handshake told, also when the certificate is not good. A
 /// server that refuses as those do that speak older TLS only is [looked at again](look_again), unless something was said to it before, by
@@ -137,7 +137,7 @@ pub(super) fn failure(probe: &Probe<'_>, what: &str, error: &io::Error, certific
         Some(error) => tls(Reason::TlsProtocolError, format!("{what}: {}", short(error))),
         // Before the end of a handshake only; later an end is an end.
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            tls(Reason::ConnectionResetHandshake, format!("{what}: the server closed the connection"))
+            tls(Reason::ConnectionTerminated(Ending::Closed), format!("{what}: the server closed the connection"))
         }
         None => probe.io_failure(what, error, None),
     }
@@ -154,13 +154,12 @@ fn refuses_all(error: &io::Error) -> bool {
     }
 }
 
-/// What an alert (RFC 8446, section 6.2) means. Those about certificates can only speak of ours, or of the lack of one.
+/// What an alert (RFC 8446, section 6.2) means. Those about certificates speak of ours, or of the lack of one, where one was asked for.
 fn alert_reason(alert: u8, certificate_asked: bool) -> Reason {
     match alert {
-        // bad_certificate to certificate_unknown, unknown_ca, certificate_required
-        42..=46 | 48 | 116 => Reason::TlsClientCertRejected,
-        // access_denied; handshake_failure is what TLS 1.2 servers say to an empty certificate message.
-        40 | 49 if certificate_asked => Reason::TlsClientCertRejected,
+        // bad_certificate to certificate_unknown, unknown_ca, access_denied, certificate_required; and handshake_failure, which is what
+        // servers of TLS 1.2 say to a message without a certificate (RFC 5246, section 7.4.6).
+        40 | 42..=46 | 48 | 49 | 116 if certificate_asked => Reason::TlsClientCertRejected,
         _ => Reason::TlsAlertReceived(alert),
     }
 }

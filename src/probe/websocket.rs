@@ -19,11 +19,12 @@ use super::connection::{self, Connection, Handshake};
 use super::drive::Driver;
 use super::http::host_header;
 use super::resolve::{Preference, resolve};
+use super::status::of_status;
 use super::{Probe, SECRET, USER_AGENT, host, tls};
 use crate::flight::{Phase, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
 use crate::re2::Regex;
-use crate::verdict::{Failure, Reason, StatusClass};
+use crate::verdict::{Failure, Reason};
 use crate::wire::websocket as wire;
 
 /// The `websocket:` section of a module.
@@ -194,15 +195,12 @@ fn request(
 
 /// Whether an answer makes the connection a WebSocket (section 4.1).
 fn check(probe: &Probe<'_>, settings: &Settings, response: &Response<Incoming>, key: &str) -> Result<(), Failure> {
-    let status = response.status();
+    let (status, headers) = (response.status(), response.headers());
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        let reason = match status.as_u16() {
-            429 => Reason::HttpRateLimited,
-            code => Reason::HttpStatusUnexpected(StatusClass::of(code)),
-        };
-        return Err(probe.failure(reason, format!("the handshake was answered with the status {status}, not 101")));
+        let (reason, said) = of_status(status, headers);
+        let detail = format!("the handshake was answered with the status {status}, not 101{said}");
+        return Err(probe.failure(reason, detail));
     }
-    let headers = response.headers();
     let wrong =
         |what: &str| Err(probe.failure(Reason::HttpProtocolError, format!("the answer is no handshake: {what}")));
     if !words(headers, &header::UPGRADE).any(|word| word.eq_ignore_ascii_case("websocket")) {

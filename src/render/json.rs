@@ -252,7 +252,7 @@ impl<'a> Failure<'a> {
             detail,
             offender: *offender,
             haproxy: reason.haproxy(*phase),
-            envoy: reason.envoy(),
+            envoy: reason.envoy(*phase),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::State as Extract;
 use axum::http::HeaderMap;
@@ -18,9 +18,10 @@ use prometheus_client::registry::Registry;
 use super::process::Process;
 use super::{State, reply};
 use crate::config::UNKNOWN_MODULE;
-use crate::probe::Report;
+use crate::probe::{Report, Request};
 use crate::render;
 use crate::render::negotiate::Format;
+use crate::verdict::Reason;
 
 /// From a host next door to the longest timeouts that are usual.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -96,8 +97,12 @@ impl Default for Own {
             "Whether the web configuration is in force as its file says (1, also without one) or could not be loaded again (0, the old one stays in force)",
             own.web_config_successful.clone(),
         );
-        registry.register("probes", "Probes that ended, failed ones included", own.probes.clone());
-        registry.register("probe_failures", "Probes that failed, by reason", own.failures.clone());
+        registry.register("probes", "Probes that ended, failed and aborted ones included", own.probes.clone());
+        registry.register(
+            "probe_failures",
+            "Probes that failed, by reason; aborted where the client went away before the end",
+            own.failures.clone(),
+        );
         registry.register("probe_duration_seconds", "How long probes took", own.durations.clone());
         registry.register("probes_in_flight", "Probes that are running now", own.in_flight.clone());
         registry.register(
@@ -151,33 +156,49 @@ impl Own {
         }
     }
 
-    /// A probe runs for as long as what is returned lives, however it ends.
-    pub(super) fn probing(&self) -> InFlight {
+    /// A probe begins. It runs for as long as what is returned lives, however it ends.
+    pub(super) fn probing(&self, request: &Request) -> InFlight<'_> {
         self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+        let isp = request.uplink().map(|isp| isp.name.clone()).unwrap_or_default();
+        let probed = Probed { module: request.module.name.clone(), isp };
+        InFlight { own: self, probed: Some(probed), since: Instant::now() }
     }
 
-    /// A probe ended.
-    pub(super) fn probed(&self, report: &Report) {
-        let isp = report.isp.as_ref().map(|isp| isp.name.clone()).unwrap_or_default();
-        let probed = Probed { module: report.module.clone(), isp };
+    fn probed(&self, probed: Probed, duration: Duration, failed: Option<Reason>) {
         self.probes.get_or_create(&probed).inc();
-        self.durations.get_or_create(&probed).observe(report.duration.as_secs_f64());
-        if let Some(failure) = &report.failure {
+        self.durations.get_or_create(&probed).observe(duration.as_secs_f64());
+        if let Some(reason) = failed {
             let Probed { module, isp } = probed;
-            let reason = failure.reason.name().into_owned();
+            let reason = reason.name().into_owned();
             self.failures.get_or_create(&Failed { module, isp, reason }).inc();
         }
     }
 }
 
-/// A probe that is running.
+/// A probe that is running. Dropped without a report, it was [aborted](Reason::Aborted).
 #[derive(Debug)]
-pub(super) struct InFlight(Gauge);
+pub(super) struct InFlight<'a> {
+    own: &'a Own,
+    /// As what it counts; nothing once it does.
+    probed: Option<Probed>,
+    since: Instant,
+}
 
-impl Drop for InFlight {
+impl InFlight<'_> {
+    /// It ended by itself.
+    pub(super) fn ended(mut self, report: &Report) {
+        if let Some(probed) = self.probed.take() {
+            self.own.probed(probed, report.duration, report.failure.as_ref().map(|failure| failure.reason));
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.dec();
+        self.own.in_flight.dec();
+        if let Some(probed) = self.probed.take() {
+            self.own.probed(probed, self.since.elapsed(), Some(Reason::Aborted));
+        }
     }
 }
 

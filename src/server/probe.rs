@@ -45,17 +45,15 @@ pub(super) async fn probe(
             return reply::sentence(StatusCode::BAD_REQUEST, rejection.sentence).into_response();
         }
     };
-    let report = {
-        let _in_flight = state.own.probing();
-        tokio::select! {
-            report = run(&state, &mut request) => report,
-            () = client.gone() => {
-                let sentence = "the client ended its side of the connection, which cancels its probe";
-                return reply::sentence(StatusCode::BAD_REQUEST, sentence).into_response();
-            }
+    let in_flight = state.own.probing(&request);
+    let report = tokio::select! {
+        report = run(&state, &mut request) => report,
+        () = client.gone() => {
+            let sentence = "the client ended its side of the connection, which cancels its probe";
+            return reply::sentence(StatusCode::BAD_REQUEST, sentence).into_response();
         }
     };
-    state.own.probed(&report);
+    in_flight.ended(&report);
     log(&report);
     let reply = if json {
         reply::content(&headers, "application/json", render::json(&report, debug))

@@ -1,5 +1,10 @@
 //! What went wrong, in words from a closed list.
 
+mod codes;
+mod evidence;
 mod failure;
+mod reason;
 
-pub use failure::{CertificateFault, Evidence, Failure, Reason, StatusClass};
+pub use evidence::Evidence;
+pub use failure::Failure;
+pub use reason::{CertificateFault, Ending, Late, Reason, StatusClass};

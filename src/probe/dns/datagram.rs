@@ -38,8 +38,8 @@ pub(super) async fn ask(
     let mut buffer = vec![0; usize::from(settings.query.edns_udp_size.unwrap_or(0)).max(USUAL_REPLY)];
     loop {
         let received = udp::receive(&socket, &mut buffer).await;
-        let received =
-            received.map_err(|error| probe.io_failure(&what, &error, options::evidence(&*socket).as_ref()))?;
+        let evidence = || options::evidence_towards(&*socket, measured.handshake.local, server);
+        let received = received.map_err(|error| probe.io_failure(&what, &error, evidence().as_ref()))?;
         let arrived = received.stamp.map_or_else(Instant::now, clock::instant_of);
         match settings.query.reply(id, &buffer[..received.len], true) {
             Ok(reply) => {

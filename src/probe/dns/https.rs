@@ -10,8 +10,9 @@ use url::Url;
 use super::{Arriving, Measurement, Settings, Transport, no_reply, note_question};
 use crate::probe::http::exchange::Exchange;
 use crate::probe::resolve::resolve;
+use crate::probe::status::of_status;
 use crate::probe::{Probe, connection, http as http_probe, tls};
-use crate::verdict::{Failure, Reason, StatusClass};
+use crate::verdict::{Failure, Reason};
 
 /// What the bodies are.
 const MEDIA_TYPE: &str = "application/dns-message";
@@ -90,11 +91,8 @@ fn request(url: &Url, version: Version, message: Vec<u8>) -> Result<Request<Full
 /// Whether a response carries a reply.
 fn check(probe: &Probe<'_>, head: &response::Parts) -> Result<(), Failure> {
     if !head.status.is_success() {
-        let reason = match head.status.as_u16() {
-            429 => Reason::HttpRateLimited,
-            status => Reason::HttpStatusUnexpected(StatusClass::of(status)),
-        };
-        return Err(probe.failure(reason, format!("the status is {}", head.status)));
+        let (reason, said) = of_status(head.status, &head.headers);
+        return Err(probe.failure(reason, format!("the status is {}{said}", head.status)));
     }
     let said = head.headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let essence = said.as_deref().and_then(|said| said.split(';').next()).map(str::trim);

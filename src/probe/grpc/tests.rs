@@ -18,7 +18,7 @@ use super::*;
 use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report};
-use crate::verdict::CertificateFault;
+use crate::verdict::{CertificateFault, Ending, Late, StatusClass};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const SERVES: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
@@ -240,7 +240,7 @@ async fn what_is_no_answer_of_grpc_is_told() {
         (Box::new(move || answer(200, &[html], &[b"<html>"], &[])), wrong, "content type is \"text/html\""),
         (Box::new(|| answer(200, &[], &[b"x"], &[])), wrong, "content type is \"\""),
         (Box::new(move || answer(503, &[html], &[b"busy"], &[])), unavailable, "its HTTP status is 503"),
-        (Box::new(|| answer(429, &[], &[], &[])), Reason::HttpRateLimited, "429"),
+        (Box::new(|| answer(429, &[], &[], &[])), Reason::HttpRateLimited { by_envoy: false }, "429"),
         (Box::new(|| answer(200, &[GRPC], &[SERVES], &[])), wrong, "no grpc-status at its end"),
         (Box::new(|| answer(200, &[GRPC], &[SERVES], &[("x", "y")])), wrong, "no grpc-status at its end"),
         (Box::new(|| answer(200, &[GRPC], &[SERVES], &[("grpc-status", "+1")])), wrong, "grpc-status is no number"),
@@ -351,7 +351,7 @@ async fn a_server_that_is_not_there_or_silent_is_told_by_its_phase() {
 
     let silent = serve(V4, |stream| drop((sleep(1000), stream)));
     let report = check(settings(), silent, fast).await;
-    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout);
+    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout(Late::Server));
     check_phase(&report, Phase::Processing, 280..400);
     assert_eq!((measured(&report).status, measured(&report).ssl), (None, Some(false)));
     let report = check(Settings { tls: true, ..settings() }, silent, fast).await;
@@ -362,7 +362,7 @@ async fn a_server_that_is_not_there_or_silent_is_told_by_its_phase() {
         well()
     });
     let report = check(settings(), thinking, fast).await;
-    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout);
+    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout(Late::Server));
     check_phase(&report, Phase::Processing, 280..400);
 
     let endless = serve_calls(V4, None, |_| {
@@ -371,7 +371,7 @@ async fn a_server_that_is_not_there_or_silent_is_told_by_its_phase() {
         answer
     });
     let report = check(settings(), endless, fast).await;
-    check_failure(&report, Phase::Transfer, Reason::HttpResponseTimeout);
+    check_failure(&report, Phase::Transfer, Reason::HttpResponseTimeout(Late::Unknown));
     assert_eq!(measured(&report).http_status, Some(200));
 }
 
@@ -379,7 +379,7 @@ async fn a_server_that_is_not_there_or_silent_is_told_by_its_phase() {
 async fn a_connection_that_breaks_is_told_from_one_that_speaks_otherwise() {
     let ending = serve(V4, |mut stream| drop(hear(&mut stream)));
     let report = check(settings(), ending, PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated);
+    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated(Ending::Closed));
 
     let reset = serve(V4, |mut stream| {
         hear(&mut stream);
@@ -387,7 +387,7 @@ async fn a_connection_that_breaks_is_told_from_one_that_speaks_otherwise() {
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     });
     let report = check(settings(), reset, PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated);
+    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated(Ending::Broken));
 
     let of_http1 = serve(V4, |mut stream| {
         hear(&mut stream);
@@ -405,7 +405,7 @@ async fn a_connection_that_breaks_is_told_from_one_that_speaks_otherwise() {
         sleep(200);
     });
     let report = check(settings(), refusing, PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::HttpProtocolError);
+    check_failure(&report, Phase::Processing, Reason::HttpStreamReset);
 
     // Settings, and then the server goes away with ENHANCE_YOUR_CALM.
     let leaving = serve(V4, |mut stream| {

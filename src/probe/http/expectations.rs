@@ -1,12 +1,13 @@
 //! What a module wants of the last response: its status, headers, body, version and transport.
 
-use http::{HeaderMap, HeaderName, StatusCode, Version, header, response};
+use http::{HeaderMap, HeaderName, Version, response};
 
 use super::Measurement;
 use super::json::Condition;
 use crate::probe::Probe;
+use crate::probe::status::of_status;
 use crate::re2::Regex;
-use crate::verdict::{Failure, Reason, StatusClass};
+use crate::verdict::{Failure, Reason};
 
 /// What a response must be like for the probe to be a success.
 #[derive(Debug, Default)]
@@ -130,24 +131,6 @@ impl Expectations {
         Err(probe.failure(reason, format!("the status is {status}{said}")))
     }
 }
-
-/// What a status means that is no success, and what a proxy has to say about it.
-pub(super) fn of_status(status: StatusCode, headers: &HeaderMap) -> (Reason, String) {
-    let is_envoy = headers.get(header::SERVER).is_some_and(|server| server == "envoy")
-        || headers.keys().any(|name| name.as_str().starts_with("x-envoy-"));
-    let said = headers.get(PROXY_STATUS).map(|said| String::from_utf8_lossy(said.as_bytes()));
-    let is_empty = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
-    let reason = match status {
-        StatusCode::TOO_MANY_REQUESTS => Reason::HttpRateLimited,
-        StatusCode::SERVICE_UNAVAILABLE if is_envoy || said.is_some() => Reason::HttpUpstreamUnhealthy,
-        StatusCode::NOT_FOUND if is_envoy && is_empty => Reason::HttpNoRoute,
-        status => Reason::HttpStatusUnexpected(StatusClass::of(status.as_u16())),
-    };
-    (reason, said.map(|said| format!(", and a proxy says: {said}")).unwrap_or_default())
-}
-
-/// RFC 9209: what a proxy has to say about a response.
-const PROXY_STATUS: &str = "proxy-status";
 
 impl HeaderRule {
     /// Says what is wrong with the headers of a response.

@@ -30,8 +30,8 @@ use crate::net::tls::{TlsFacts, quic_chain, quic_handshake};
 use crate::probe::connection::{Handshake, connect_failure};
 use crate::probe::resolve::resolve;
 use crate::probe::tasks::{Spawner, Task, Tasks};
-use crate::probe::{Probe, SharedTimeline, tls};
-use crate::verdict::{Failure, Reason};
+use crate::probe::{Probe, SharedTimeline, drive, tls};
+use crate::verdict::{Ending, Failure, Reason};
 
 /// The longest head of a response, in bytes with 32 for every field (RFC 9114, section 4.2.2): fewer fields than the 24,576 at which
 /// `HeaderMap` panics.
@@ -201,8 +201,7 @@ impl<'a> Quic<'a> {
         let certificate_asked = ended.certificate_asked;
         let (connection, told) = ended.result.map_err(|(error, told)| {
             *facts = told;
-            let broken_off = Reason::ConnectionResetHandshake;
-            quic_failure(probe, "the handshake of QUIC", &error, broken_off, certificate_asked)
+            quic_failure(probe, "the handshake of QUIC", &error, certificate_asked)
         })?;
         let quic = Self { probe, connection, tasks, asked, certificate_asked };
         // The last word of the handshake is ours.
@@ -219,17 +218,14 @@ impl<'a> Quic<'a> {
     /// What the error of a request means; without one, it is the connection's.
     fn failure(&self, what: &str, error: Option<&StreamError>) -> Failure {
         let probe = self.probe;
-        let broken_off = match probe.timeline.current() {
-            Some(Phase::Transfer) => Reason::HttpResponseIncomplete,
-            _ => Reason::ConnectionTerminated,
-        };
         // The connection knows what happened to it better than the request that it carried.
         match self.connection.close_reason() {
             Some(ConnectionError::LocallyClosed) | None => {}
-            Some(reason) => return quic_failure(probe, what, &reason, broken_off, self.certificate_asked),
+            Some(reason) => return quic_failure(probe, what, &reason, self.certificate_asked),
         }
         let reason = match error {
-            Some(StreamError::RemoteTerminate { .. } | StreamError::RemoteClosing { .. }) | None => broken_off,
+            Some(StreamError::RemoteTerminate { .. }) => Reason::HttpStreamReset,
+            Some(StreamError::RemoteClosing { .. }) | None => drive::broken_off(probe, Ending::Closed),
             Some(_) => Reason::HttpProtocolError,
         };
         let detail = error.map_or_else(|| "the connection ended".to_owned(), ToString::to_string);
@@ -248,14 +244,8 @@ impl Drop for Quic<'_> {
     }
 }
 
-/// What it means that a connection of QUIC is none, or none any more; `broken_off` is the reason where the server only ended it.
-fn quic_failure(
-    probe: &Probe<'_>,
-    what: &str,
-    error: &ConnectionError,
-    broken_off: Reason,
-    certificate_asked: bool,
-) -> Failure {
+/// What it means that a connection of QUIC is none, or none any more.
+fn quic_failure(probe: &Probe<'_>, what: &str, error: &ConnectionError, certificate_asked: bool) -> Failure {
     let detail = format!("{what}: {error}");
     let failure = |reason| probe.failure(reason, detail.clone());
     match error {
@@ -265,7 +255,7 @@ fn quic_failure(
                 tls::alert_failure(probe, what, AlertDescription::from(code as u8), certificate_asked)
             }
             CONNECTION_REFUSED => failure(Reason::ConnectionRefused),
-            0 => failure(broken_off),
+            0 => failure(drive::broken_off(probe, Ending::Closed)),
             _ => failure(Reason::HttpProtocolError),
         },
         ConnectionError::TransportError(fault) if CRYPTO_ERRORS.contains(&u64::from(fault.code)) => {
@@ -273,9 +263,13 @@ fn quic_failure(
             Failure { phase: Phase::Tls, ..probe.failure(Reason::TlsProtocolError, detail) }
         }
         ConnectionError::TransportError(_) | ConnectionError::VersionMismatch => failure(Reason::HttpProtocolError),
-        ConnectionError::ApplicationClosed(_) | ConnectionError::Reset | ConnectionError::LocallyClosed => {
-            failure(broken_off)
+        ConnectionError::ApplicationClosed(_) | ConnectionError::LocallyClosed => {
+            failure(drive::broken_off(probe, Ending::Closed))
         }
+        ConnectionError::Reset if probe.timeline.current() == Some(Phase::Tls) => {
+            failure(Reason::ConnectionResetHandshake)
+        }
+        ConnectionError::Reset => failure(drive::broken_off(probe, Ending::Broken)),
         ConnectionError::TimedOut => failure(Reason::ConnectionReadTimeout),
         ConnectionError::CidsExhausted => failure(Reason::ProberError),
     }

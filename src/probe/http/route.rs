@@ -11,15 +11,15 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::expectations::of_status;
 use super::hop::Hop;
 use super::proxy::{Kind, Proxies, Proxy};
 use crate::flight::Phase;
 use crate::net::tls::{Tls, TlsFacts};
 use crate::probe::connection::{self, Connection, Handshake};
 use crate::probe::resolve::{self, Preference, resolve, resolve_beyond};
+use crate::probe::status::of_status;
 use crate::probe::{Probe, drive, tls};
-use crate::verdict::{Failure, Reason};
+use crate::verdict::{Ending, Failure, Reason};
 use crate::wire::socks::{self, Destination, Reply};
 
 /// How the servers of requests are reached.
@@ -130,6 +130,7 @@ impl<'a> Route<'a> {
         };
         let talk = async {
             let plain = connection::connect(probe, SocketAddr::new(address, proxy.port), handshake).await?;
+            probe.talks_to_proxy();
             let connection = match &proxy.kind {
                 // What it is like is not told: the certificates of the probe are the target's.
                 Kind::Https(tls) => tls::handshake(probe, tls, &proxy.host, plain, &mut None).await?,
@@ -169,7 +170,7 @@ async fn tunnel(
     })?;
     let fail = |error: &hyper::Error, beneath: Option<&hyper::Error>| {
         let what = format!("no answer to CONNECT {authority}");
-        drive::failure(probe, &what, error, beneath, Reason::ConnectionTerminated, certificate_asked)
+        drive::failure(probe, &what, error, beneath, certificate_asked)
     };
     let mut builder = http1::Builder::new();
     builder.title_case_headers(true);
@@ -215,7 +216,7 @@ async fn ask_socks(
     let fail = |error: io::Error| match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             let detail = "it ended the connection before it had answered";
-            probe.failure(Reason::ConnectionTerminated, detail)
+            probe.failure(Reason::ConnectionTerminated(Ending::Closed), detail)
         }
         _ => probe.io_failure("talking to it", &error, None),
     };
@@ -263,7 +264,7 @@ async fn ask_socks(
             connection.read_exact(&mut bound).await.map_err(fail)?;
             return Ok(connection);
         }
-        Reply::GeneralFailure => (Reason::ConnectionTerminated, "a general failure".to_owned()),
+        Reply::GeneralFailure => (Reason::ConnectionTerminated(Ending::Closed), "a general failure".to_owned()),
         Reply::NotAllowed => (Reason::AdminProhibited, "that its rules do not allow it".to_owned()),
         Reply::NetworkUnreachable => (Reason::NetUnreachable, "that the network is unreachable".to_owned()),
         Reply::HostUnreachable => (Reason::HostUnreachable, "that the host is unreachable".to_owned()),
@@ -273,7 +274,7 @@ async fn ask_socks(
         Reply::AddressTypeNotSupported => {
             (Reason::ProberConfigError, "that it does not take such an address".to_owned())
         }
-        Reply::Other(code) => (Reason::ConnectionTerminated, format!("the unknown code {code}")),
+        Reply::Other(code) => (Reason::ConnectionTerminated(Ending::Closed), format!("the unknown code {code}")),
     };
     Err(probe.failure(reason, format!("asked for {destination}, it answered {what}")))
 }

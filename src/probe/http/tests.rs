@@ -17,7 +17,7 @@ use super::*;
 use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report};
-use crate::verdict::{CertificateFault, StatusClass};
+use crate::verdict::{CertificateFault, Ending, Late, StatusClass};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -103,14 +103,14 @@ async fn what_is_wrong_with_a_response_is_told() {
         ),
         ("HTTP/1.1 500 x\r\n\r\nend", Transfer, HttpStatusUnexpected(StatusClass::ServerError)),
         ("HTTP/1.1 302 x\r\n\r\n", Transfer, HttpStatusUnexpected(StatusClass::Redirection)),
-        ("HTTP/1.1 429 x\r\n\r\n", Transfer, HttpRateLimited),
+        ("HTTP/1.1 429 x\r\n\r\n", Transfer, HttpRateLimited { by_envoy: false }),
         (
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
             Transfer,
             HttpStatusUnexpected(StatusClass::Informational),
         ),
         ("SSH-2.0-OpenSSH_9.2\r\n", Transfer, HttpProtocolError),
-        ("", Processing, ConnectionTerminated),
+        ("", Processing, ConnectionTerminated(Ending::Closed)),
         ("HTTP/1.1 20", Transfer, HttpResponseIncomplete),
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123", Transfer, HttpResponseIncomplete),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n0123\r\n", Transfer, HttpResponseIncomplete),
@@ -152,7 +152,7 @@ async fn a_server_that_stalls_is_a_timeout_in_its_phase() {
         drop(stream);
     });
     let report = get(settings(), silent, short).await;
-    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout);
+    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout(Late::Server));
     check_phase(&report, Phase::Processing, 290..400);
 
     let stalled = serve(V4, |mut stream| {
@@ -161,7 +161,7 @@ async fn a_server_that_stalls_is_a_timeout_in_its_phase() {
         sleep(1000);
     });
     let report = get(settings(), stalled, short).await;
-    check_failure(&report, Phase::Transfer, Reason::HttpResponseTimeout);
+    check_failure(&report, Phase::Transfer, Reason::HttpResponseTimeout(Late::Unknown));
     check_phase(&report, Phase::Transfer, 280..400);
     assert_eq!((measured(&report).status, measured(&report).body_length), (Some(200), Some(4)));
 
@@ -179,7 +179,7 @@ async fn a_server_that_does_not_take_the_body_is_not_one_that_thinks() {
     check_failure(&report, Phase::Processing, Reason::ConnectionWriteTimeout);
     check_phase(&report, Phase::Processing, 880..1000);
     let report = get(posting(1000), deaf(), short).await;
-    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout);
+    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout(Late::Server));
 
     let authority = authority();
     let config = Arc::new(server_config(identity(params(), Some(&authority))));
@@ -204,7 +204,7 @@ async fn a_reset_is_told_by_its_phase() {
         })
     };
     let report = get(settings(), reset(""), PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated);
+    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated(Ending::Broken));
     let report = get(settings(), reset("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1"), PATIENCE).await;
     check_failure(&report, Phase::Transfer, Reason::HttpResponseIncomplete);
     let report = get(settings(), format!("https://{}", reset("")), PATIENCE).await;
@@ -413,7 +413,7 @@ async fn a_server_without_tls_is_told_from_one_that_refuses() {
 
     let closing = serve(V4, |mut stream| drop(hear(&mut stream)));
     let report = get(settings(), format!("https://{closing}"), PATIENCE).await;
-    check_failure(&report, Phase::Tls, Reason::ConnectionResetHandshake);
+    check_failure(&report, Phase::Tls, Reason::ConnectionTerminated(Ending::Closed));
 
     let alert = serve(V4, |mut stream| {
         hear(&mut stream);
@@ -422,6 +422,15 @@ async fn a_server_without_tls_is_told_from_one_that_refuses() {
     });
     let report = get(settings(), format!("https://{alert}"), PATIENCE).await;
     check_failure(&report, Phase::Tls, Reason::TlsAlertReceived(112));
+
+    // Of a certificate that nobody asked for, nothing can be said.
+    let alert = serve(V4, |mut stream| {
+        hear(&mut stream);
+        stream.write_all(&[21, 3, 3, 0, 2, 2, 42]).unwrap();
+        sleep(100);
+    });
+    let report = get(settings(), format!("https://{alert}"), PATIENCE).await;
+    check_failure(&report, Phase::Tls, Reason::TlsAlertReceived(42));
 }
 
 #[tokio::test]

@@ -193,8 +193,8 @@ impl Servers<'_> {
         let mut buffer = [0; 1024];
         loop {
             let received = udp::receive(&socket, &mut buffer).await;
-            let received =
-                received.map_err(|error| self.probe.io_failure(&what, &error, options::evidence(&*socket).as_ref()))?;
+            let evidence = || options::evidence_towards(&*socket, socket.local_addr().ok(), server);
+            let received = received.map_err(|error| self.probe.io_failure(&what, &error, evidence().as_ref()))?;
             let arrived = received.stamp.map_or_else(Instant::now, clock::instant_of);
             if let Some(answer) = question.answer(&buffer[..received.len]) {
                 socket.close();

@@ -8,6 +8,7 @@ use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report, Request};
 use crate::re2::Regex;
+use crate::verdict::Ending;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -262,7 +263,10 @@ async fn a_conversation_that_fails_says_how() {
     let report = probe(&other_line).await;
     // The end of a connection on which our own line is still unread is a reset.
     let reason = report.failure.as_ref().map(|failure| failure.reason);
-    assert!(matches!(reason, Some(Reason::AssertionFailedBody | Reason::ConnectionTerminated)), "{report:#?}");
+    assert!(
+        matches!(reason, Some(Reason::AssertionFailedBody | Reason::ConnectionTerminated(Ending::Broken))),
+        "{report:#?}"
+    );
 
     let report = probe(&talk(
         |mut stream| {
@@ -289,7 +293,29 @@ async fn a_conversation_that_fails_says_how() {
     assert!(report.duration < fast);
 
     let report = probe(&talk(|mut stream| drop(hear(&mut stream)), expect("^220"))).await;
-    check_failure(&report, Phase::Query, Reason::ConnectionTerminated);
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated(Ending::Closed));
+
+    let reset = |before: &'static str| {
+        serve(V4, move |mut stream| {
+            say(&mut stream, before);
+            sleep(20);
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        })
+    };
+    let listening = |server| request(open(vec![expect("^220")], None), server, fast);
+    let report = probe(&listening(reset(""))).await;
+    check_failure(&report, Phase::Query, Reason::ConnectionResetHandshake);
+    let report = probe(&listening(reset("hi\n"))).await;
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated(Ending::Broken));
+    let report = probe(&talk(
+        |mut stream| {
+            hear(&mut stream);
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        },
+        expect("^220"),
+    ))
+    .await;
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated(Ending::Broken));
 
     let report = probe(&talk(
         |mut stream| {

@@ -6,7 +6,7 @@ use super::*;
 use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report};
-use crate::verdict::CertificateFault;
+use crate::verdict::{CertificateFault, Ending, Late, StatusClass};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -309,7 +309,7 @@ async fn an_answer_that_is_no_handshake_is_told() {
         (|_| "HTTP/1.1 301 x\r\nLocation: /\r\n\r\n".into(), status(StatusClass::Redirection), "301", Some(301)),
         (|_| "HTTP/1.1 403 x\r\n\r\n".into(), status(StatusClass::ClientError), "403", Some(403)),
         (|_| "HTTP/1.1 502 x\r\n\r\n".into(), status(StatusClass::ServerError), "502", Some(502)),
-        (|_| "HTTP/1.1 429 x\r\n\r\n".into(), Reason::HttpRateLimited, "429", Some(429)),
+        (|_| "HTTP/1.1 429 x\r\n\r\n".into(), Reason::HttpRateLimited { by_envoy: false }, "429", Some(429)),
         (|head| welcome(head).replace("WebSocket\r\n", "h2c\r\n"), wrong, "its Upgrade", Some(101)),
         (|head| welcome(head).replace(", Upgrade", ""), wrong, "its Connection", Some(101)),
         (|head| welcome(head).replace("Accept: ", "Accept: x"), wrong, "Sec-WebSocket-Accept", Some(101)),
@@ -352,7 +352,7 @@ async fn a_server_that_is_not_there_or_silent_is_told_by_its_phase() {
 
     let silent = serve(V4, |stream| drop((sleep(1000), stream)));
     let report = talk(settings(vec![]), format!("ws://{silent}/"), fast).await;
-    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout);
+    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout(Late::Server));
     check_phase(&report, Phase::Processing, 280..400);
     assert_eq!((measured(&report).status, measured(&report).upgraded), (None, None));
     let report = talk(settings(vec![]), format!("wss://{silent}/"), fast).await;
@@ -360,20 +360,20 @@ async fn a_server_that_is_not_there_or_silent_is_told_by_its_phase() {
 
     let ending = serve(V4, |mut stream| drop(hear(&mut stream)));
     let report = talk(settings(vec![]), format!("ws://{ending}/"), PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated);
+    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated(Ending::Closed));
     let reset = serve(V4, |mut stream| {
         hear(&mut stream);
         sleep(20);
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     });
     let report = talk(settings(vec![]), format!("ws://{reset}/"), PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated);
+    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated(Ending::Broken));
     let half = serve(V4, |mut stream| {
         hear(&mut stream);
         say(&mut stream, "HTTP/1.1 101 Switching");
     });
     let report = talk(settings(vec![]), format!("ws://{half}/"), PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated);
+    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated(Ending::Closed));
 
     // Blackbox_exporter would wait for ever.
     let speechless = serve_messages(|stream| drop((sleep(2000), stream)));
@@ -391,9 +391,14 @@ async fn a_conversation_that_fails_says_how() {
     let code = |code: u16, reason: &str| [&code.to_be_bytes()[..], reason.as_bytes()].concat();
     type Frames = Vec<(u8, Vec<u8>)>;
     let cases: Vec<(Frames, Reason, &str, Option<u16>)> = vec![
-        (vec![(0x88, code(1011, "no room"))], Reason::ConnectionTerminated, "code 1011 (no room) without", Some(1011)),
-        (vec![(0x88, vec![])], Reason::ConnectionTerminated, "without a code without an answer", None),
-        (vec![], Reason::ConnectionTerminated, "ended the connection without closing it", None),
+        (
+            vec![(0x88, code(1011, "no room"))],
+            Reason::ConnectionTerminated(Ending::Closed),
+            "code 1011 (no room) without",
+            Some(1011),
+        ),
+        (vec![(0x88, vec![])], Reason::ConnectionTerminated(Ending::Closed), "without a code without an answer", None),
+        (vec![], Reason::ConnectionTerminated(Ending::Closed), "ended the connection without closing it", None),
         (vec![(0x81, b"no".to_vec())], Reason::AssertionFailedBody, "no message matched", None),
         (vec![(0x81, b"no".to_vec()), (0x88, code(1000, ""))], Reason::AssertionFailedBody, "code 1000", Some(1000)),
         (vec![(0xc1, b"x".to_vec())], Reason::HttpProtocolError, "reserved bits", None),
@@ -422,7 +427,7 @@ async fn a_conversation_that_fails_says_how() {
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     });
     let report = talk(settings(vec![expect("never")]), reset, PATIENCE).await;
-    check_failure(&report, Phase::Query, Reason::ConnectionTerminated);
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated(Ending::Broken));
 }
 
 #[tokio::test]

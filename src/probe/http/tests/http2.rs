@@ -101,7 +101,7 @@ async fn http2_has_the_phases_of_its_stream_and_not_of_its_settings() {
         assert_eq!(measured.tls.as_ref().unwrap().alpn.as_deref(), Some("h2"));
 
         let report = get(settings(), format!("{url}reset"), PATIENCE).await;
-        check_failure(&report, Phase::Processing, Reason::HttpProtocolError);
+        check_failure(&report, Phase::Processing, Reason::HttpStreamReset);
         assert_eq!(requests.load(std::sync::atomic::Ordering::Relaxed), 2, "one request per probe, whatever comes");
 
         let report = get(settings(), format!("{url}many"), PATIENCE).await;

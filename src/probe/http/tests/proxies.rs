@@ -299,16 +299,16 @@ async fn a_proxy_that_refuses_says_so_in_its_own_name() {
             HttpUpstreamUnhealthy,
             "p; error=connection_timeout",
         ),
-        ("http", says(b"HTTP/1.1 429 Slow\r\n\r\n"), HttpRateLimited, "429"),
-        ("http", says(b""), ConnectionTerminated, "CONNECT"),
-        ("http", says(b"HTTP/1.1 20"), ConnectionTerminated, "CONNECT"),
+        ("http", says(b"HTTP/1.1 429 Slow\r\n\r\n"), HttpRateLimited { by_envoy: false }, "429"),
+        ("http", says(b""), ConnectionTerminated(Ending::Closed), "CONNECT"),
+        ("http", says(b"HTTP/1.1 20"), ConnectionTerminated(Ending::Closed), "CONNECT"),
         ("http", says(b"SSH-2.0\r\n"), HttpProtocolError, "CONNECT"),
         ("http", says(b"HTTP/1.1 200 OK\r\n\r\nmore"), HttpProtocolError, "4 bytes"),
         ("socks5", socks(&[b"\x05\xff"]), ProberConfigError, "who asks"),
         ("socks5", socks(&[b"HTTP"]), HttpProtocolError, "SOCKS 5"),
         ("socks5://u:p@", socks(&[b"\x05\xff"]), ProberConfigError, "nor nobody"),
         ("socks5://u:p@", socks(&[b"\x05\x02", b"\x01\x01"]), ProberConfigError, "the user"),
-        ("socks5", socks(&[b"\x05\x00", b"\x05\x01\x00\x01"]), ConnectionTerminated, "general"),
+        ("socks5", socks(&[b"\x05\x00", b"\x05\x01\x00\x01"]), ConnectionTerminated(Ending::Closed), "general"),
         ("socks5", socks(&[b"\x05\x00", b"\x05\x02\x00\x01"]), AdminProhibited, "rules"),
         ("socks5", socks(&[b"\x05\x00", b"\x05\x03\x00\x01"]), NetUnreachable, "network"),
         ("socks5", socks(&[b"\x05\x00", b"\x05\x04\x00\x01"]), HostUnreachable, "host"),
@@ -316,9 +316,9 @@ async fn a_proxy_that_refuses_says_so_in_its_own_name() {
         ("socks5", socks(&[b"\x05\x00", b"\x05\x06\x00\x01"]), TtlExceeded, "time to live"),
         ("socks5", socks(&[b"\x05\x00", b"\x05\x07\x00\x01"]), ProberConfigError, "no connections"),
         ("socks5", socks(&[b"\x05\x00", b"\x05\x08\x00\x01"]), ProberConfigError, "such an address"),
-        ("socks5", socks(&[b"\x05\x00", b"\x05\x63\x00\x01"]), ConnectionTerminated, "code 99"),
+        ("socks5", socks(&[b"\x05\x00", b"\x05\x63\x00\x01"]), ConnectionTerminated(Ending::Closed), "code 99"),
         ("socks5", socks(&[b"\x05\x00", b"\x05\x00\x00\x09x"]), HttpProtocolError, "type 9"),
-        ("socks5", socks(&[b"\x05\x00", b"\x05"]), ConnectionTerminated, "ended"),
+        ("socks5", socks(&[b"\x05\x00", b"\x05"]), ConnectionTerminated(Ending::Closed), "ended"),
     ];
     for (scheme, proxy, reason, part) in cases {
         let url = if scheme.contains("://") { format!("{scheme}{proxy}") } else { format!("{scheme}://{proxy}") };
@@ -353,7 +353,7 @@ async fn a_proxy_that_cannot_be_reached_or_says_nothing_is_told_by_its_address()
     }
     // Without a tunnel it is the response that does not come.
     let report = get(with_proxy(&format!("http://{silent}")), "http://192.0.2.1/", short).await;
-    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout);
+    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout(Late::Unknown));
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ async fn the_request_that_failed_is_told_as_far_as_it_got() {
         drop(stream);
     });
     let report = get(settings(), silent, Duration::from_millis(200)).await;
-    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout);
+    check_failure(&report, Phase::Processing, Reason::HttpResponseTimeout(Late::Server));
     let [request] = &measured(&report).requests[..] else { panic!("{report:#?}") };
     assert_eq!(request.phases, report.phases);
     assert_eq!((request.status, request.body_length), (None, Some(0)));

@@ -138,7 +138,7 @@ async fn a_probe_that_is_cut_leaves_the_fetch_to_the_next() {
     let patient = asking(needing_token(&url), &target("t2"));
     let hasty = crate::probe::Request { timeout: Duration::from_millis(100), ..patient.clone() };
     let cut = probe(&hasty).await;
-    check_failure(&cut, Phase::Token, Reason::HttpResponseTimeout);
+    check_failure(&cut, Phase::Token, Reason::HttpResponseTimeout(Late::Server));
     let detail = &cut.failure.as_ref().unwrap().detail;
     assert!(detail.starts_with("the token server http://") && !detail.contains("hidden"), "{detail}");
     check_success(&probe(&patient).await);
@@ -174,7 +174,7 @@ async fn what_is_wrong_with_the_token_server_is_told_in_its_name() {
     let closed = format!("http://{}/token", TcpListener::bind((V4, 0)).unwrap().local_addr().unwrap());
     let cases = [
         (closed, Reason::ConnectionRefused, "connecting"),
-        (says(""), Reason::ConnectionTerminated, "no response"),
+        (says(""), Reason::ConnectionTerminated(Ending::Closed), "no response"),
         (says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), Reason::HttpProtocolError, "no access_token"),
         (says("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), Reason::HttpResponseIncomplete, "broke off"),
         (
