@@ -276,7 +276,7 @@ modules:
         ("authorization", "Token t0ken"),
     ];
     assert_eq!(pairs(&chat.headers), headers);
-    assert_eq!(chat.host.as_ref().unwrap(), "virtual.example");
+    assert_eq!(chat.host.as_deref(), Some("virtual.example"));
     assert_eq!(chat.tls.server_name.as_deref(), Some("app.example"));
     let [hello, binary, bytes] = chat.query_response.as_slice() else { panic!("{:?}", chat.query_response) };
     assert_eq!((hello.expect.is_some(), hello.send.as_deref()), (true, Some("hi ${1}")));

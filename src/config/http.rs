@@ -10,7 +10,7 @@ use super::module::preference;
 use super::{http_client, oauth2, proxy, tls};
 use crate::net::quic;
 use crate::net::tls::Tls;
-use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderRule, Proxies, Settings, host_header};
+use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderRule, Proxies, Settings};
 
 /// The settings; nothing where something is wrong with them.
 pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
@@ -235,23 +235,11 @@ fn headers(value: &Value<'_>, length: Option<usize>) -> (HeaderMap, Option<Strin
         {
             value.problem(format!("the body has {length} bytes; leave this header out, it is sent where it is needed"));
         } else if name == header::HOST {
-            host = authority(&value, text);
+            host = http_client::host(&value, text);
         } else {
             headers.append(name.clone(), content);
         }
         known.push(name);
     }
     (headers, host)
-}
-
-/// What a `Host` header says; nothing where it says nothing, and the URL's host is meant.
-fn authority(value: &Value<'_>, text: &str) -> Option<String> {
-    if text.is_empty() {
-        return None;
-    }
-    let host = host_header(text);
-    if host.is_none() {
-        value.problem("is not a host, nor a host and a port (example.org, example.org:8080)");
-    }
-    host
 }

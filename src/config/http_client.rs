@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::decode::{Fields, Value};
+use crate::probe::host_header;
 
 /// The `Authorization` header that `basic_auth`, `authorization`, `bearer_token` or `bearer_token_file` ask for; at most one of them may.
 pub(super) fn authorization(fields: &Fields<'_>) -> Option<HeaderValue> {
@@ -84,6 +85,18 @@ pub(super) fn header(value: &Value<'_>, text: &str) -> Option<HeaderValue> {
     };
     header.set_sensitive(true);
     Some(header)
+}
+
+/// What a `Host` header says; nothing where it says nothing, and the URL's host is meant.
+pub(super) fn host(value: &Value<'_>, text: &str) -> Option<String> {
+    if text.is_empty() {
+        return None;
+    }
+    let host = host_header(text);
+    if host.is_none() {
+        value.problem("is not a host, nor a host and a port (example.org, example.org:8080)");
+    }
+    host
 }
 
 /// Headers that `http_headers` may not set, as in Prometheus: the request has its own.

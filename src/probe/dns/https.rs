@@ -10,7 +10,7 @@ use url::Url;
 use super::{Arriving, Measurement, Settings, Transport, no_reply, note_question};
 use crate::probe::http::exchange::Exchange;
 use crate::probe::resolve::resolve;
-use crate::probe::{Probe, connection, http as http_probe, tls};
+use crate::probe::{Probe, USER_AGENT, connection, http as http_probe, tls};
 use crate::verdict::{Failure, Reason, StatusClass};
 
 /// What the bodies are.
@@ -84,7 +84,7 @@ fn request(url: &Url, version: Version, message: Vec<u8>) -> Result<Request<Full
     };
     let media_type = HeaderValue::from_static(MEDIA_TYPE);
     let request = request.header(header::CONTENT_TYPE, media_type.clone()).header(header::ACCEPT, media_type);
-    request.header(header::USER_AGENT, http_probe::USER_AGENT).body(Full::new(message.into()))
+    request.header(header::USER_AGENT, USER_AGENT).body(Full::new(message.into()))
 }
 
 /// Whether a response carries a reply.

@@ -8,9 +8,10 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
+use super::hop;
 use super::no_proxy::NoProxy;
-use super::{check_host, hop};
 use crate::net::tls::Tls;
+use crate::probe::{USER_AGENT, host};
 use crate::wire::socks;
 
 /// A proxy.
@@ -75,7 +76,7 @@ impl Proxy {
             None => return Err("has no host".into()),
         };
         let plain = Url::parse(&format!("http://{host}/")).map_err(|_| "has a host that is none")?;
-        check_host(&plain).map_err(|what| format!("has a host that {what}"))?;
+        host::check_url(&plain).map_err(|what| format!("has a host that {what}"))?;
         let port = url.port().unwrap_or(port);
         if port == 0 {
             return Err("has port 0".into());
@@ -98,7 +99,7 @@ impl Proxy {
     pub(super) fn headers_to(&self, authority: HeaderValue) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(self.connect_headers.len() + 3);
         headers.insert(header::HOST, authority);
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(hop::USER_AGENT));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         for name in self.connect_headers.keys() {
             headers.remove(name);
             for value in self.connect_headers.get_all(name) {

@@ -209,7 +209,7 @@ async fn headers_are_as_the_module_has_them() {
         header("authorization", "Bearer token"),
         header("sec-websocket-protocol", "talk, chat"),
     ];
-    let host = Some(HeaderValue::from_static("virtual.example"));
+    let host = Some("virtual.example".to_owned());
     let report = talk(Settings { headers, host, ..settings(vec![]) }, format!("ws://{address}"), PATIENCE).await;
     check_success(&report);
 }
@@ -226,12 +226,12 @@ async fn a_hostname_is_the_host_and_the_name_in_tls() {
         drop(hear(&mut stream));
     });
     let settings = Settings { tls: trusting(Some(authority.pem()), &["http/1.1"]), ..settings(vec![]) };
-    let own = Settings { host: Some(HeaderValue::from_static("own.example")), ..super::tests::settings(vec![]) };
-    assert_eq!(hostname(&settings, "virtual.example:81"), Ok("virtual.example:81".to_owned()));
-    assert_eq!(hostname(&own, "OWN.example"), Ok("OWN.example".to_owned()));
-    assert!(hostname(&own, "other.example").unwrap_err().contains("(own.example)"));
-    assert!(hostname(&settings, "a b").is_err());
+    let own = Prober::Websocket(Settings { host: Some("own.example".to_owned()), ..super::tests::settings(vec![]) });
+    assert_eq!(own.hostname("OWN.example"), Ok(Some("OWN.example".to_owned())));
+    assert!(own.hostname("other.example").unwrap_err().contains("(own.example)"));
     let prober = Prober::Websocket(settings);
+    assert_eq!(prober.hostname("virtual.example:81"), Ok(Some("virtual.example:81".to_owned())));
+    assert!(prober.hostname("a b").is_err());
     let mut request = super::super::testing::request(prober, format!("wss://{address}/"), PATIENCE);
     request.hostname = Some("virtual.example:81".to_owned());
     check_success(&probe(&request).await);
