@@ -10,7 +10,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use url::Url;
@@ -22,7 +22,7 @@ use super::{Probe, SECRET, USER_AGENT, host, tls};
 use crate::flight::{Phase, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
 use crate::re2::Regex;
-use crate::verdict::{Failure, Reason, StatusClass};
+use crate::verdict::{Failure, Reason};
 use crate::wire::websocket as wire;
 
 /// The `websocket:` section of a module.
@@ -177,11 +177,9 @@ fn request(
 fn check(probe: &Probe<'_>, settings: &Settings, response: &Response<Incoming>, key: &str) -> Result<(), Failure> {
     let status = response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        let reason = match status.as_u16() {
-            429 => Reason::HttpRateLimited,
-            code => Reason::HttpStatusUnexpected(StatusClass::of(code)),
-        };
-        return Err(probe.failure(reason, format!("the handshake was answered with the status {status}, not 101")));
+        let (reason, said) = Reason::of_status(status, response.headers(), response.body().is_end_stream());
+        let detail = format!("the handshake was answered with the status {status}, not 101{said}");
+        return Err(probe.failure(reason, detail));
     }
     let headers = response.headers();
     let wrong =

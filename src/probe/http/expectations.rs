@@ -1,12 +1,12 @@
 //! What a module wants of the last response: its status, headers, body, version and transport.
 
-use http::{HeaderMap, HeaderName, StatusCode, Version, header, response};
+use http::{HeaderMap, HeaderName, Version, response};
 
 use super::Measurement;
 use super::json::Condition;
 use crate::probe::Probe;
 use crate::re2::Regex;
-use crate::verdict::{Failure, Reason, StatusClass};
+use crate::verdict::{Failure, Reason};
 
 /// What a response must be like for the probe to be a success.
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ impl Expectations {
     ) -> Result<(), Failure> {
         measured.failed_due_to_regex = Some(false);
         measured.failed_due_to_cel = (!self.json.is_empty()).then_some(false);
-        self.check_status(probe, head)?;
+        self.check_status(probe, head, measured.content_length == Some(0))?;
         for rule in &self.headers {
             if let Err(detail) = rule.check(&head.headers) {
                 measured.failed_due_to_regex = Some(true);
@@ -117,7 +117,7 @@ impl Expectations {
         Ok(())
     }
 
-    fn check_status(&self, probe: &Probe<'_>, head: &response::Parts) -> Result<(), Failure> {
+    fn check_status(&self, probe: &Probe<'_>, head: &response::Parts, is_empty: bool) -> Result<(), Failure> {
         let status = head.status;
         let valid = match self.status_codes.as_slice() {
             [] => status.is_success(),
@@ -126,28 +126,10 @@ impl Expectations {
         if valid {
             return Ok(());
         }
-        let (reason, said) = of_status(status, &head.headers);
+        let (reason, said) = Reason::of_status(status, &head.headers, is_empty);
         Err(probe.failure(reason, format!("the status is {status}{said}")))
     }
 }
-
-/// What a status means that is no success, and what a proxy has to say about it.
-pub(super) fn of_status(status: StatusCode, headers: &HeaderMap) -> (Reason, String) {
-    let is_envoy = headers.get(header::SERVER).is_some_and(|server| server == "envoy")
-        || headers.keys().any(|name| name.as_str().starts_with("x-envoy-"));
-    let said = headers.get(PROXY_STATUS).map(|said| String::from_utf8_lossy(said.as_bytes()));
-    let is_empty = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
-    let reason = match status {
-        StatusCode::TOO_MANY_REQUESTS => Reason::HttpRateLimited,
-        StatusCode::SERVICE_UNAVAILABLE if is_envoy || said.is_some() => Reason::HttpUpstreamUnhealthy,
-        StatusCode::NOT_FOUND if is_envoy && is_empty => Reason::HttpNoRoute,
-        status => Reason::HttpStatusUnexpected(StatusClass::of(status.as_u16())),
-    };
-    (reason, said.map(|said| format!(", and a proxy says: {said}")).unwrap_or_default())
-}
-
-/// RFC 9209: what a proxy has to say about a response.
-const PROXY_STATUS: &str = "proxy-status";
 
 impl HeaderRule {
     /// Says what is wrong with the headers of a response.

@@ -25,7 +25,7 @@ use crate::net::tls::Tls;
 use crate::probe::connection::Handshake;
 use crate::probe::resolve::Preference;
 use crate::probe::{Probe, lock};
-use crate::verdict::{Failure, Reason, StatusClass};
+use crate::verdict::{Failure, Reason};
 pub use assertion::{Algorithm, Assertion};
 
 /// A token is fetched anew so long before it ends, as Go's `oauth2` does: it is still to reach the target.
@@ -229,11 +229,8 @@ fn token(head: &response::Parts, body: &[u8], now: Instant) -> Result<Token, (Re
     let words: String = words.chars().filter(|c| !c.is_control()).take(LONGEST_WORDS).collect();
     let words = if words.is_empty() { words } else { format!(" ({words})") };
     if !head.status.is_success() {
-        let reason = match head.status.as_u16() {
-            429 => Reason::HttpRateLimited,
-            status => Reason::HttpStatusUnexpected(StatusClass::of(status)),
-        };
-        return Err((reason, format!("it answered {}{words}", head.status)));
+        let (reason, said) = Reason::of_status(head.status, &head.headers, body.is_empty());
+        return Err((reason, format!("it answered {}{words}{said}", head.status)));
     }
     let access = text("access_token").ok_or_else(|| {
         (Reason::HttpProtocolError, format!("its answer has no access_token{words}, and is {} bytes", body.len()))

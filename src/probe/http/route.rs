@@ -7,11 +7,11 @@ use std::pin::pin;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Empty;
+use hyper::body::Body as _;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::expectations::of_status;
 use super::hop::Hop;
 use super::proxy::{Kind, Proxies, Proxy};
 use crate::flight::Phase;
@@ -193,7 +193,7 @@ async fn tunnel(
         let (reason, said) = match status {
             // It is our own configuration that does not say who we are, or says it wrongly.
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => (Reason::ProberConfigError, String::new()),
-            status => of_status(status, response.headers()),
+            status => Reason::of_status(status, response.headers(), response.body().is_end_stream()),
         };
         return Err(probe.failure(reason, format!("it answered CONNECT {authority} with {status}{said}")));
     }

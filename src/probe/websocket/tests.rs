@@ -6,7 +6,7 @@ use super::*;
 use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report};
-use crate::verdict::CertificateFault;
+use crate::verdict::{CertificateFault, StatusClass};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -299,7 +299,7 @@ async fn an_answer_that_is_no_handshake_is_told() {
     let status = |class| Reason::HttpStatusUnexpected(class);
     let wrong = Reason::HttpProtocolError;
     type Answer = fn(&str) -> String;
-    let cases: [(Answer, Reason, &str, Option<u16>); 12] = [
+    let cases: [(Answer, Reason, &str, Option<u16>); 14] = [
         (
             |_| "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".into(),
             status(StatusClass::Success),
@@ -310,6 +310,18 @@ async fn an_answer_that_is_no_handshake_is_told() {
         (|_| "HTTP/1.1 403 x\r\n\r\n".into(), status(StatusClass::ClientError), "403", Some(403)),
         (|_| "HTTP/1.1 502 x\r\n\r\n".into(), status(StatusClass::ServerError), "502", Some(502)),
         (|_| "HTTP/1.1 429 x\r\n\r\n".into(), Reason::HttpRateLimited, "429", Some(429)),
+        (
+            |_| "HTTP/1.1 503 x\r\nProxy-Status: edge; error=dns_error\r\n\r\n".into(),
+            Reason::HttpUpstreamUnhealthy,
+            "not 101, and a proxy says: edge; error=dns_error",
+            Some(503),
+        ),
+        (
+            |_| "HTTP/1.1 404 x\r\nServer: envoy\r\nContent-Length: 0\r\n\r\n".into(),
+            Reason::HttpNoRoute,
+            "404",
+            Some(404),
+        ),
         (|head| welcome(head).replace("WebSocket\r\n", "h2c\r\n"), wrong, "its Upgrade", Some(101)),
         (|head| welcome(head).replace(", Upgrade", ""), wrong, "its Connection", Some(101)),
         (|head| welcome(head).replace("Accept: ", "Accept: x"), wrong, "Sec-WebSocket-Accept", Some(101)),
