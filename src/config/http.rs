@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 
 use super::decode::{Fields, Value};
 use super::module::preference;
@@ -14,7 +14,7 @@ use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderR
 
 /// The settings; nothing where something is wrong with them.
 pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
-    let method = fields.get("method").and_then(|value| method(&value));
+    let method = fields.filled("method").and_then(|value| method(&value));
     let given = fields.get("headers");
     let body = body(&fields);
     let (mut headers, host) = given.map(|value| headers(&value, body.as_ref().map(Bytes::len))).unwrap_or_default();
@@ -81,7 +81,7 @@ fn http3(value: &Value<'_>, enable_http2: bool, proxies: &Proxies, tls: Option<&
 
 /// The body, as it stands there or in a file; nothing where it could not be had.
 fn body(fields: &Fields<'_>) -> Option<Bytes> {
-    match (fields.get("body"), fields.get("body_file")) {
+    match (fields.filled("body"), fields.filled("body_file")) {
         (Some(_), Some(value)) => {
             value.problem("excludes body, which is there too");
             None
@@ -220,18 +220,14 @@ fn headers(value: &Value<'_>, length: Option<usize>) -> (HeaderMap, Option<Strin
             continue;
         };
         let Some(text) = value.text() else { continue };
-        // The value may be a secret: no word of it.
-        let Ok(content) = HeaderValue::from_bytes(text.as_bytes()) else {
-            value.problem("its value has a character that no header may have, such as a line break");
-            continue;
-        };
+        let Some(content) = http_client::open_header(&value, text) else { continue };
         if known.contains(&name) {
             value.problem("is there already, in other letters");
         } else if name == header::TRANSFER_ENCODING {
             value.problem("the body is sent with its length; leave this header out");
         } else if let Some(length) = length
             && name == header::CONTENT_LENGTH
-            && text != length.to_string()
+            && content != length.to_string()
         {
             value.problem(format!("the body has {length} bytes; leave this header out, it is sent where it is needed"));
         } else if name == header::HOST {
