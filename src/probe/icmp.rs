@@ -229,6 +229,7 @@ mod tests {
                 source: Source::default(),
                 timeout: None,
                 isp: None,
+                resolvers: Vec::new(),
                 yaml: String::new(),
             }),
             isp: Some(Arc::new(isp)),

@@ -33,6 +33,15 @@ impl Request {
     pub fn source(&self) -> &Source {
         self.isp.as_ref().map_or(&self.module.source, |isp| &isp.source)
     }
+
+    /// The name servers that are asked from there: the module's own, or else the ISP's; without any, the system's are asked.
+    #[must_use]
+    pub fn resolvers(&self) -> &[SocketAddr] {
+        match (self.module.resolvers.as_slice(), &self.isp) {
+            ([], Some(isp)) => &isp.resolvers,
+            (own, _) => own,
+        }
+    }
 }
 
 /// How something is probed.
@@ -48,6 +57,8 @@ pub struct Module {
     pub timeout: Option<Duration>,
     /// The ISP of requests that name none.
     pub isp: Option<String>,
+    /// Name servers that are asked from the source of its probes, and nobody else; without any, the ISP's are.
+    pub resolvers: Vec<SocketAddr>,
     /// Its entry in `modules:` as YAML, with `<secret>` in the place of secrets.
     pub yaml: String,
 }
