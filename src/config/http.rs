@@ -41,7 +41,7 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     let preference = preference(&fields);
     let tls = tls::tls(&fields, alpn);
     let proxies = proxy::proxies(&fields, tls.as_ref(), proxy::environment);
-    let http3 = enable_http3.and_then(|value| http3(&value, enable_http2, &proxies, tls.as_ref()));
+    let http3 = enable_http3.and_then(|value| http3(&value, enable_http2, proxies.as_ref(), tls.as_ref()));
     let skip_resolve_phase_with_proxy = fields.boolean("skip_resolve_phase_with_proxy", false);
     fields.finish();
     Some(Settings {
@@ -65,11 +65,16 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
 }
 
 /// QUIC for HTTP/3, which is then spoken, and nothing else.
-fn http3(value: &Value<'_>, enable_http2: bool, proxies: &Proxies, tls: Option<&Tls>) -> Option<quinn::ClientConfig> {
+fn http3(
+    value: &Value<'_>,
+    enable_http2: bool,
+    proxies: Option<&Proxies>,
+    tls: Option<&Tls>,
+) -> Option<quinn::ClientConfig> {
     if enable_http2 {
         value.problem("excludes HTTP/2; set enable_http2 to false");
     }
-    if proxies.http.is_some() || proxies.https.is_some() {
+    if proxies.is_some_and(|proxies| proxies.http.is_some() || proxies.https.is_some()) {
         value.problem("goes through no proxy (blackbox_exporter passes the proxy by, without a word)");
     }
     let config = quic::client(tls?);

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::decode::Value;
 use super::resolvers::resolvers;
-use super::source;
+use super::{proxy, source};
 use crate::net::{Family, Source};
 use crate::probe::Isp;
+use crate::probe::http::Proxy;
 
 /// The longest name that the kernel gives an interface (IFNAMSIZ less its NUL).
 const INTERFACE_NAME_LIMIT: usize = 15;
@@ -28,9 +29,10 @@ pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
         fields.problem(format!("nothing binds a probe to it; set at least one of {}", binding.join(", ")));
     }
     let resolvers = resolvers(&fields, |family| unreachable(&source, family));
+    let proxy = fields.filled("proxy_url").and_then(|value| proxy(&value, &source));
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or(site).to_owned();
     fields.finish();
-    Arc::new(Isp { name: name.to_owned(), site, source, resolvers })
+    Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy })
 }
 
 fn interface(value: &Value<'_>) -> Option<String> {
@@ -41,6 +43,14 @@ fn interface(value: &Value<'_>) -> Option<String> {
         return None;
     }
     Some(name.to_owned())
+}
+
+fn proxy(value: &Value<'_>, source: &Source) -> Option<Arc<Proxy>> {
+    let proxy = proxy::of_isp(value)?;
+    if let Some(why) = proxy.address().and_then(|address| unreachable(source, Family::of(address))) {
+        value.problem(format!("{proxy} is {why}"));
+    }
+    Some(proxy)
 }
 
 /// Why nothing of a family can be reached through an ISP, as a predicate of it.

@@ -35,7 +35,7 @@ pub use json::Condition;
 pub use no_proxy::NoProxy;
 pub use oauth2::{Algorithm, Assertion, Grant, OAuth2};
 pub use proxy::{Proxies, Proxy};
-use route::Route;
+use route::{Proxying, Route};
 
 /// The `http:` section of a module.
 #[derive(Debug)]
@@ -66,8 +66,8 @@ pub struct Settings {
     pub http3: Option<quinn::ClientConfig>,
     /// The address family.
     pub preference: Preference,
-    /// Through whom requests go.
-    pub proxies: Proxies,
+    /// Through whom requests go; nothing leaves it to the ISP.
+    pub proxies: Option<Proxies>,
     /// Whether a name that a proxy can resolve is left to it.
     pub skip_resolve_phase_with_proxy: bool,
     /// TLS, built once per module.
@@ -92,15 +92,15 @@ impl Settings {
             enable_http2: true,
             http3: None,
             preference: Preference::default(),
-            proxies: Proxies::default(),
+            proxies: None,
             skip_resolve_phase_with_proxy: false,
             tls,
         }
     }
 
-    fn route(&self) -> Route<'_> {
+    fn route<'a>(&'a self, probe: &Probe<'a>) -> Route<'a> {
         Route {
-            proxies: &self.proxies,
+            proxies: Proxying::of(probe, self.proxies.as_ref()),
             skip_resolve: self.skip_resolve_phase_with_proxy,
             preference: self.preference,
             tls: &self.tls,
@@ -207,6 +207,10 @@ const MOST_REDIRECTS: u32 = 10;
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
     let scheme = if settings.http3.is_some() { "https" } else { "http" };
     let url = parse_as(&probe.request.target, scheme).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
+    if let (Some(_), Some(isp)) = (&settings.http3, probe.request.isp.as_ref().filter(|isp| isp.proxy.is_some())) {
+        let detail = format!("HTTP/3 goes through no proxy, and the ISP {} has a proxy_url", isp.name);
+        return Err(probe.failure(Reason::ProberConfigError, detail));
+    }
     let mut hop = Hop::first(settings, url, probe.request.hostname.as_deref());
     loop {
         let asked = measured.requests.push_mut(Request::of(&hop));

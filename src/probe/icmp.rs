@@ -220,7 +220,7 @@ mod tests {
 
     async fn probe(target: &str, source: Source, timeout: Duration, settings: Settings) -> Report {
         let prober = Prober::Icmp(settings);
-        let isp = Isp { name: "a".into(), site: String::new(), source, resolvers: vec![] };
+        let isp = Isp { name: "a".into(), source, ..Isp::default() };
         run(&Request {
             target: target.into(),
             module: Arc::new(Module {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Prober;
+use super::http::Proxy;
 use crate::net::{Network, Source};
 
 /// One probe that is asked for.
@@ -64,7 +65,7 @@ pub struct Module {
 }
 
 /// An uplink.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Isp {
     /// Its key in `isps:`.
     pub name: String,
@@ -74,4 +75,6 @@ pub struct Isp {
     pub source: Source,
     /// Name servers that are asked through it, from its source; without any, the system's are asked.
     pub resolvers: Vec<SocketAddr>,
+    /// What `http` probes go through, and their token servers, where their modules say nothing of proxies.
+    pub proxy: Option<Arc<Proxy>>,
 }

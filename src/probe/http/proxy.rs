@@ -1,6 +1,7 @@
 //! Proxies: who they are, and which of them a request goes through.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -11,7 +12,7 @@ use url::Url;
 use super::hop;
 use super::no_proxy::NoProxy;
 use crate::net::tls::Tls;
-use crate::probe::{USER_AGENT, host};
+use crate::probe::{USER_AGENT, host, resolve};
 use crate::wire::socks;
 
 /// A proxy.
@@ -88,6 +89,12 @@ impl Proxy {
         let mut authorization = authorization.transpose().map_err(|_| "has a user that no header can say")?;
         authorization.iter_mut().for_each(|header| header.set_sensitive(true));
         Ok(kind.map(|kind| Self { kind, host, port, authorization, connect_headers }))
+    }
+
+    /// Its address, where its URL has one and not a name.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        resolve::literal(&self.host)
     }
 
     /// Whether requests without TLS are given to it as they are, in absolute form (RFC 9112, section 3.2.2).

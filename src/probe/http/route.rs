@@ -26,13 +26,37 @@ use crate::wire::socks::{self, Destination, Reply};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Route<'a> {
     /// Through whom.
-    pub(super) proxies: &'a Proxies,
+    pub(super) proxies: Proxying<'a>,
     /// Whether a name that a proxy can resolve is left to it (`skip_resolve_phase_with_proxy`).
     pub(super) skip_resolve: bool,
     /// The address family of names.
     pub(super) preference: Preference,
     /// TLS to the servers.
     pub(super) tls: &'a Tls,
+}
+
+/// Whose proxies requests go through.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Proxying<'a> {
+    /// The module's.
+    Module(&'a Proxies),
+    /// The ISP's, whoever is asked for; or nobody's.
+    Isp(Option<&'a Proxy>),
+}
+
+impl<'a> Proxying<'a> {
+    /// Those of a probe whose module has these.
+    pub(super) fn of(probe: &Probe<'a>, own: Option<&'a Proxies>) -> Self {
+        own.map_or(Self::Isp(probe.request.isp.as_ref().and_then(|isp| isp.proxy.as_deref())), Self::Module)
+    }
+
+    /// The proxy for a host (a name, or an address, which may be in brackets) and a port.
+    fn to(self, over_tls: bool, host: &str, port: u16) -> Option<&'a Proxy> {
+        match self {
+            Self::Module(proxies) => proxies.to(over_tls, host, port),
+            Self::Isp(proxy) => proxy,
+        }
+    }
 }
 
 /// A connection for a request.
@@ -120,7 +144,7 @@ impl<'a> Route<'a> {
     ) -> Result<Connection, Failure> {
         let whom = format!("the proxy {proxy}");
         probe.note(format_args!("through {whom}"));
-        let address = match resolve::literal(&proxy.host) {
+        let address = match proxy.address() {
             Some(address) => address,
             None => {
                 // Which family the module prefers for the target, the proxy need not have.

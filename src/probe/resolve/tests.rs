@@ -36,7 +36,7 @@ async fn look_up(
 }
 
 fn isp(source: Source, servers: &[SocketAddr]) -> Arc<Isp> {
-    Arc::new(Isp { name: "a".into(), site: "x".into(), source, resolvers: servers.to_vec() })
+    Arc::new(Isp { name: "a".into(), site: "x".into(), source, resolvers: servers.to_vec(), ..Isp::default() })
 }
 
 async fn ask(servers: &[SocketAddr]) -> Report {
