@@ -94,7 +94,7 @@ modules:
       enable_http2: No
       fail_if_ssl: yes
       preferred_ip_protocol: ip4
-  web2: {prober: http, timeout: 0s, http: {<<: *http, method: HEAD}}
+  web2: {prober: http, timeout: 0s, resolvers: [9.9.9.9, "[2620:fe::fe]:5353"], http: {<<: *http, method: HEAD}}
   plain: {prober: http, http: }
   smtp:
     prober: tcp
@@ -144,6 +144,7 @@ modules:
     let Prober::Http(web) = &config.modules["web2"].prober else { panic!("web2") };
     assert_eq!((web.method.as_str(), &web.body[..]), ("HEAD", &b"hello"[..]));
     assert_eq!(config.modules["web2"].timeout, None);
+    assert_eq!((&config.modules["web2"].resolvers, config.modules["web"].resolvers.len()), (&a.resolvers, 0));
     let Prober::Http(plain) = &config.modules["plain"].prober else { panic!("plain") };
     assert_eq!((plain.method.as_str(), plain.preference.family), ("GET", Family::V6));
     assert!(plain.follow_redirects && plain.enable_http2);
@@ -276,7 +277,7 @@ modules:
         ("authorization", "Token t0ken"),
     ];
     assert_eq!(pairs(&chat.headers), headers);
-    assert_eq!(chat.host.as_ref().unwrap(), "virtual.example");
+    assert_eq!(chat.host.as_deref(), Some("virtual.example"));
     assert_eq!(chat.tls.server_name.as_deref(), Some("app.example"));
     let [hello, binary, bytes] = chat.query_response.as_slice() else { panic!("{:?}", chat.query_response) };
     assert_eq!((hello.expect.is_some(), hello.send.as_deref()), (true, Some("hi ${1}")));

@@ -25,6 +25,7 @@ fn settings(folder: &tempfile::TempDir, section: &str) -> Settings {
 fn who_asks_is_told_in_every_way_that_prometheus_has() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("secret"), "  s3cret\n").unwrap();
+    std::fs::write(folder.path().join("empty"), "").unwrap();
     let cases = [
         ("{basic_auth: {username: me, password: s3cret}}", "Basic bWU6czNjcmV0"),
         ("{basic_auth: {username_file: secret, password_file: secret}}", "Basic czNjcmV0OnMzY3JldA=="),
@@ -33,13 +34,24 @@ fn who_asks_is_told_in_every_way_that_prometheus_has() {
         ("{authorization: {type: Token, credentials_file: secret}}", "Token s3cret"),
         ("{bearer_token: s3cret}", "Bearer s3cret"),
         ("{bearer_token_file: secret}", "Bearer s3cret"),
+        // What 0.28 sends of nothing, and of what is empty, and of blanks.
+        ("{authorization: {}}", "Bearer"),
+        ("{authorization: {credentials: '', type: ''}}", "Bearer"),
+        ("{authorization: {type: ' Token ', credentials_file: ''}}", "Token"),
+        ("{authorization: {credentials: ' s3cret '}}", "Bearer  s3cret"),
+        ("{authorization: {credentials_file: empty}}", "Bearer"),
+        ("{bearer_token: '', bearer_token_file: empty}", "Bearer"),
+        ("{basic_auth: {}}", "Basic Og=="),
+        ("{basic_auth: {username: me, username_file: '', password_ref: ''}, bearer_token: ''}", "Basic bWU6"),
     ];
     for (section, expected) in cases {
         let authorization = settings(&folder, section).authorization.unwrap();
         assert_eq!((authorization.to_str().unwrap(), authorization.is_sensitive()), (expected, true), "{section}");
     }
-    assert_eq!(settings(&folder, "{}").authorization, None);
-    let section = "{headers: {X-A: one}, http_headers: {X-A: {values: [two], secrets: [three], files: [secret]}}}";
+    for nothing in ["{}", "{authorization: }", "{basic_auth: }", "{bearer_token: '', bearer_token_file: ''}"] {
+        assert_eq!(settings(&folder, nothing).authorization, None, "{nothing}");
+    }
+    let section = "{headers: {X-A: ' one\t'}, http_headers: {X-A: {values: [two], secrets: [three], files: [secret]}}}";
     let headers = settings(&folder, section).headers;
     let values: Vec<_> =
         headers.get_all("x-a").iter().map(|value| (value.to_str().unwrap(), value.is_sensitive())).collect();
@@ -50,7 +62,9 @@ fn who_asks_is_told_in_every_way_that_prometheus_has() {
 fn bodies_and_expectations_load() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("body.json"), "{}\n").unwrap();
-    assert_eq!(&settings(&folder, "{method: POST, body_file: body.json}").body[..], b"{}\n");
+    for section in ["{method: POST, body_file: body.json}", "{method: '', body: '', body_file: body.json}"] {
+        assert_eq!(&settings(&folder, section).body[..], b"{}\n", "{section}");
+    }
     let codings = [
         ("gzip", Some(Compression::Gzip)),
         ("GZIP", Some(Compression::Gzip)),

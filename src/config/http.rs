@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 
 use super::decode::{Fields, Value};
 use super::module::preference;
 use super::{http_client, oauth2, proxy, tls};
 use crate::net::quic;
 use crate::net::tls::Tls;
-use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderRule, Proxies, Settings, host_header};
+use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderRule, Proxies, Settings};
 
 /// The settings; nothing where something is wrong with them.
 pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
-    let method = fields.get("method").and_then(|value| method(&value));
+    let method = fields.filled("method").and_then(|value| method(&value));
     let given = fields.get("headers");
     let body = body(&fields);
     let (mut headers, host) = given.map(|value| headers(&value, body.as_ref().map(Bytes::len))).unwrap_or_default();
@@ -40,7 +40,7 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     let preference = preference(&fields);
     let tls = tls::tls(&fields, alpn);
     let proxies = proxy::proxies(&fields, tls.as_ref(), proxy::environment);
-    let http3 = enable_http3.and_then(|value| http3(&value, enable_http2, &proxies, tls.as_ref()));
+    let http3 = enable_http3.and_then(|value| http3(&value, enable_http2, proxies.as_ref(), tls.as_ref()));
     let skip_resolve_phase_with_proxy = fields.boolean("skip_resolve_phase_with_proxy", false);
     fields.finish();
     Some(Settings {
@@ -64,11 +64,16 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
 }
 
 /// QUIC for HTTP/3, which is then spoken, and nothing else.
-fn http3(value: &Value<'_>, enable_http2: bool, proxies: &Proxies, tls: Option<&Tls>) -> Option<quinn::ClientConfig> {
+fn http3(
+    value: &Value<'_>,
+    enable_http2: bool,
+    proxies: Option<&Proxies>,
+    tls: Option<&Tls>,
+) -> Option<quinn::ClientConfig> {
     if enable_http2 {
         value.problem("excludes HTTP/2; set enable_http2 to false");
     }
-    if proxies.http.is_some() || proxies.https.is_some() {
+    if proxies.is_some_and(|proxies| proxies.http.is_some() || proxies.https.is_some()) {
         value.problem("goes through no proxy (blackbox_exporter passes the proxy by, without a word)");
     }
     let config = quic::client(tls?);
@@ -80,7 +85,7 @@ fn http3(value: &Value<'_>, enable_http2: bool, proxies: &Proxies, tls: Option<&
 
 /// The body, as it stands there or in a file; nothing where it could not be had.
 fn body(fields: &Fields<'_>) -> Option<Bytes> {
-    match (fields.get("body"), fields.get("body_file")) {
+    match (fields.filled("body"), fields.filled("body_file")) {
         (Some(_), Some(value)) => {
             value.problem("excludes body, which is there too");
             None
@@ -219,38 +224,22 @@ fn headers(value: &Value<'_>, length: Option<usize>) -> (HeaderMap, Option<Strin
             continue;
         };
         let Some(text) = value.text() else { continue };
-        // The value may be a secret: no word of it.
-        let Ok(content) = HeaderValue::from_bytes(text.as_bytes()) else {
-            value.problem("its value has a character that no header may have, such as a line break");
-            continue;
-        };
+        let Some(content) = http_client::open_header(&value, text) else { continue };
         if known.contains(&name) {
             value.problem("is there already, in other letters");
         } else if name == header::TRANSFER_ENCODING {
             value.problem("the body is sent with its length; leave this header out");
         } else if let Some(length) = length
             && name == header::CONTENT_LENGTH
-            && text != length.to_string()
+            && content != length.to_string()
         {
             value.problem(format!("the body has {length} bytes; leave this header out, it is sent where it is needed"));
         } else if name == header::HOST {
-            host = authority(&value, text);
+            host = http_client::host(&value, text);
         } else {
             headers.append(name.clone(), content);
         }
         known.push(name);
     }
     (headers, host)
-}
-
-/// What a `Host` header says; nothing where it says nothing, and the URL's host is meant.
-fn authority(value: &Value<'_>, text: &str) -> Option<String> {
-    if text.is_empty() {
-        return None;
-    }
-    let host = host_header(text);
-    if host.is_none() {
-        value.problem("is not a host, nor a host and a port (example.org, example.org:8080)");
-    }
-    host
 }

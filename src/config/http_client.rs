@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::decode::{Fields, Value};
+use crate::probe::host_header;
 
 /// The `Authorization` header that `basic_auth`, `authorization`, `bearer_token` or `bearer_token_file` ask for; at most one of them may.
 pub(super) fn authorization(fields: &Fields<'_>) -> Option<HeaderValue> {
@@ -16,7 +17,7 @@ pub(super) fn authorization(fields: &Fields<'_>) -> Option<HeaderValue> {
     ];
     let mut chosen: Option<(&str, Option<HeaderValue>)> = None;
     for (key, read) in given {
-        let Some(value) = fields.get(key) else { continue };
+        let Some(value) = fields.filled(key) else { continue };
         let read = read(&value);
         match &chosen {
             Some((first, _)) => value.problem(format!("excludes {first}, which is there too")),
@@ -49,17 +50,17 @@ fn credentials(value: &Value<'_>) -> Option<HeaderValue> {
     header(value, &format!("{name} {}", credentials.unwrap_or_default()))
 }
 
-/// A text that may stand in the configuration or in a file.
+/// A text that may stand in the configuration or in a file; an empty one is none.
 pub(super) fn secret(
     fields: &Fields<'_>,
     inline: &'static str,
     file: &'static str,
     reference: &'static str,
 ) -> Option<String> {
-    if let Some(value) = fields.get(reference) {
+    if let Some(value) = fields.filled(reference) {
         value.problem(format!("needs a manager of secrets, which there is none; use {file}"));
     }
-    match (fields.get(inline), fields.get(file)) {
+    match (fields.filled(inline), fields.filled(file)) {
         (Some(_), Some(value)) => {
             value.problem(format!("excludes {inline}, which is there too"));
             None
@@ -78,12 +79,28 @@ fn file_text(value: &Value<'_>) -> Option<String> {
 
 /// A header that only the target may see.
 pub(super) fn header(value: &Value<'_>, text: &str) -> Option<HeaderValue> {
-    let Ok(mut header) = HeaderValue::from_str(text) else {
-        value.problem("has a character that no header may have, such as a line break");
-        return None;
-    };
+    let mut header = open_header(value, text)?;
     header.set_sensitive(true);
     Some(header)
+}
+
+/// A header. Blanks around it are no part of it (RFC 9110, section 5.5), and an error in HTTP/2 (RFC 9113, section 8.2.1). It may be a
+/// secret all the same: no word of it is told.
+pub(super) fn open_header(value: &Value<'_>, text: &str) -> Option<HeaderValue> {
+    let header = HeaderValue::from_bytes(text.trim_matches([' ', '\t']).as_bytes());
+    value.noted(header.map_err(|_| "has a character that no header may have, such as a line break"))
+}
+
+/// What a `Host` header says; nothing where it says nothing, and the URL's host is meant.
+pub(super) fn host(value: &Value<'_>, text: &str) -> Option<String> {
+    if text.is_empty() {
+        return None;
+    }
+    let host = host_header(text);
+    if host.is_none() {
+        value.problem("is not a host, nor a host and a port (example.org, example.org:8080)");
+    }
+    host
 }
 
 /// Headers that `http_headers` may not set, as in Prometheus: the request has its own.
@@ -127,11 +144,7 @@ pub(super) fn add_headers(fields: &Fields<'_>, headers: &mut HeaderMap) {
 pub(super) fn header_values(value: &Value<'_>) -> Vec<HeaderValue> {
     let fields = value.fields();
     let list = |key| fields.get(key).map(|value| value.list()).unwrap_or_default();
-    let open = list("values").into_iter().filter_map(|value| {
-        let mut header = header(&value, value.text()?)?;
-        header.set_sensitive(false);
-        Some(header)
-    });
+    let open = list("values").into_iter().filter_map(|value| open_header(&value, value.text()?));
     let secrets = list("secrets").into_iter().filter_map(|value| header(&value, value.text()?));
     let files = list("files").into_iter().filter_map(|value| header(&value, &file_text(&value)?));
     let values = open.chain(secrets).chain(files).collect();

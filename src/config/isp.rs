@@ -1,18 +1,16 @@
 //! An entry of `isps:`.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::decode::Value;
-use super::source;
+use super::resolvers::resolvers;
+use super::{proxy, source};
 use crate::net::{Family, Source};
 use crate::probe::Isp;
+use crate::probe::http::Proxy;
 
 /// The longest name that the kernel gives an interface (IFNAMSIZ less its NUL).
 const INTERFACE_NAME_LIMIT: usize = 15;
-
-/// The port of name servers that are given without one.
-const DNS_PORT: u16 = 53;
 
 /// An ISP; `site` is the file's, for those that name no own.
 pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
@@ -30,13 +28,11 @@ pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
     if binding.iter().all(|key| fields.get(key).is_none()) {
         fields.problem(format!("nothing binds a probe to it; set at least one of {}", binding.join(", ")));
     }
-    let resolvers = match fields.get("resolvers") {
-        Some(list) => list.list().iter().filter_map(|value| resolver(value, &source)).collect(),
-        None => Vec::new(),
-    };
+    let resolvers = resolvers(&fields, |family| unreachable(&source, family));
+    let proxy = fields.filled("proxy_url").and_then(|value| proxy(&value, &source));
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or(site).to_owned();
     fields.finish();
-    Arc::new(Isp { name: name.to_owned(), site, source, resolvers })
+    Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy })
 }
 
 fn interface(value: &Value<'_>) -> Option<String> {
@@ -49,27 +45,20 @@ fn interface(value: &Value<'_>) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn resolver(value: &Value<'_>, source: &Source) -> Option<SocketAddr> {
-    let text = value.text()?;
-    let address = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
-        (Ok(address), _) if address.port() != 0 => address,
-        (_, Ok(address)) => SocketAddr::new(address, DNS_PORT),
-        _ => {
-            value.problem(format!(
-                "{text:?} is not an address, nor an address and a port (9.9.9.9:53, [2620:fe::fe]:53)"
-            ));
-            return None;
-        }
-    };
-    let family = Family::of(address.ip());
-    if !source.is_unbound() && !source.supports(family) {
-        let (family, key) = match family {
-            Family::V4 => ("IPv4", "source_ip"),
-            Family::V6 => ("IPv6", "source_ip6"),
-        };
-        value
-            .problem(format!("{text} is {family}, and the ISP has no {family} source; set {key}, interface or fwmark"));
-        return None;
+fn proxy(value: &Value<'_>, source: &Source) -> Option<Arc<Proxy>> {
+    let proxy = proxy::of_isp(value)?;
+    if let Some(why) = proxy.address().and_then(|address| unreachable(source, Family::of(address))) {
+        value.problem(format!("{proxy} is {why}"));
     }
-    Some(address)
+    Some(proxy)
+}
+
+/// Why nothing of a family can be reached through an ISP, as a predicate of it.
+fn unreachable(source: &Source, family: Family) -> Option<String> {
+    let (name, key) = match family {
+        Family::V4 => ("IPv4", "source_ip"),
+        Family::V6 => ("IPv6", "source_ip6"),
+    };
+    let why = || format!("{name}, and the ISP has no {name} source; set {key}, interface or fwmark");
+    (!source.supports(family)).then(why)
 }

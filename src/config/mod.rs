@@ -15,6 +15,7 @@ mod isp;
 mod module;
 mod oauth2;
 mod proxy;
+mod resolvers;
 mod show;
 mod source;
 mod store;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{Fields, Value};
+use super::resolvers::resolvers;
 use super::{dns, grpc, http, icmp, source, tcp, traceroute, unix, websocket};
 use crate::net::{Family, Source};
 use crate::probe::resolve::Preference;
@@ -44,6 +45,10 @@ pub(super) fn module(name: &str, value: &Value<'_>, isps: &[Arc<Isp>], yaml: Str
     let decoded = prober(&fields);
     let timeout = fields.get("timeout").and_then(|value| timeout(&value));
     let isp = fields.get("isp").and_then(|value| known_isp(&value, isps));
+    let unbound = Source::default();
+    let own = decoded.as_ref().map_or(&unbound, |(_, source)| source);
+    let own = isp.is_none().then_some(own);
+    let resolvers = resolvers(&fields, |family| unreachable(isps, own, family));
     if let (Some((_, source)), Some(value)) = (&decoded, fields.get("isp"))
         && !source.is_unbound()
     {
@@ -54,9 +59,12 @@ pub(super) fn module(name: &str, value: &Value<'_>, isps: &[Arc<Isp>], yaml: Str
     if let (Some((Prober::Unix(_), _)), Some(value)) = (&decoded, fields.get("isp")) {
         value.problem("a socket of this host is reached through no ISP; leave it out");
     }
+    if let (Some((Prober::Unix(_), _)), Some(value)) = (&decoded, fields.get("resolvers")) {
+        value.problem("a socket of this host has no name that they could know; leave it out");
+    }
     fields.finish();
     let (prober, source) = decoded?;
-    Some(Arc::new(Module { name: name.to_owned(), prober, source, timeout, isp, yaml }))
+    Some(Arc::new(Module { name: name.to_owned(), prober, source, timeout, isp, resolvers, yaml }))
 }
 
 fn known_probers() -> String {
@@ -111,6 +119,18 @@ fn known_isp(value: &Value<'_>, isps: &[Arc<Isp>]) -> Option<String> {
         known => format!("{name:?} is not known; known ISPs: {}", known.join(", ")),
     });
     None
+}
+
+/// Why no probe could ask a name server of a family, as a predicate of it; `own` is what probes leave from that are through no ISP, where
+/// there may be such.
+fn unreachable(isps: &[Arc<Isp>], own: Option<&Source>, family: Family) -> Option<String> {
+    let name = match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+    };
+    let mut sources = isps.iter().map(|isp| &isp.source).chain(own);
+    let why = || format!("{name}, and no probe could ask it: neither an ISP nor this module has an {name} source");
+    (!sources.any(|source| source.supports(family))).then(why)
 }
 
 /// How long a probe may take; 0 is what the scrape allows, as in blackbox_exporter.

@@ -96,10 +96,10 @@ fn assertion(fields: &Fields<'_>, kind: Kind, id: &str, token_url: &str, scope: 
     let algorithm =
         fields.filled("signature_algorithm").map_or(Some(Algorithm::Rs256), |value| value.choice(&ALGORITHMS));
     let (inline, file) = ("client_certificate_key", "client_certificate_key_file");
-    if let Some(value) = fields.get("client_certificate_key_ref") {
+    if let Some(value) = fields.filled("client_certificate_key_ref") {
         value.problem(format!("needs a manager of secrets, which there is none; use {file}"));
     }
-    let pem = match (fields.get(inline), fields.get(file)) {
+    let pem = match (fields.filled(inline), fields.filled(file)) {
         (Some(_), Some(value)) => {
             value.problem(format!("excludes {inline}, which is there too"));
             None

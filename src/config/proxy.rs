@@ -7,19 +7,27 @@ use url::Url;
 
 use super::decode::{Fields, Value};
 use super::http_client;
-use crate::net::tls::Tls;
+use crate::net::tls::{Tls, TlsOptions};
 use crate::probe::http::{NoProxy, Proxies, Proxy};
 
 /// Headers that `CONNECT` has by itself, or that would promise it a body.
 const RESERVED: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+
+/// What is spoken with proxies over TLS: where they would take more than one request at a time, there would be no phases to tell.
+const ALPN: &[u8] = b"http/1.1";
 
 /// A variable of the environment.
 pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The proxies; `tls` is what the section's `tls_config` says, and `environment` is asked for `HTTP_PROXY` and the like.
-pub(super) fn proxies(fields: &Fields<'_>, tls: Option<&Tls>, environment: impl Fn(&str) -> Option<String>) -> Proxies {
+/// The proxies of a section; nothing where it says nothing of them. `tls` is what the section's `tls_config` says, and `environment` is asked
+/// for `HTTP_PROXY` and the like.
+pub(super) fn proxies(
+    fields: &Fields<'_>,
+    tls: Option<&Tls>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Option<Proxies> {
     let (url, no_proxy) = (fields.filled("proxy_url"), fields.filled("no_proxy"));
     let from_environment = fields.get("proxy_from_environment").filter(|value| value.boolean() == Some(true));
     let headers = fields.get("proxy_connect_header");
@@ -35,24 +43,15 @@ pub(super) fn proxies(fields: &Fields<'_>, tls: Option<&Tls>, environment: impl 
         });
     }
     let except = no_proxy.and_then(|value| value.noted(NoProxy::parse(value.text()?)));
-    // With a proxy that takes more than one request at a time there would be no phases to tell.
-    let tls = tls.map(|tls| Arc::new(tls.offering(vec![b"http/1.1".to_vec()])));
-    let proxy = |value: &Value<'_>, what: &str, text: &str| {
-        let parsed = Url::parse(text).map_err(|error| format!("{what}is not the URL of a proxy: {error}"));
-        let parsed = parsed.and_then(|url| {
-            let proxy = Proxy::new(&url, tls.clone(), connect_headers.clone());
-            proxy.map_err(|wrong| format!("{what}{wrong}"))
-        });
-        value.noted(parsed)?.map(Arc::new)
-    };
+    let tls = tls.map(|tls| Arc::new(tls.offering(vec![ALPN.to_vec()])));
     match (url, from_environment) {
         (Some(_), Some(value)) => {
             value.problem("excludes proxy_url, which is there too");
-            Proxies::default()
+            None
         }
         (Some(value), None) => {
-            let proxy = value.text().and_then(|text| proxy(&value, "", text));
-            Proxies { http: proxy.clone(), https: proxy, except }
+            let proxy = value.text().and_then(|text| proxy(&value, "", text, tls, connect_headers));
+            Some(Proxies { http: proxy.clone(), https: proxy, except })
         }
         (None, Some(value)) => {
             let variable = |upper: &str| {
@@ -65,15 +64,35 @@ pub(super) fn proxies(fields: &Fields<'_>, tls: Option<&Tls>, environment: impl 
                 let (name, text) = variable(upper)?;
                 // There a proxy may also be just a host and a port.
                 let text = if text.contains("://") { text } else { format!("http://{text}") };
-                proxy(&value, &format!("{name} "), &text)
+                proxy(&value, &format!("{name} "), &text, tls.clone(), connect_headers.clone())
             };
             let except = variable("NO_PROXY").map(|(name, text)| {
                 value.noted(NoProxy::parse(&text).map_err(|error| format!("{name}: {error}"))).unwrap_or_default()
             });
-            Proxies { http: proxy("HTTP_PROXY"), https: proxy("HTTPS_PROXY"), except: Some(except.unwrap_or_default()) }
+            let except = Some(except.unwrap_or_default());
+            Some(Proxies { http: proxy("HTTP_PROXY"), https: proxy("HTTPS_PROXY"), except })
         }
-        (None, None) => Proxies::default(),
+        (None, None) => None,
     }
+}
+
+/// The `proxy_url` of an ISP. One under TLS is verified by the system's CAs: those of a module are for its targets.
+pub(super) fn of_isp(value: &Value<'_>) -> Option<Arc<Proxy>> {
+    let tls = Tls::new(TlsOptions { alpn: vec![ALPN.to_vec()], ..TlsOptions::default() });
+    proxy(value, "", value.text()?, value.noted(tls).map(Arc::new), HeaderMap::new())
+}
+
+/// The proxy of a URL, which is `what`; nothing where it is none, or has no TLS.
+fn proxy(
+    value: &Value<'_>,
+    what: &str,
+    text: &str,
+    tls: Option<Arc<Tls>>,
+    connect_headers: HeaderMap,
+) -> Option<Arc<Proxy>> {
+    let url = Url::parse(text).map_err(|error| format!("{what}is not the URL of a proxy: {error}"));
+    let proxy = url.and_then(|url| Proxy::new(&url, tls, connect_headers).map_err(|wrong| format!("{what}{wrong}")));
+    value.noted(proxy)?.map(Arc::new)
 }
 
 /// The headers of `CONNECT`: each has a list of secrets.
@@ -104,7 +123,7 @@ mod tests {
     use super::*;
 
     /// What the proxies of a section are, and what is wrong with them.
-    fn read(section: &str, variables: &[(&str, &str)]) -> Result<Proxies, String> {
+    fn read(section: &str, variables: &[(&str, &str)]) -> Result<Option<Proxies>, String> {
         let files = Files::default();
         let problems = Problems::of("test.yml", &files);
         let root = yaml::parse(section).unwrap().unwrap();
@@ -150,13 +169,17 @@ mod tests {
         ];
         for (section, http, https) in cases {
             let proxies = read(section, &variables).unwrap();
+            assert_eq!(proxies.is_some(), http.is_some(), "{section}");
+            let proxies = proxies.unwrap_or_default();
             let told = [shown(&proxies.http), shown(&proxies.https)];
             assert_eq!(told.each_ref().map(Option::as_deref), [http, https], "{section}");
         }
-        let exceptions =
-            |section, variables: &[_]| read(section, variables).unwrap().except.map(|no| no.has("localhost", 80));
+        let exceptions = |section, variables: &[_]| {
+            read(section, variables).unwrap().unwrap().except.map(|no| no.has("localhost", 80))
+        };
         assert_eq!(exceptions("{proxy_url: 'http://p'}", &[]), None);
         assert_eq!(exceptions("{proxy_url: 'http://p', no_proxy: x}", &[]), Some(true));
+        // Where the environment has none, that is what was asked for, too.
         assert_eq!(exceptions("{proxy_from_environment: true}", &[]), Some(true));
     }
 

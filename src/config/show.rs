@@ -156,6 +156,7 @@ mod tests {
     #[test]
     fn secrets_are_hidden_and_the_rest_is_shown() {
         let text = r#"
+isps: {a: {source_ip: 192.0.2.1, proxy_url: socks5://me:s3cret@192.0.2.2}}
 modules:
   a:
     prober: http
@@ -188,7 +189,11 @@ modules:
       headers: {Origin: {values: [https://a.example]}, X-Key: {values: [s3cret], secrets: [s3cret], files: [key]}}
       query_response: [{expect: x, send: s3cret}, {send_bytes: s3cret}]
 "#;
-        let expected = r#"modules:
+        let expected = r#"isps:
+  a:
+    source_ip: 192.0.2.1
+    proxy_url: socks5://me:<secret>@192.0.2.2
+modules:
   a:
     prober: http
     http:

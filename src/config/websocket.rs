@@ -44,14 +44,13 @@ const OF_THE_HANDSHAKE: [HeaderName; 7] = [
 /// The settings; nothing where something is wrong with them.
 pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     let (authorization, tls) = http_config(fields.section("http_config"));
-    let headers = fields.get("headers").map(|value| headers(&value, authorization.is_some())).unwrap_or_default();
+    let given = fields.get("headers").map(|value| headers(&value, authorization.is_some()));
+    let (mut headers, host) = given.unwrap_or_default();
     let steps = fields.get("query_response").map(|value| value.list()).unwrap_or_default();
     let query_response = steps.iter().map(step).collect();
     let preference = preference(&fields);
     fields.finish();
-    let (hosts, mut headers): (Vec<_>, Vec<_>) = headers.into_iter().partition(|(name, _)| name == header::HOST);
     headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
-    let host = hosts.into_iter().map(|(_, value)| value).next();
     Some(Settings { headers, host, query_response, preference, tls: Arc::new(tls?) })
 }
 
@@ -66,10 +65,11 @@ fn http_config(mut fields: Fields<'_>) -> (Option<HeaderValue>, Option<Tls>) {
     (authorization, tls)
 }
 
-/// The headers of the handshake, each with all of its values.
-fn headers(value: &Value<'_>, authorized: bool) -> Vec<(HeaderName, HeaderValue)> {
+/// The headers of the handshake, each with all of its values, and the host among them.
+fn headers(value: &Value<'_>, authorized: bool) -> (Vec<(HeaderName, HeaderValue)>, Option<String>) {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
     let mut known: Vec<HeaderName> = Vec::new();
+    let mut host = None;
     for (name, value) in value.entries() {
         let Ok(name) = name.parse::<HeaderName>() else {
             value.problem("is not the name of a header");
@@ -82,14 +82,18 @@ fn headers(value: &Value<'_>, authorized: bool) -> Vec<(HeaderName, HeaderValue)
             value.problem("is a header of the handshake itself; leave it out");
         } else if name == header::AUTHORIZATION && authorized {
             value.problem("is what http_config sets already");
-        } else if name == header::HOST && values.len() > 1 {
-            value.problem("may have one value only");
+        } else if name == header::HOST {
+            match values.as_slice() {
+                [one] => host = http_client::host(&value, &String::from_utf8_lossy(one.as_bytes())),
+                [] => {}
+                _ => value.problem("may have one value only"),
+            }
         } else {
             headers.extend(values.into_iter().map(|value| (name.clone(), value)));
         }
         known.push(name);
     }
-    headers
+    (headers, host)
 }
 
 fn step(entry: &Value<'_>) -> Step {

@@ -8,14 +8,13 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Scheme;
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 
 use super::connection::{self, Connection, Handshake};
 use super::drive::{Driver, Tap};
 use super::resolve::{Preference, resolve};
-use super::status::of_status;
 use super::{Probe, USER_AGENT, host, tls};
 use crate::flight::{Phase, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
@@ -116,8 +115,8 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         probe.failure(Reason::ProberConfigError, format!("the call cannot be made as it is configured: {error}"))
     })?;
     let mut call = Call { probe, driver: Driver::of(&connection) };
-    call.make(connection, request, measured).await?;
-    judge(probe, &settings.service, measured)
+    let head = call.make(connection, request, measured).await?;
+    judge(probe, &settings.service, &head, measured)
 }
 
 fn call(settings: &Settings, scheme: Scheme, authority: &str) -> Result<Request<Full<Bytes>>, http::Error> {
@@ -143,13 +142,14 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Makes the call, in [`Phase::Processing`], and from the first byte of the answer on in [`Phase::Transfer`].
+    /// Makes the call, in [`Phase::Processing`], and from the first byte of the answer on in [`Phase::Transfer`]; returns the headers of
+    /// the answer's head.
     async fn make(
         &mut self,
         connection: Connection,
         request: Request<Full<Bytes>>,
         measured: &mut Measurement,
-    ) -> Result<(), Failure> {
+    ) -> Result<HeaderMap, Failure> {
         let timeline = &self.probe.timeline;
         timeline.enter(Phase::Processing);
         let io = TokioIo::new(Tap::new(connection, ResponseStart::http2(), timeline.clone()));
@@ -166,7 +166,7 @@ impl Call<'_> {
         let answer = if self.end(&head.headers, measured)? {
             BytesMut::new()
         } else {
-            self.check_head(head.status, &head.headers)?;
+            self.check_head(head.status, &head.headers, body.is_end_stream())?;
             self.read(body, measured).await?
         };
         // What may have left behind the call is a goodbye.
@@ -175,7 +175,7 @@ impl Call<'_> {
             let serving = grpc::response(&answer).map_err(|what| self.wrong(what))?;
             measured.serving = Some(serving);
         }
-        Ok(())
+        Ok(head.headers)
     }
 
     /// Reads the answer to its end, and with what the call ended.
@@ -217,9 +217,9 @@ impl Call<'_> {
     }
 
     /// Whether an answer without a status of gRPC in its head may still be one.
-    fn check_head(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
+    fn check_head(&self, status: StatusCode, headers: &HeaderMap, is_empty: bool) -> Result<(), Failure> {
         if status != StatusCode::OK {
-            let (reason, said) = of_status(status, headers);
+            let (reason, said) = Reason::of_status(status, headers, is_empty);
             let detail = format!("the answer is not of gRPC: its HTTP status is {status}{said}");
             return Err(self.probe.failure(reason, detail));
         }
@@ -244,7 +244,7 @@ impl Call<'_> {
 }
 
 /// Whether the call succeeded, and the service serves.
-fn judge(probe: &Probe<'_>, service: &str, measured: &Measurement) -> Result<(), Failure> {
+fn judge(probe: &Probe<'_>, service: &str, head: &HeaderMap, measured: &Measurement) -> Result<(), Failure> {
     let whole = match service {
         "" => "the server".to_owned(),
         service => format!("the service {service:?}"),
@@ -257,13 +257,27 @@ fn judge(probe: &Probe<'_>, service: &str, measured: &Measurement) -> Result<(),
         (status, None) => {
             let status = status.unwrap_or_default();
             let name = grpc::code_name(status).unwrap_or("no code that has a name");
-            let said = measured.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-            Err(probe.failure(
-                Reason::AssertionFailedHeader,
-                format!("the check of {whole} ended with the status {status}, {name}{said}"),
-            ))
+            let message = measured.message.as_deref().filter(|message| !message.is_empty());
+            let words = message.map(|message| format!(": {message}")).unwrap_or_default();
+            let (reason, said) = of_gateway(status, head, message.is_none())
+                .unwrap_or_else(|| (Reason::AssertionFailedHeader, String::new()));
+            Err(probe
+                .failure(reason, format!("the check of {whole} ended with the status {status}, {name}{words}{said}")))
         }
     }
+}
+
+/// What a status means that is a gateway's own, and what else it says. To calls of gRPC, Envoy says in the head of its answer 14 for a
+/// 503, and 12 without a message for a 404 (`grpc/doc/http-grpc-status-mapping.md`).
+fn of_gateway(status: u32, head: &HeaderMap, is_empty: bool) -> Option<(Reason, String)> {
+    let status = match status {
+        _ if !head.contains_key(STATUS) => return None,
+        12 => StatusCode::NOT_FOUND,
+        14 => StatusCode::SERVICE_UNAVAILABLE,
+        _ => return None,
+    };
+    let of_status = Reason::of_status(status, head, is_empty);
+    matches!(of_status.0, Reason::HttpUpstreamUnhealthy | Reason::HttpNoRoute).then_some(of_status)
 }
 
 /// Splits `host:port`, `[2001:db8::1]:443`. A scheme before it is passed over, as blackbox_exporter does: the module decides on TLS.

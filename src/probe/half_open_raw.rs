@@ -95,6 +95,7 @@ mod tests {
             source: Source::default(),
             timeout: None,
             isp: None,
+            resolvers: Vec::new(),
             yaml: String::new(),
         };
         let request = Request {

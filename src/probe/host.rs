@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use http::uri::Authority;
 use url::{Host, Url};
 
 /// The host of a target that is nothing else: a name or an address, brackets removed.
@@ -94,6 +95,34 @@ pub(super) fn check_url(url: &Url) -> Result<(), &'static str> {
         Some(Host::Ipv4(address)) => check_address(address.into()),
         Some(Host::Ipv6(address)) => check_address(address.into()),
         None => Err("is missing"),
+    }
+}
+
+/// What a `Host` header says, in ASCII, as Go sends it; nothing where it is not a host, nor a host and a port.
+#[must_use]
+pub(crate) fn header(text: &str) -> Option<String> {
+    let (name, port) = match text.rfind(':') {
+        Some(colon) if !text.is_ascii() => text.split_at(colon),
+        _ => (text, ""),
+    };
+    let name = if text.is_ascii() { text.to_owned() } else { Host::parse(name).ok()?.to_string() };
+    let host = name + port;
+    (host.parse::<Authority>().is_ok() && !host.contains('@')).then_some(host)
+}
+
+/// The `Host` header that `hostname=` asks for, where the module's own does not contradict.
+///
+/// # Errors
+/// One sentence.
+pub(super) fn hostname(own: Option<&str>, hostname: &str) -> Result<String, String> {
+    let host = header(hostname).ok_or_else(|| {
+        format!("hostname is a host, or a host and a port (example.org, example.org:8080), not {hostname:?}")
+    })?;
+    match own {
+        Some(own) if !own.eq_ignore_ascii_case(&host) => Err(format!(
+            "host header defined both in module configuration ({own}) and with URL-parameter 'hostname' ({hostname})"
+        )),
+        Some(_) | None => Ok(host),
     }
 }
 

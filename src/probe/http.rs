@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Version, header, response};
 use url::{Position, Url};
 
@@ -32,12 +31,11 @@ use body::Reader;
 use conversation::Conversation;
 pub use expectations::{BodyRule, Expectations, HeaderRule};
 use hop::Hop;
-pub(super) use hop::USER_AGENT;
 pub use json::Condition;
 pub use no_proxy::NoProxy;
 pub use oauth2::{Algorithm, Assertion, Grant, OAuth2};
 pub use proxy::{Proxies, Proxy};
-use route::Route;
+use route::{Proxying, Route};
 
 /// The `http:` section of a module.
 #[derive(Debug)]
@@ -68,8 +66,8 @@ pub struct Settings {
     pub http3: Option<quinn::ClientConfig>,
     /// The address family.
     pub preference: Preference,
-    /// Through whom requests go.
-    pub proxies: Proxies,
+    /// Through whom requests go; nothing leaves it to the ISP.
+    pub proxies: Option<Proxies>,
     /// Whether a name that a proxy can resolve is left to it.
     pub skip_resolve_phase_with_proxy: bool,
     /// TLS, built once per module.
@@ -94,15 +92,15 @@ impl Settings {
             enable_http2: true,
             http3: None,
             preference: Preference::default(),
-            proxies: Proxies::default(),
+            proxies: None,
             skip_resolve_phase_with_proxy: false,
             tls,
         }
     }
 
-    fn route(&self) -> Route<'_> {
+    fn route<'a>(&'a self, probe: &Probe<'a>) -> Route<'a> {
         Route {
-            proxies: &self.proxies,
+            proxies: Proxying::of(probe, self.proxies.as_ref()),
             skip_resolve: self.skip_resolve_phase_with_proxy,
             preference: self.preference,
             tls: &self.tls,
@@ -191,34 +189,6 @@ impl Request {
     }
 }
 
-/// The `Host` header that `hostname=` asks for, where the module's own does not contradict.
-///
-/// # Errors
-/// One sentence.
-pub fn hostname(settings: &Settings, hostname: &str) -> Result<String, String> {
-    let host = host_header(hostname).ok_or_else(|| {
-        format!("hostname is a host, or a host and a port (example.org, example.org:8080), not {hostname:?}")
-    })?;
-    match &settings.host {
-        Some(own) if !own.eq_ignore_ascii_case(&host) => Err(format!(
-            "host header defined both in module configuration ({own}) and with URL-parameter 'hostname' ({hostname})"
-        )),
-        Some(_) | None => Ok(host),
-    }
-}
-
-/// What a `Host` header says, in ASCII, as Go sends it; nothing where it is not a host, nor a host and a port.
-#[must_use]
-pub fn host_header(text: &str) -> Option<String> {
-    let (name, port) = match text.rfind(':') {
-        Some(colon) if !text.is_ascii() => text.split_at(colon),
-        _ => (text, ""),
-    };
-    let name = if text.is_ascii() { text.to_owned() } else { url::Host::parse(name).ok()?.to_string() };
-    let host = name + port;
-    (host.parse::<Authority>().is_ok() && !host.contains('@')).then_some(host)
-}
-
 /// Says why `target` is not a URL that can be probed.
 ///
 /// # Errors
@@ -237,6 +207,10 @@ const MOST_REDIRECTS: u32 = 10;
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
     let scheme = if settings.http3.is_some() { "https" } else { "http" };
     let url = parse_as(&probe.request.target, scheme).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
+    if let (Some(_), Some(isp)) = (&settings.http3, probe.request.isp.as_ref().filter(|isp| isp.proxy.is_some())) {
+        let detail = format!("HTTP/3 goes through no proxy, and the ISP {} has a proxy_url", isp.name);
+        return Err(probe.failure(Reason::ProberConfigError, detail));
+    }
     let mut hop = Hop::first(settings, url, probe.request.hostname.as_deref());
     loop {
         let asked = measured.requests.push_mut(Request::of(&hop));
@@ -346,18 +320,8 @@ fn parse_as(target: &str, scheme: &str) -> Result<Url, String> {
     if url.port() == Some(0) {
         return Err(wrong("this one has port 0"));
     }
-    check_host(&url).map_err(|what| wrong(&format!("the host of this one {what}")))?;
+    host::check_url(&url).map_err(|what| wrong(&format!("the host of this one {what}")))?;
     Ok(url)
-}
-
-/// Says what is wrong with the host of a URL, as a predicate of it.
-fn check_host(url: &Url) -> Result<(), &'static str> {
-    match url.host() {
-        Some(url::Host::Domain(name)) => host::check_name(name),
-        Some(url::Host::Ipv4(address)) => host::check_address(address.into()),
-        Some(url::Host::Ipv6(address)) => host::check_address(address.into()),
-        None => Err("is missing"),
-    }
 }
 
 /// A target for people: as it is, its password hidden.

@@ -220,7 +220,7 @@ mod tests {
 
     async fn probe(target: &str, source: Source, timeout: Duration, settings: Settings) -> Report {
         let prober = Prober::Icmp(settings);
-        let isp = Isp { name: "a".into(), site: String::new(), source, resolvers: vec![] };
+        let isp = Isp { name: "a".into(), source, ..Isp::default() };
         run(&Request {
             target: target.into(),
             module: Arc::new(Module {
@@ -229,6 +229,7 @@ mod tests {
                 source: Source::default(),
                 timeout: None,
                 isp: None,
+                resolvers: Vec::new(),
                 yaml: String::new(),
             }),
             isp: Some(Arc::new(isp)),

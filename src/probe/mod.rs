@@ -18,7 +18,6 @@ mod report;
 mod request;
 pub mod resolve;
 mod running;
-mod status;
 mod tasks;
 pub mod tcp;
 #[cfg(test)]
@@ -33,6 +32,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use connection::Handshake;
 use deadline::until_deadline;
+pub(crate) use host::header as host_header;
 pub(crate) use report::SECRET;
 pub use report::{LogLine, Measurement, Report};
 pub use request::{Isp, Module, Request};
@@ -101,10 +101,10 @@ impl Prober {
     /// One sentence, where it cannot be said.
     pub fn hostname(&self, hostname: &str) -> Result<Option<String>, String> {
         match self {
-            Self::Http(settings) => http::hostname(settings, hostname).map(Some),
+            Self::Http(settings) => host::hostname(settings.host.as_deref(), hostname).map(Some),
             Self::Tcp(settings) => tcp::hostname(settings, hostname),
             Self::Grpc(settings) => grpc::hostname(settings, hostname),
-            Self::Websocket(settings) => websocket::hostname(settings, hostname).map(Some),
+            Self::Websocket(settings) => host::hostname(settings.host.as_deref(), hostname).map(Some),
             Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) => Ok(None),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Prober;
+use super::http::Proxy;
 use crate::net::{Network, Source};
 
 /// One probe that is asked for.
@@ -39,6 +40,15 @@ impl Request {
     pub fn uplink(&self) -> Option<&Arc<Isp>> {
         self.isp.as_ref().filter(|_| self.module.prober.leaves_this_host())
     }
+
+    /// The name servers that are asked from there: the module's own, or else the ISP's; without any, the system's are asked.
+    #[must_use]
+    pub fn resolvers(&self) -> &[SocketAddr] {
+        match (self.module.resolvers.as_slice(), &self.isp) {
+            ([], Some(isp)) => &isp.resolvers,
+            (own, _) => own,
+        }
+    }
 }
 
 /// How something is probed.
@@ -54,12 +64,14 @@ pub struct Module {
     pub timeout: Option<Duration>,
     /// The ISP of requests that name none.
     pub isp: Option<String>,
+    /// Name servers that are asked from the source of its probes, and nobody else; without any, the ISP's are.
+    pub resolvers: Vec<SocketAddr>,
     /// Its entry in `modules:` as YAML, with `<secret>` in the place of secrets.
     pub yaml: String,
 }
 
 /// An uplink.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Isp {
     /// Its key in `isps:`.
     pub name: String,
@@ -69,4 +81,6 @@ pub struct Isp {
     pub source: Source,
     /// Name servers that are asked through it, from its source; without any, the system's are asked.
     pub resolvers: Vec<SocketAddr>,
+    /// What `http` probes go through, and their token servers, where their modules say nothing of proxies.
+    pub proxy: Option<Arc<Proxy>>,
 }

@@ -6,7 +6,7 @@ mod resolv_conf;
 mod servers;
 mod system;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::Probe;
@@ -44,8 +44,9 @@ pub struct Resolution {
 /// The address to probe for a host (a name, an address, an IPv6 address in brackets), in [`Phase::Resolve`].
 ///
 /// It is the first address of the preferred family, or else (where the preference allows it) the first of the other one; families that the
-/// ISP cannot send from do not count. Where the ISP has name servers, they are asked through it, and nobody else: neither `/etc/hosts`
-/// nor search domains count then. Otherwise `/etc/hosts` and the name servers of `/etc/resolv.conf` are, to which the kernel routes.
+/// ISP cannot send from do not count. Where the module or the ISP has name servers, they are asked from the probe's source, and nobody else:
+/// neither `/etc/hosts` nor search domains count then. Otherwise `/etc/hosts` and the name servers of `/etc/resolv.conf` are, to which the
+/// kernel routes.
 ///
 /// # Errors
 /// Why there is none.
@@ -80,14 +81,18 @@ async fn resolve_on(
     }
     let address = match literal {
         Some(address) => of_literal(probe, address, preference, &families)?,
-        None => match (families.as_slice(), probe.request.isp.as_ref()) {
+        None => match (families.as_slice(), probe.request.resolvers()) {
             ([], _) => return Err(probe.source_failure(&SourceError::NoAddress(preference.family))),
-            (families, Some(isp)) if !isp.resolvers.is_empty() => {
-                let (source, addresses) = (probe.source(), isp.resolvers.clone());
-                let mut servers = Servers { probe, source, addresses, patience: Patience::UntilDeadline };
+            (families, []) => system.lookup(probe, host, families).await?,
+            (families, resolvers) => {
+                let mut servers = Servers {
+                    probe,
+                    source: probe.source(),
+                    addresses: reachable(probe, resolvers)?,
+                    patience: Patience::UntilDeadline,
+                };
                 servers.lookup(host, families).await?
             }
-            (families, _) => system.lookup(probe, host, families).await?,
         },
     };
     record.address = Some(address);
@@ -97,6 +102,20 @@ async fn resolve_on(
     }
     probe.note(format_args!("{host} is {address}"));
     Ok(address)
+}
+
+/// Those of the name servers that the probe's source can ask: of a module's own it may be that only some can be, through an ISP.
+fn reachable(probe: &Probe<'_>, resolvers: &[SocketAddr]) -> Result<Vec<SocketAddr>, Failure> {
+    let family = |server: &SocketAddr| Family::of(server.ip());
+    let reachable: Vec<_> =
+        resolvers.iter().copied().filter(|server| probe.source().supports(family(server))).collect();
+    match (reachable.as_slice(), resolvers) {
+        ([], [first, ..]) => {
+            let failure = probe.source_failure(&SourceError::NoAddress(family(first)));
+            Err(Failure { detail: format!("asking the name server {first}: {}", failure.detail), ..failure })
+        }
+        _ => Ok(reachable),
+    }
 }
 
 /// Keeps what became of the name when the look-up ends, also when the probe is cut.

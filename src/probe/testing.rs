@@ -27,6 +27,7 @@ pub(super) fn request(prober: Prober, target: impl ToString, timeout: Duration) 
         source: Source::default(),
         timeout: None,
         isp: None,
+        resolvers: Vec::new(),
         yaml: String::new(),
     };
     request_of(Arc::new(module), target, timeout)

@@ -333,6 +333,7 @@ mod tests {
                 source: Source::default(),
                 timeout: None,
                 isp: None,
+                resolvers: Vec::new(),
                 yaml: String::new(),
             }),
             isp: None,

@@ -10,16 +10,14 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use url::Url;
 
 use super::connection::{self, Connection, Handshake};
 use super::drive::Driver;
-use super::http::host_header;
 use super::resolve::{Preference, resolve};
-use super::status::of_status;
 use super::{Probe, SECRET, USER_AGENT, host, tls};
 use crate::flight::{Phase, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
@@ -33,7 +31,7 @@ pub struct Settings {
     /// The handshake's headers, `Host` excepted.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The `Host` header, where it is not the target's.
-    pub host: Option<HeaderValue>,
+    pub host: Option<String>,
     /// What is heard and said.
     pub query_response: Vec<Step>,
     /// The address family.
@@ -84,23 +82,6 @@ const MOST_HEADERS: usize = 1000;
 /// One sentence.
 pub fn check_target(target: &str) -> Result<(), String> {
     parse(target).map(drop)
-}
-
-/// The `Host` header that `hostname=` asks for, where the module's own does not contradict.
-///
-/// # Errors
-/// One sentence.
-pub fn hostname(settings: &Settings, hostname: &str) -> Result<String, String> {
-    let host = host_header(hostname).ok_or_else(|| {
-        format!("hostname is a host, or a host and a port (example.org, example.org:8080), not {hostname:?}")
-    })?;
-    match settings.host.as_ref().map(HeaderValue::as_bytes) {
-        Some(own) if !own.eq_ignore_ascii_case(host.as_bytes()) => Err(format!(
-            "host header defined both in module configuration ({}) and with URL-parameter 'hostname' ({hostname})",
-            String::from_utf8_lossy(own)
-        )),
-        Some(_) | None => Ok(host),
-    }
 }
 
 /// Measures.
@@ -171,11 +152,10 @@ fn request(
         None => url.path().to_owned(),
     };
     let host = url.host_str().unwrap_or_default();
-    let host = match (&settings.host, hostname, url.port()) {
-        (Some(host), _, _) => host.clone(),
-        (None, Some(hostname), _) => HeaderValue::try_from(hostname)?,
-        (None, None, Some(port)) => HeaderValue::try_from(format!("{host}:{port}"))?,
-        (None, None, None) => HeaderValue::try_from(host)?,
+    let host = match (settings.host.as_deref().or(hostname), url.port()) {
+        (Some(host), _) => HeaderValue::try_from(host)?,
+        (None, Some(port)) => HeaderValue::try_from(format!("{host}:{port}"))?,
+        (None, None) => HeaderValue::try_from(host)?,
     };
     let mut request = Request::get(path).body(Empty::new())?;
     let headers = request.headers_mut();
@@ -197,7 +177,7 @@ fn request(
 fn check(probe: &Probe<'_>, settings: &Settings, response: &Response<Incoming>, key: &str) -> Result<(), Failure> {
     let (status, headers) = (response.status(), response.headers());
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        let (reason, said) = of_status(status, headers);
+        let (reason, said) = Reason::of_status(status, headers, response.body().is_end_stream());
         let detail = format!("the handshake was answered with the status {status}, not 101{said}");
         return Err(probe.failure(reason, detail));
     }

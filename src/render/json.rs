@@ -231,7 +231,7 @@ impl<'a> Report<'a> {
 
 impl<'a> Isp<'a> {
     fn of(isp: &'a probe::Isp) -> Self {
-        let probe::Isp { name, site, source, resolvers: _ } = isp;
+        let probe::Isp { name, site, source, resolvers: _, proxy: _ } = isp;
         Self {
             name,
             site,

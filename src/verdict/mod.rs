@@ -4,6 +4,7 @@ mod codes;
 mod evidence;
 mod failure;
 mod reason;
+mod status;
 
 pub use evidence::Evidence;
 pub use failure::Failure;

@@ -1,4 +1,4 @@
-//! The questions to an ISP's name servers.
+//! The questions to an ISP's name servers, and to a module's own.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -15,6 +15,9 @@ use uplink_exporter::probe;
 use crate::support::lab::Site;
 use crate::support::pcap::{Capture, Packet};
 use crate::{BINDINGS, MODULES, captures, number, site, topology};
+
+/// How far the targets that are modules' name servers are behind those that are ISPs'.
+const OWN: u8 = 5;
 
 /// What a name server answers: every name is the target 40. What begins with `long` does not fit into UDP.
 fn answer(question: &[u8], by_udp: bool) -> Vec<u8> {
@@ -52,7 +55,21 @@ pub(super) fn serve_names(site: &Site, address: SocketAddr) {
 
 #[test]
 fn no_question_to_an_isps_name_servers_leaves_through_the_wrong_isp() {
-    let Some(site) = site(topology(), MODULES) else { return };
+    // Modules with a name server of their own, each by what it is for.
+    let own = |prober: &str, isp: Isp, by: &str, family: Family| format!("{prober}_{}_{by}_{family:?}", isp.name());
+    let mut modules = MODULES.to_owned();
+    for isp in Isp::ALL {
+        for (binding, by) in (0..).zip(BINDINGS) {
+            for family in [Family::V4, Family::V6] {
+                let server = target(family, OWN + number(isp, binding));
+                for prober in ["tcp", "http", "icmp"] {
+                    let name = own(prober, isp, by, family);
+                    modules += &format!("  {name}: {{prober: {prober}, resolvers: ['{server}']}}\n");
+                }
+            }
+        }
+    }
+    let Some(site) = site(topology(), &modules) else { return };
     let captures = captures(&site);
     let patience = Duration::from_secs(20);
     for isp in Isp::ALL {
@@ -62,14 +79,18 @@ fn no_question_to_an_isps_name_servers_leaves_through_the_wrong_isp() {
             for family in [Family::V4, Family::V6] {
                 let resolver = SocketAddr::new(target(family, number(isp, binding)), 53);
                 serve_names(&site, resolver);
+                serve_names(&site, SocketAddr::new(target(family, OWN + number(isp, binding)), 53));
                 for name in ["short.example", "long.example"] {
                     let targets = [
-                        ("tcp", format!("{name}:80")),
-                        ("http", format!("http://{name}/")),
-                        ("icmp_raw", name.to_owned()),
+                        ("tcp".to_owned(), format!("{name}:80")),
+                        ("http".to_owned(), format!("http://{name}/")),
+                        ("icmp_raw".to_owned(), name.to_owned()),
+                        (own("tcp", isp, by, family), format!("{name}:80")),
+                        (own("http", isp, by, family), format!("http://{name}/")),
+                        (own("icmp", isp, by, family), name.to_owned()),
                     ];
-                    for (module, target) in targets {
-                        let mut request = site.request(module, &format!("{}_{by}", isp.name()), &target, patience);
+                    for (module, target) in &targets {
+                        let mut request = site.request(module, &format!("{}_{by}", isp.name()), target, patience);
                         let bound = probe::Isp::clone(request.isp.as_ref().unwrap());
                         request.isp = Some(Arc::new(probe::Isp { resolvers: vec![resolver], ..bound }));
                         requests.push(request);
@@ -85,13 +106,17 @@ fn no_question_to_an_isps_name_servers_leaves_through_the_wrong_isp() {
     for (isp, right, wrong) in [(Isp::A, &through_a, &through_b), (Isp::B, &through_b, &through_a)] {
         for (binding, by) in (0..).zip(BINDINGS) {
             for family in [Family::V4, Family::V6] {
-                let resolver = target(family, number(isp, binding));
-                let asked = |packet: &&Packet| packet.destination == resolver && packet.ports().1 == 53;
-                assert_eq!(wrong.iter().filter(asked).count(), 0, "through the wrong ISP by {by}");
-                let of = |protocol| right.iter().filter(asked).filter(|packet| packet.protocol == protocol).count();
-                // 2 names and 3 probers; one question a family; of one name also by TCP, where a conversation has several packets.
-                assert!(of(17) >= 2 * 3 && of(6) >= 3 * 4, "{} and {} packets to {resolver} by {by}", of(17), of(6));
-                assert!(right.iter().filter(asked).all(|packet| packet.source == isp.source(family)), "by {by}");
+                for resolver in [0, OWN].map(|first| target(family, first + number(isp, binding))) {
+                    let asked = |packet: &&Packet| packet.destination == resolver && packet.ports().1 == 53;
+                    assert_eq!(wrong.iter().filter(asked).count(), 0, "through the wrong ISP by {by}");
+                    let of = |protocol| right.iter().filter(asked).filter(|packet| packet.protocol == protocol).count();
+                    // 2 names and 3 probers; one question a family, and no more of them than that (their own, or the ISP's); of one name
+                    // also by TCP, where a conversation has several packets.
+                    let (by_udp, by_tcp) = (of(17), of(6));
+                    assert!((2 * 3..=2 * 2 * 3).contains(&by_udp), "{by_udp} questions to {resolver} by {by}");
+                    assert!(by_tcp >= 3 * 4, "{by_tcp} packets of TCP to {resolver} by {by}");
+                    assert!(right.iter().filter(asked).all(|packet| packet.source == isp.source(family)), "by {by}");
+                }
             }
         }
     }

@@ -2,12 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use http::HeaderMap;
 use uplink_exporter::lab::{Isp, target};
 use uplink_exporter::net::Family;
-use uplink_exporter::probe::Measurement;
+use uplink_exporter::probe::http::Proxy;
+use uplink_exporter::probe::{self, Measurement};
 
 use crate::support::lab::{Site, host};
 use crate::support::pcap::{Capture, Packet};
@@ -91,13 +94,16 @@ fn no_packet_to_a_proxy_or_a_token_server_leaves_through_the_wrong_isp() {
                              oauth2: {{client_id: me, token_url: 'http://{proxy}:{PROXY}/token'}}"
                         ),
                     ),
+                    // The proxy is the ISP's.
+                    ("isp", "https", "follow_redirects: true".to_owned()),
                 ];
                 for (kind, scheme, fields) in kinds {
                     modules += &format!(
                         "  {kind}_{name}: {{prober: http, http: {{tls_config: {{ca_file: CA}}, {fields}}}}}\n"
                     );
                     let target = format!("{scheme}://{}/", host(family, BEYOND));
-                    cases.push((isp, format!("{kind}_{name}"), format!("{}_{by}", isp.name()), target));
+                    let of_isp = (kind == "isp").then(|| format!("http://{proxy}:{PROXY}"));
+                    cases.push((isp, format!("{kind}_{name}"), format!("{}_{by}", isp.name()), target, of_isp));
                 }
             }
         }
@@ -130,7 +136,15 @@ fn no_packet_to_a_proxy_or_a_token_server_leaves_through_the_wrong_isp() {
     for isp in Isp::ALL {
         site.lab.default_route(isp.other()).unwrap();
         let of_isp = cases.iter().filter(|(of, ..)| *of == isp);
-        let requests = of_isp.map(|(_, module, by, target)| site.request(module, by, target, Duration::from_secs(20)));
+        let requests = of_isp.map(|(_, module, by, target, proxy)| {
+            let mut request = site.request(module, by, target, Duration::from_secs(20));
+            if let Some(proxy) = proxy {
+                let proxy = Proxy::new(&proxy.parse().unwrap(), None, HeaderMap::new()).unwrap();
+                let bound = probe::Isp::clone(request.isp.as_ref().unwrap());
+                request.isp = Some(Arc::new(probe::Isp { proxy: proxy.map(Arc::new), ..bound }));
+            }
+            request
+        });
         for report in site.run_all(requests.collect()) {
             assert_eq!(report.failure, None, "{} {:?}: {:#?}", report.module, report.isp, report.log);
             let peer = match &report.measurement {
@@ -149,8 +163,8 @@ fn no_packet_to_a_proxy_or_a_token_server_leaves_through_the_wrong_isp() {
                 assert_eq!(wrong.iter().filter(to).count(), 0, "through the wrong ISP by {by}");
                 assert!(right.iter().filter(to).all(|packet| packet.source == isp.source(family)), "by {by}");
                 let syns = right.iter().filter(to).filter(|packet| packet.flags() == "S").count();
-                // A tunnel, a request that is forwarded, SOCKS; a token, and what it is for.
-                assert_eq!(syns, 5, "to {proxy} by {by}");
+                // A tunnel, a request that is forwarded, SOCKS; a token, and what it is for; a tunnel through the ISP's proxy.
+                assert_eq!(syns, 6, "to {proxy} by {by}");
             }
         }
         for family in [Family::V4, Family::V6] {

@@ -185,9 +185,8 @@ fn tcp_success() -> Report {
     let mut report = report("192.0.2.25:25", "smtp", &phases, Measurement::Tcp(measured));
     report.isp = Some(Arc::new(Isp {
         name: "sk".to_owned(),
-        site: String::new(),
         source: Source { v4: None, v6: None, interface: Some("eth1".to_owned()), mark: Some(101) },
-        resolvers: Vec::new(),
+        ..Isp::default()
     }));
     report.resolution = resolution("192.0.2.25", Some("192.0.2.25"));
     report.hostname = Some("mail.example".to_owned());
@@ -454,7 +453,7 @@ fn report(target: &str, module: &str, phases: &[(Phase, u64)], measurement: Meas
                 interface: None,
                 mark: None,
             },
-            resolvers: Vec::new(),
+            ..Isp::default()
         })),
         started: time(1_700_000_000),
         duration: phases.iter().map(|(_, span)| *span).sum::<Duration>() + overhead,

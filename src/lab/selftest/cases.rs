@@ -233,6 +233,7 @@ impl Kind {
             source: Source::default(),
             timeout: None,
             isp: None,
+            resolvers: Vec::new(),
             yaml: String::new(),
         }
     }

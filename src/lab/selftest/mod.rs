@@ -147,7 +147,7 @@ impl Bench {
             Injected::ClosedPort => port = Some(CLOSED),
             Injected::Nothing | Injected::Fault(_) | Injected::LinkDown | Injected::Loss(..) => {}
         }
-        let isp = probe::Isp { name: case.isp.name().to_owned(), site: String::new(), source, resolvers: Vec::new() };
+        let isp = probe::Isp { name: case.isp.name().to_owned(), source, ..probe::Isp::default() };
         let request = Request {
             target: case.kind.target(address, port),
             module: Arc::new(case.kind.module(case.family, case.count(), &self.tls)),

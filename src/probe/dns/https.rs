@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri, Version, header, response};
 use http_body_util::Full;
+use hyper::body::Body as _;
 use url::Url;
 
 use super::{Arriving, Measurement, Settings, Transport, no_reply, note_question};
 use crate::probe::http::exchange::Exchange;
 use crate::probe::resolve::resolve;
-use crate::probe::status::of_status;
-use crate::probe::{Probe, connection, http as http_probe, tls};
+use crate::probe::{Probe, USER_AGENT, connection, http as http_probe, tls};
 use crate::verdict::{Failure, Reason};
 
 /// What the bodies are.
@@ -66,7 +66,7 @@ pub(super) async fn ask(settings: &Settings, probe: &Probe<'_>, measured: &mut M
     let (head, body) = response.into_parts();
     probe.note(format_args!("{:?} {}", head.version, head.status));
     measured.status = Some(head.status.as_u16());
-    check(probe, &head)?;
+    check(probe, &head, body.is_end_stream())?;
     let mut arriving = Arriving::of(&settings.query, ID, &mut measured.reply);
     exchange.collect(body, LONGEST_MESSAGE, &mut arriving.bytes).await?;
     arriving.finish(probe)
@@ -85,13 +85,13 @@ fn request(url: &Url, version: Version, message: Vec<u8>) -> Result<Request<Full
     };
     let media_type = HeaderValue::from_static(MEDIA_TYPE);
     let request = request.header(header::CONTENT_TYPE, media_type.clone()).header(header::ACCEPT, media_type);
-    request.header(header::USER_AGENT, http_probe::USER_AGENT).body(Full::new(message.into()))
+    request.header(header::USER_AGENT, USER_AGENT).body(Full::new(message.into()))
 }
 
-/// Whether a response carries a reply.
-fn check(probe: &Probe<'_>, head: &response::Parts) -> Result<(), Failure> {
+/// Whether a response, which may be known to have no body, carries a reply.
+fn check(probe: &Probe<'_>, head: &response::Parts, is_empty: bool) -> Result<(), Failure> {
     if !head.status.is_success() {
-        let (reason, said) = of_status(head.status, &head.headers);
+        let (reason, said) = Reason::of_status(head.status, &head.headers, is_empty);
         return Err(probe.failure(reason, format!("the status is {}{said}", head.status)));
     }
     let said = head.headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));

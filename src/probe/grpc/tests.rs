@@ -69,6 +69,7 @@ fn answer(
 }
 
 const GRPC: (&str, &str) = ("content-type", "application/grpc+proto");
+const ENVOY: (&str, &str) = ("server", "envoy");
 
 fn well() -> Response<Answer> {
     answer(200, &[GRPC], &[SERVES], &[("grpc-status", "0")])
@@ -230,6 +231,38 @@ async fn every_status_is_told_from_the_head_and_from_the_end() {
 }
 
 #[tokio::test]
+async fn what_a_gateway_says_in_the_words_of_grpc_is_told_from_what_the_server_says() {
+    const SAID: (&str, &str) = ("proxy-status", "edge; error=destination_unavailable");
+    const SERVED: (&str, &str) = ("x-envoy-upstream-service-time", "3");
+    const WHY: (&str, &str) = ("grpc-message", "no healthy upstream");
+    type Head = &'static [(&'static str, &'static str)];
+    let cases: [(u32, Head, Reason); 8] = [
+        (14, &[ENVOY, WHY], Reason::HttpUpstreamUnhealthy),
+        (14, &[SAID], Reason::HttpUpstreamUnhealthy),
+        (14, &[ENVOY, SERVED, WHY], Reason::AssertionFailedHeader),
+        (14, &[WHY], Reason::AssertionFailedHeader),
+        (12, &[ENVOY], Reason::HttpNoRoute),
+        (12, &[ENVOY, WHY], Reason::AssertionFailedHeader),
+        (12, &[], Reason::AssertionFailedHeader),
+        (5, &[ENVOY], Reason::AssertionFailedHeader),
+    ];
+    for (code, head, reason) in cases {
+        let text: &'static str = Box::leak(code.to_string().into_boxed_str());
+        let at_once = [&[GRPC, ("grpc-status", text)], head].concat();
+        let report = check(settings(), serve_calls(V4, None, move |_| answer(200, &at_once, &[], &[])), PATIENCE).await;
+        check_failure(&report, Phase::Transfer, reason);
+        assert_eq!(measured(&report).status, Some(code));
+        let detail = &report.failure.as_ref().unwrap().detail;
+        assert_eq!(detail.ends_with(", and a proxy says: edge; error=destination_unavailable"), head.contains(&SAID));
+        assert_eq!(detail.contains("no healthy upstream"), head.contains(&WHY), "{detail}");
+        // What comes at the end is the server's.
+        let at_end = [&[("grpc-status", text)], head].concat();
+        let address = serve_calls(V4, None, move |_| answer(200, &[GRPC, ENVOY], &[SERVES], &at_end));
+        check_failure(&check(settings(), address, PATIENCE).await, Phase::Transfer, Reason::AssertionFailedHeader);
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_answer_of_grpc_is_told() {
     let status = &[("grpc-status", "0")];
     let html = ("content-type", "text/html");
@@ -241,6 +274,8 @@ async fn what_is_no_answer_of_grpc_is_told() {
         (Box::new(|| answer(200, &[], &[b"x"], &[])), wrong, "content type is \"\""),
         (Box::new(move || answer(503, &[html], &[b"busy"], &[])), unavailable, "its HTTP status is 503"),
         (Box::new(|| answer(429, &[], &[], &[])), Reason::HttpRateLimited { by_envoy: false }, "429"),
+        (Box::new(move || answer(503, &[html, ENVOY], &[b"no"], &[])), Reason::HttpUpstreamUnhealthy, "503"),
+        (Box::new(|| answer(404, &[ENVOY], &[], &[])), Reason::HttpNoRoute, "404"),
         (Box::new(|| answer(200, &[GRPC], &[SERVES], &[])), wrong, "no grpc-status at its end"),
         (Box::new(|| answer(200, &[GRPC], &[SERVES], &[("x", "y")])), wrong, "no grpc-status at its end"),
         (Box::new(|| answer(200, &[GRPC], &[SERVES], &[("grpc-status", "+1")])), wrong, "grpc-status is no number"),

@@ -47,7 +47,7 @@ impl<'a> Conversation<'a> {
             let (exchange, head) = Box::pin(sending).await?;
             return Ok((Self { body: Body::Quic(Box::new(exchange)), forwarder: None }, head));
         }
-        let reached = settings.route().connect(probe, hop, &mut asked.handshake, facts, &mut asked.proxy).await?;
+        let reached = settings.route(probe).connect(probe, hop, &mut asked.handshake, facts, &mut asked.proxy).await?;
         let version = match facts {
             Some(facts) if facts.alpn.as_deref() == Some("h2") => Version::HTTP_2,
             _ => Version::HTTP_11,

@@ -5,7 +5,6 @@ use http::{HeaderMap, HeaderName, Version, response};
 use super::Measurement;
 use super::json::Condition;
 use crate::probe::Probe;
-use crate::probe::status::of_status;
 use crate::re2::Regex;
 use crate::verdict::{Failure, Reason};
 
@@ -68,7 +67,7 @@ impl Expectations {
     ) -> Result<(), Failure> {
         measured.failed_due_to_regex = Some(false);
         measured.failed_due_to_cel = (!self.json.is_empty()).then_some(false);
-        self.check_status(probe, head)?;
+        self.check_status(probe, head, measured.content_length == Some(0))?;
         for rule in &self.headers {
             if let Err(detail) = rule.check(&head.headers) {
                 measured.failed_due_to_regex = Some(true);
@@ -118,7 +117,7 @@ impl Expectations {
         Ok(())
     }
 
-    fn check_status(&self, probe: &Probe<'_>, head: &response::Parts) -> Result<(), Failure> {
+    fn check_status(&self, probe: &Probe<'_>, head: &response::Parts, is_empty: bool) -> Result<(), Failure> {
         let status = head.status;
         let valid = match self.status_codes.as_slice() {
             [] => status.is_success(),
@@ -127,7 +126,7 @@ impl Expectations {
         if valid {
             return Ok(());
         }
-        let (reason, said) = of_status(status, &head.headers);
+        let (reason, said) = Reason::of_status(status, &head.headers, is_empty);
         Err(probe.failure(reason, format!("the status is {status}{said}")))
     }
 }

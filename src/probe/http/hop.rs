@@ -9,12 +9,10 @@ use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::Full;
 use url::Url;
 
+use super::Settings;
 use super::cookies::Cookies;
 use super::proxy::Proxy;
-use super::{Settings, check_host};
-
-/// What is sent where nobody says otherwise.
-pub(in crate::probe) const USER_AGENT: &str = concat!("uplink_exporter/", env!("CARGO_PKG_VERSION"));
+use crate::probe::{USER_AGENT, host};
 
 /// Headers that speak to one server only: they are not shown to another one that it redirects to.
 const CONFIDENTIAL: [HeaderName; 5] = [
@@ -108,7 +106,7 @@ impl Hop {
         if !matches!(url.scheme(), "http" | "https") {
             return Err("its Location is no http or https URL".into());
         }
-        check_host(&url).map_err(|what| format!("the host of its Location {what}"))?;
+        host::check_url(&url).map_err(|what| format!("the host of its Location {what}"))?;
         let relative =
             Url::parse(location) == Err(url::ParseError::RelativeUrlWithoutBase) && !location.starts_with("//");
         if !relative {

@@ -19,12 +19,11 @@ use super::body::Reader;
 use super::exchange::Exchange;
 use super::hop::Hop;
 use super::proxy::Proxies;
-use super::route::Route;
+use super::route::{Proxying, Route};
 use crate::flight::Phase;
 use crate::net::tls::Tls;
 use crate::probe::connection::Handshake;
 use crate::probe::resolve::Preference;
-use crate::probe::status::of_status;
 use crate::probe::{Probe, lock};
 use crate::verdict::{Failure, Reason};
 pub use assertion::{Algorithm, Assertion};
@@ -47,8 +46,8 @@ pub struct OAuth2 {
     pub grant: Grant,
     /// TLS to it.
     pub tls: Arc<Tls>,
-    /// Through whom it is reached.
-    pub proxies: Proxies,
+    /// Through whom it is reached; nothing leaves it to the ISP.
+    pub proxies: Option<Proxies>,
     /// The tokens by ISP; one that is being fetched is locked.
     pub tokens: Tokens,
 }
@@ -181,7 +180,8 @@ impl OAuth2 {
         authorization: Option<HeaderValue>,
     ) -> Result<(Result<Token, Failure>, StatusCode), Failure> {
         let hop = Hop::post(self.url.clone(), form, authorization);
-        let route = Route { proxies: &self.proxies, skip_resolve: true, preference, tls: &self.tls };
+        let proxies = Proxying::of(probe, self.proxies.as_ref());
+        let route = Route { proxies, skip_resolve: true, preference, tls: &self.tls };
         let (mut facts, mut through) = (None, None);
         let reached = route.connect(probe, &hop, &mut Handshake::default(), &mut facts, &mut through).await?;
         let version = match facts {
@@ -230,7 +230,7 @@ fn token(head: &response::Parts, body: &[u8], now: Instant) -> Result<Token, (Re
     let words: String = words.chars().filter(|c| !c.is_control()).take(LONGEST_WORDS).collect();
     let words = if words.is_empty() { words } else { format!(" ({words})") };
     if !head.status.is_success() {
-        let (reason, said) = of_status(head.status, &head.headers);
+        let (reason, said) = Reason::of_status(head.status, &head.headers, body.is_empty());
         return Err((reason, format!("it answered {}{words}{said}", head.status)));
     }
     let access = text("access_token").ok_or_else(|| {

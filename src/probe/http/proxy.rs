@@ -1,6 +1,7 @@
 //! Proxies: who they are, and which of them a request goes through.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -8,9 +9,10 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
+use super::hop;
 use super::no_proxy::NoProxy;
-use super::{check_host, hop};
 use crate::net::tls::Tls;
+use crate::probe::{USER_AGENT, host, resolve};
 use crate::wire::socks;
 
 /// A proxy.
@@ -75,7 +77,7 @@ impl Proxy {
             None => return Err("has no host".into()),
         };
         let plain = Url::parse(&format!("http://{host}/")).map_err(|_| "has a host that is none")?;
-        check_host(&plain).map_err(|what| format!("has a host that {what}"))?;
+        host::check_url(&plain).map_err(|what| format!("has a host that {what}"))?;
         let port = url.port().unwrap_or(port);
         if port == 0 {
             return Err("has port 0".into());
@@ -89,6 +91,12 @@ impl Proxy {
         Ok(kind.map(|kind| Self { kind, host, port, authorization, connect_headers }))
     }
 
+    /// Its address, where its URL has one and not a name.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        resolve::literal(&self.host)
+    }
+
     /// Whether requests without TLS are given to it as they are, in absolute form (RFC 9112, section 3.2.2).
     pub(super) fn forwards(&self) -> bool {
         matches!(self.kind, Kind::Http | Kind::Https(_))
@@ -98,7 +106,7 @@ impl Proxy {
     pub(super) fn headers_to(&self, authority: HeaderValue) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(self.connect_headers.len() + 3);
         headers.insert(header::HOST, authority);
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(hop::USER_AGENT));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         for name in self.connect_headers.keys() {
             headers.remove(name);
             for value in self.connect_headers.get_all(name) {

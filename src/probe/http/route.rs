@@ -7,6 +7,7 @@ use std::pin::pin;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Empty;
+use hyper::body::Body as _;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,7 +18,6 @@ use crate::flight::Phase;
 use crate::net::tls::{Tls, TlsFacts};
 use crate::probe::connection::{self, Connection, Handshake};
 use crate::probe::resolve::{self, Preference, resolve, resolve_beyond};
-use crate::probe::status::of_status;
 use crate::probe::{Probe, drive, tls};
 use crate::verdict::{Ending, Failure, Reason};
 use crate::wire::socks::{self, Destination, Reply};
@@ -26,13 +26,37 @@ use crate::wire::socks::{self, Destination, Reply};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Route<'a> {
     /// Through whom.
-    pub(super) proxies: &'a Proxies,
+    pub(super) proxies: Proxying<'a>,
     /// Whether a name that a proxy can resolve is left to it (`skip_resolve_phase_with_proxy`).
     pub(super) skip_resolve: bool,
     /// The address family of names.
     pub(super) preference: Preference,
     /// TLS to the servers.
     pub(super) tls: &'a Tls,
+}
+
+/// Whose proxies requests go through.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Proxying<'a> {
+    /// The module's.
+    Module(&'a Proxies),
+    /// The ISP's, whoever is asked for; or nobody's.
+    Isp(Option<&'a Proxy>),
+}
+
+impl<'a> Proxying<'a> {
+    /// Those of a probe whose module has these.
+    pub(super) fn of(probe: &Probe<'a>, own: Option<&'a Proxies>) -> Self {
+        own.map_or(Self::Isp(probe.request.isp.as_ref().and_then(|isp| isp.proxy.as_deref())), Self::Module)
+    }
+
+    /// The proxy for a host (a name, or an address, which may be in brackets) and a port.
+    fn to(self, over_tls: bool, host: &str, port: u16) -> Option<&'a Proxy> {
+        match self {
+            Self::Module(proxies) => proxies.to(over_tls, host, port),
+            Self::Isp(proxy) => proxy,
+        }
+    }
 }
 
 /// A connection for a request.
@@ -120,7 +144,7 @@ impl<'a> Route<'a> {
     ) -> Result<Connection, Failure> {
         let whom = format!("the proxy {proxy}");
         probe.note(format_args!("through {whom}"));
-        let address = match resolve::literal(&proxy.host) {
+        let address = match proxy.address() {
             Some(address) => address,
             None => {
                 // Which family the module prefers for the target, the proxy need not have.
@@ -194,7 +218,7 @@ async fn tunnel(
         let (reason, said) = match status {
             // It is our own configuration that does not say who we are, or says it wrongly.
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => (Reason::ProberConfigError, String::new()),
-            status => of_status(status, response.headers()),
+            status => Reason::of_status(status, response.headers(), response.body().is_end_stream()),
         };
         return Err(probe.failure(reason, format!("it answered CONNECT {authority} with {status}{said}")));
     }

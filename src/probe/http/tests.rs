@@ -104,6 +104,8 @@ async fn what_is_wrong_with_a_response_is_told() {
         ("HTTP/1.1 500 x\r\n\r\nend", Transfer, HttpStatusUnexpected(StatusClass::ServerError)),
         ("HTTP/1.1 302 x\r\n\r\n", Transfer, HttpStatusUnexpected(StatusClass::Redirection)),
         ("HTTP/1.1 429 x\r\n\r\n", Transfer, HttpRateLimited { by_envoy: false }),
+        ("HTTP/1.1 503 x\r\nServer: envoy\r\n\r\nno healthy upstream", Transfer, HttpUpstreamUnhealthy),
+        ("HTTP/1.1 404 x\r\nServer: envoy\r\nContent-Length: 0\r\n\r\n", Transfer, HttpNoRoute),
         (
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
             Transfer,

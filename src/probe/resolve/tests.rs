@@ -31,8 +31,12 @@ async fn look_up(
 ) -> Report {
     let prober = Prober::Tcp(tcp::Settings { open: tcp::Open::Half { raw: false }, preference });
     let mut request = request(prober, format!("{host}:9"), timeout);
-    request.isp = Some(Arc::new(Isp { name: "a".into(), site: "x".into(), source, resolvers: servers.to_vec() }));
+    request.isp = Some(isp(source, servers));
     probe(&request).await
+}
+
+fn isp(source: Source, servers: &[SocketAddr]) -> Arc<Isp> {
+    Arc::new(Isp { name: "a".into(), site: "x".into(), source, resolvers: servers.to_vec(), ..Isp::default() })
 }
 
 async fn ask(servers: &[SocketAddr]) -> Report {
@@ -168,6 +172,95 @@ async fn an_answer_for_the_preferred_family_needs_no_other() {
     let report = ask(&[server]).await;
     assert_eq!(address(&report), Some(IpAddr::V6(V6)));
     check_phase(&report, Phase::Resolve, 29..150);
+}
+
+/// Every prober that resolves names, what its section needs, and a target.
+const PROBERS: [(&str, &str, &str); 7] = [
+    ("http", "", "http://www.example:9/"),
+    ("tcp", "", "www.example:9"),
+    ("icmp", "", "www.example"),
+    ("dns", "query_name: a.example,", "www.example:9"),
+    ("traceroute", "", "www.example"),
+    ("grpc", "", "www.example:9"),
+    ("websocket", "", "ws://www.example:9/"),
+];
+
+/// A name server that tells who asks it.
+fn serve_askers() -> (SocketAddr, std::sync::mpsc::Receiver<IpAddr>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let (tell, askers) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        loop {
+            let (length, peer) = socket.recv_from(&mut buffer).unwrap();
+            let mut message = Message::from_vec(&buffer[..length]).unwrap().into_response();
+            both(message.queries[0].query_type, &mut message);
+            // The test may have ended.
+            let _ = tell.send(peer.ip());
+            socket.send_to(&message.to_vec().unwrap(), peer).unwrap();
+        }
+    });
+    (address, askers)
+}
+
+#[tokio::test]
+async fn the_modules_name_servers_are_asked_before_the_isps_and_from_its_source() {
+    let (of_isp, asked_of_isp) = serve_askers();
+    let bound = Source { v4: Some(Ipv4Addr::new(127, 0, 0, 8)), ..Source::default() };
+    let isp = isp(bound, &[of_isp]);
+    let short = Duration::from_millis(300);
+    for (prober, fields, target) in PROBERS {
+        // From an ISP's source, from the module's own, where there may be one, and from none.
+        let own = "source_ip_address: 127.0.0.9";
+        let has_own = ["tcp", "icmp", "dns", "traceroute"].contains(&prober);
+        for (isp, own, expected) in [
+            (Some(&isp), "", [127, 0, 0, 8]),
+            (Some(&isp), own, [127, 0, 0, 8]),
+            (None, own, [127, 0, 0, 9]),
+            (None, "", [127, 0, 0, 1]),
+        ] {
+            if !has_own && !own.is_empty() {
+                continue;
+            }
+            let (of_module, asked) = serve_askers();
+            let module = format!("{{prober: {prober}, resolvers: ['{of_module}'], {prober}: {{{fields}{own}}}}}");
+            let mut request = configured(&module, target, short);
+            request.isp = isp.cloned();
+            let report = probe(&request).await;
+            assert!(address(&report).is_some(), "{module}: {report:#?}");
+            let askers: Vec<_> = asked.try_iter().collect();
+            assert!(!askers.is_empty() && askers.iter().all(|asker| *asker == IpAddr::from(expected)), "{askers:?}");
+        }
+        assert_eq!(asked_of_isp.try_iter().count(), 0);
+        let module = format!("{{prober: {prober}, {prober}: {{{fields}}}}}");
+        let mut request = configured(&module, target, short);
+        request.isp = Some(Arc::clone(&isp));
+        assert!(address(&probe(&request).await).is_some(), "{module}");
+        let askers: Vec<_> = asked_of_isp.try_iter().collect();
+        assert_eq!(askers, [IpAddr::from([127, 0, 0, 8])], "an ISP's are asked where the module has none");
+    }
+}
+
+#[tokio::test]
+async fn of_the_modules_name_servers_those_are_asked_that_an_isp_can_reach() {
+    let good = serve_dns(both);
+    let unreachable: SocketAddr = "[::1]:53".parse().unwrap();
+    let isp = isp(Source { v4: Some(Ipv4Addr::LOCALHOST), ..Source::default() }, &[]);
+    let look_up = async |servers: &[SocketAddr]| {
+        let module =
+            format!("{{prober: tcp, resolvers: {:?}}}", servers.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let mut request = configured(&module, "www.example:9", PATIENCE);
+        request.isp = Some(Arc::clone(&isp));
+        probe(&request).await
+    };
+    let report = look_up(&[unreachable, good]).await;
+    assert_eq!(address(&report), Some(Ipv4Addr::new(127, 0, 0, 7).into()));
+    check_phase(&report, Phase::Resolve, 0..500);
+    let report = look_up(&[unreachable]).await;
+    check_failure(&report, Phase::Resolve, Reason::SourceAddressUnavailable);
+    let detail = &report.failure.as_ref().unwrap().detail;
+    assert!(detail.starts_with("asking the name server [::1]:53: there is no IPv6 source"), "{detail}");
 }
 
 #[tokio::test]

@@ -209,7 +209,7 @@ async fn headers_are_as_the_module_has_them() {
         header("authorization", "Bearer token"),
         header("sec-websocket-protocol", "talk, chat"),
     ];
-    let host = Some(HeaderValue::from_static("virtual.example"));
+    let host = Some("virtual.example".to_owned());
     let report = talk(Settings { headers, host, ..settings(vec![]) }, format!("ws://{address}"), PATIENCE).await;
     check_success(&report);
 }
@@ -226,12 +226,12 @@ async fn a_hostname_is_the_host_and_the_name_in_tls() {
         drop(hear(&mut stream));
     });
     let settings = Settings { tls: trusting(Some(authority.pem()), &["http/1.1"]), ..settings(vec![]) };
-    let own = Settings { host: Some(HeaderValue::from_static("own.example")), ..super::tests::settings(vec![]) };
-    assert_eq!(hostname(&settings, "virtual.example:81"), Ok("virtual.example:81".to_owned()));
-    assert_eq!(hostname(&own, "OWN.example"), Ok("OWN.example".to_owned()));
-    assert!(hostname(&own, "other.example").unwrap_err().contains("(own.example)"));
-    assert!(hostname(&settings, "a b").is_err());
+    let own = Prober::Websocket(Settings { host: Some("own.example".to_owned()), ..super::tests::settings(vec![]) });
+    assert_eq!(own.hostname("OWN.example"), Ok(Some("OWN.example".to_owned())));
+    assert!(own.hostname("other.example").unwrap_err().contains("(own.example)"));
     let prober = Prober::Websocket(settings);
+    assert_eq!(prober.hostname("virtual.example:81"), Ok(Some("virtual.example:81".to_owned())));
+    assert!(prober.hostname("a b").is_err());
     let mut request = super::super::testing::request(prober, format!("wss://{address}/"), PATIENCE);
     request.hostname = Some("virtual.example:81".to_owned());
     check_success(&probe(&request).await);
@@ -299,7 +299,7 @@ async fn an_answer_that_is_no_handshake_is_told() {
     let status = |class| Reason::HttpStatusUnexpected(class);
     let wrong = Reason::HttpProtocolError;
     type Answer = fn(&str) -> String;
-    let cases: [(Answer, Reason, &str, Option<u16>); 12] = [
+    let cases: [(Answer, Reason, &str, Option<u16>); 14] = [
         (
             |_| "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".into(),
             status(StatusClass::Success),
@@ -310,6 +310,18 @@ async fn an_answer_that_is_no_handshake_is_told() {
         (|_| "HTTP/1.1 403 x\r\n\r\n".into(), status(StatusClass::ClientError), "403", Some(403)),
         (|_| "HTTP/1.1 502 x\r\n\r\n".into(), status(StatusClass::ServerError), "502", Some(502)),
         (|_| "HTTP/1.1 429 x\r\n\r\n".into(), Reason::HttpRateLimited { by_envoy: false }, "429", Some(429)),
+        (
+            |_| "HTTP/1.1 503 x\r\nProxy-Status: edge; error=dns_error\r\n\r\n".into(),
+            Reason::HttpUpstreamUnhealthy,
+            "not 101, and a proxy says: edge; error=dns_error",
+            Some(503),
+        ),
+        (
+            |_| "HTTP/1.1 404 x\r\nServer: envoy\r\nContent-Length: 0\r\n\r\n".into(),
+            Reason::HttpNoRoute,
+            "404",
+            Some(404),
+        ),
         (|head| welcome(head).replace("WebSocket\r\n", "h2c\r\n"), wrong, "its Upgrade", Some(101)),
         (|head| welcome(head).replace(", Upgrade", ""), wrong, "its Connection", Some(101)),
         (|head| welcome(head).replace("Accept: ", "Accept: x"), wrong, "Sec-WebSocket-Accept", Some(101)),

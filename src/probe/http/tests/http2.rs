@@ -1,5 +1,7 @@
 //! HTTP/2, whose responses are frames of a stream.
 
+use std::io::Read as _;
+
 use super::*;
 use hyper::body::Body;
 
@@ -107,5 +109,78 @@ async fn http2_has_the_phases_of_its_stream_and_not_of_its_settings() {
         let report = get(settings(), format!("{url}many"), PATIENCE).await;
         check_success(&report);
         assert!(self::measured(&report).requests[0].response_headers.is_some_and(|count| count >= 1000));
+    }
+}
+
+/// How a server ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By a reset.
+    Reset,
+    /// By a FIN, and nothing before it.
+    Fin,
+    /// By `close_notify`, and a FIN.
+    Notified,
+    /// By a GOAWAY of HTTP/2 that counts the request as one that is answered (RFC 9113, section 6.8), and a FIN.
+    GoAway,
+}
+
+/// A server that says the head of a response over HTTP/2, and with it the first four bytes of its body, and ends the connection.
+fn breaks_off(identity: Identity, end: End) -> String {
+    let mut config = server_config(identity);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    let address = serve(V4, move |stream| {
+        let mut stream = under_tls(&config, stream);
+        stream.read_exact(&mut [0; 24]).unwrap();
+        let mut frame = [0; 9];
+        // HEADERS are of the type 1.
+        while frame[3] != 1 {
+            stream.read_exact(&mut frame).unwrap();
+            let length = u32::from_be_bytes([0, frame[0], frame[1], frame[2]]);
+            stream.read_exact(&mut vec![0; length as usize]).unwrap();
+        }
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        // 0x88 is `:status: 200` of the static table (RFC 7541, appendix A); END_HEADERS.
+        let head = [0, 0, 1, 1, 4, 0, 0, 0, 1, 0x88];
+        let data = *b"\0\0\x04\0\0\0\0\0\x01well";
+        let mut said = [&settings[..], &head, &data].concat();
+        if end == End::GoAway {
+            said.extend([0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+        }
+        stream.write_all(&said).and_then(|()| stream.flush()).unwrap();
+        sleep(30);
+        match end {
+            End::Reset => socket2::SockRef::from(&stream.sock).set_linger(Some(Duration::ZERO)).unwrap(),
+            End::Fin | End::GoAway => {}
+            End::Notified => {
+                stream.conn.send_close_notify();
+                stream.flush().unwrap();
+            }
+        }
+        if end != End::Reset {
+            // What was not read would make a reset of it.
+            stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+            while stream.sock.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
+        }
+    });
+    format!("https://localhost:{}/", address.port())
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_incomplete_however_the_connection_ends() {
+    let authority = authority();
+    for end in [End::Reset, End::Fin, End::Notified, End::GoAway] {
+        let url = breaks_off(identity(params(), Some(&authority)), end);
+        let settings = Settings { tls: trusting(Some(authority.pem()), &["h2", "http/1.1"]), ..settings() };
+        let report = get(settings, url, PATIENCE).await;
+        check_failure(&report, Phase::Transfer, Reason::HttpResponseIncomplete);
+        check_phase(&report, Phase::Transfer, 29..200);
+        let measured = measured(&report);
+        assert_eq!(
+            (measured.status, measured.version, measured.body_length),
+            (Some(200), Some(2.0), Some(4)),
+            "{end:?}"
+        );
     }
 }

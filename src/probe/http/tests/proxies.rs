@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use super::*;
+use crate::probe::Isp;
 
 /// What a proxy heard.
 type Heard = Arc<Mutex<Vec<String>>>;
@@ -128,7 +129,7 @@ fn through(url: &str, tls: &Tls) -> Proxies {
 
 fn with_proxy(url: &str) -> Settings {
     let settings = settings();
-    Settings { proxies: through(url, &settings.tls), ..settings }
+    Settings { proxies: Some(through(url, &settings.tls)), ..settings }
 }
 
 fn only(heard: &Heard) -> String {
@@ -145,8 +146,12 @@ async fn an_https_target_is_reached_through_a_tunnel_whose_time_is_connects() {
     let (proxy, heard) = http_proxy(server, 120);
     let tls = trusting(Some(authority.pem()), &["h2", "http/1.1"]);
     let proxies = through(&format!("http://me:p%40ss@{proxy}"), &tls);
-    let report =
-        get(Settings { proxies, tls, ..settings() }, format!("https://localhost:{}/x", server.port()), PATIENCE).await;
+    let report = get(
+        Settings { proxies: Some(proxies), tls, ..settings() },
+        format!("https://localhost:{}/x", server.port()),
+        PATIENCE,
+    )
+    .await;
     check_success(&report);
     check_phase(&report, Phase::Connect, 119..160);
     check_phase(&report, Phase::Processing, 49..90);
@@ -231,12 +236,14 @@ async fn a_proxy_under_tls_is_verified_by_its_own_name_and_carries_tls() {
     });
     let tls = trusting(Some(authority.pem()), &["http/1.1"]);
     let proxies = through(&format!("https://{proxy}"), &tls);
-    let report = get(Settings { proxies, tls, ..settings() }, format!("https://{server}/"), PATIENCE).await;
+    let report =
+        get(Settings { proxies: Some(proxies), tls, ..settings() }, format!("https://{server}/"), PATIENCE).await;
     check_success(&report);
 
     let tls = trusting(None, &[]);
     let proxies = through(&format!("https://{proxy}"), &tls);
-    let report = get(Settings { proxies, tls, ..settings() }, format!("https://{server}/"), PATIENCE).await;
+    let report =
+        get(Settings { proxies: Some(proxies), tls, ..settings() }, format!("https://{server}/"), PATIENCE).await;
     check_failure(&report, Phase::Connect, Reason::TlsCertificateError(CertificateFault::UnknownCa));
     assert!(report.failure.unwrap().detail.starts_with(&format!("the proxy https://{proxy}: ")));
     let crate::probe::Measurement::Http(measured) = report.measurement else { panic!() };
@@ -376,7 +383,7 @@ async fn hosts_of_no_proxy_are_connected_to_directly_by_name_or_by_address() {
     let preference = Preference { family: crate::net::Family::V4, fallback: true };
     for list in ["localhost", "127.0.0.0/8", "*", "unrelated.example"] {
         let mut settings = Settings { preference, ..with_proxy(&format!("http://{closed}")) };
-        settings.proxies.except = Some(NoProxy::parse(list).unwrap());
+        settings.proxies.as_mut().unwrap().except = Some(NoProxy::parse(list).unwrap());
         let report = get(settings, format!("http://localhost:{}/", server.port()), PATIENCE).await;
         check_success(&report);
         assert_eq!(measured(&report).requests[0].proxy, None);
@@ -394,10 +401,92 @@ async fn every_request_of_a_chain_of_redirects_goes_its_own_way() {
     });
     let (proxy, heard) = http_proxy(redirect, 0);
     let mut settings = with_proxy(&format!("http://{proxy}"));
-    settings.proxies.except = Some(NoProxy::parse("").unwrap());
+    settings.proxies.as_mut().unwrap().except = Some(NoProxy::parse("").unwrap());
     let report = get(settings, "http://192.0.2.1/here", PATIENCE).await;
     check_success(&report);
     assert!(only(&heard).starts_with("GET http://192.0.2.1/here "));
     let proxies: Vec<_> = measured(&report).requests.iter().map(|request| request.proxy.is_some()).collect();
     assert_eq!(proxies, [true, false]);
+}
+
+/// An ISP with a proxy.
+fn isp(proxy: &str) -> Option<Arc<Isp>> {
+    let isps = format!("isps: {{a: {{source_ip: 127.0.0.1, proxy_url: '{proxy}'}}}}\nmodules: {{}}");
+    Some(Arc::clone(&crate::config::load_str(&isps, "test.yml").unwrap().isps["a"]))
+}
+
+async fn get_through(isp: Option<Arc<Isp>>, settings: Settings, url: impl ToString) -> Report {
+    let request = request(Prober::Http(Box::new(settings)), url, PATIENCE);
+    probe(&crate::probe::Request { isp, ..request }).await
+}
+
+#[tokio::test]
+async fn requests_go_through_the_isps_proxy_unless_the_module_speaks_of_proxies() {
+    let (server, _) = web_server(None);
+    let url = format!("http://{server}/");
+    let (proxy, heard) = http_proxy(server, 0);
+    let isp = isp(&format!("http://me:pw@{proxy}"));
+    let report = get_through(isp.clone(), settings(), &url).await;
+    check_success(&report);
+    assert_eq!(measured(&report).requests[0].proxy.as_deref(), Some(&*format!("http://{proxy}")));
+    let head = only(&heard);
+    assert!(head.starts_with(&format!("GET {url} HTTP/1.1\r\n")), "{head}");
+    assert!(head.contains("\r\nProxy-Authorization: Basic bWU6cHc=\r\n"), "{head}");
+
+    let (own, heard_by_own) = http_proxy(server, 0);
+    check_success(&get_through(isp.clone(), with_proxy(&format!("http://{own}")), &url).await);
+    only(&heard_by_own);
+    // What the environment of the module says may be that there is none.
+    let settings = Settings { proxies: Some(Proxies::default()), ..settings() };
+    let report = get_through(isp, settings, &url).await;
+    check_success(&report);
+    assert_eq!(measured(&report).requests[0].proxy, None);
+    only(&heard);
+}
+
+#[tokio::test]
+async fn an_isps_proxy_may_be_any_and_resolves_names_where_the_module_leaves_them_to_it() {
+    let authority = authority();
+    let config = Arc::new(server_config(identity(params(), Some(&authority))));
+    let (server, _) = web_server(Some(config));
+    let (http, heard_by_http) = http_proxy(server, 0);
+    let (socks, heard_by_socks) = socks_proxy(server, Some(b"\x01\x02me\x02pw"));
+    let url = "https://localhost:81/";
+    for proxy in [format!("http://{http}"), format!("socks5://me:pw@{socks}")] {
+        let tls = trusting(Some(authority.pem()), &["http/1.1"]);
+        let settings = Settings { tls, skip_resolve_phase_with_proxy: true, ..settings() };
+        check_success(&get_through(isp(&proxy), settings, url).await);
+    }
+    assert!(only(&heard_by_http).starts_with("CONNECT localhost:81 HTTP/1.1\r\n"));
+    assert_eq!(only(&heard_by_socks), "localhost 81");
+}
+
+#[tokio::test]
+async fn an_isps_proxy_under_tls_is_verified_by_the_system() {
+    let authority = authority();
+    let config = Arc::new(server_config(identity(params(), Some(&authority))));
+    let proxy = serve(V4, move |stream| drop(hear(&mut under_tls(&config, stream))));
+    // That the module trusts the authority is for its targets.
+    let settings = Settings { tls: trusting(Some(authority.pem()), &["http/1.1"]), ..settings() };
+    let report = get_through(isp(&format!("https://{proxy}")), settings, "http://192.0.2.1/").await;
+    check_failure(&report, Phase::Connect, Reason::TlsCertificateError(CertificateFault::UnknownCa));
+    assert!(report.failure.unwrap().detail.starts_with(&format!("the proxy https://{proxy}: ")));
+}
+
+#[tokio::test]
+async fn http3_is_not_spoken_past_the_isps_proxy() {
+    let module = "{prober: http, http: {enable_http3: true, enable_http2: false}}";
+    let request = configured(module, "https://192.0.2.1/", PATIENCE);
+    let report = probe(&crate::probe::Request { isp: isp("http://127.0.0.1:9"), ..request }).await;
+    check_failure(&report, Phase::Resolve, Reason::ProberConfigError);
+    let detail = report.failure.unwrap().detail;
+    assert_eq!(detail, "HTTP/3 goes through no proxy, and the ISP a has a proxy_url");
+}
+
+#[tokio::test]
+async fn other_probers_pass_the_isps_proxy_by() {
+    let closed = TcpListener::bind((V4, 0)).unwrap().local_addr().unwrap();
+    let listener = TcpListener::bind((V4, 0)).unwrap();
+    let request = configured("{prober: tcp}", listener.local_addr().unwrap(), PATIENCE);
+    check_success(&probe(&crate::probe::Request { isp: isp(&format!("http://{closed}")), ..request }).await);
 }

@@ -56,7 +56,7 @@ fn needing_token(url: &str) -> Settings {
     };
     let tls = settings().tls;
     let url = Url::parse(url).unwrap();
-    let oauth2 = OAuth2 { url, grant, tls, proxies: Proxies::default(), tokens: Default::default() };
+    let oauth2 = OAuth2 { url, grant, tls, proxies: None, tokens: Default::default() };
     Settings { oauth2: Some(oauth2), ..settings() }
 }
 
@@ -126,10 +126,29 @@ async fn of_many_probes_one_fetches_and_every_isp_has_its_own_token() {
     }
     assert_eq!(heard.lock().unwrap().len(), 1);
     let source = crate::net::Source { v4: Some(std::net::Ipv4Addr::LOCALHOST), ..Default::default() };
-    let isp = crate::probe::Isp { name: "a".into(), site: String::new(), source, resolvers: vec![] };
+    let isp = crate::probe::Isp { name: "a".into(), source, ..Default::default() };
     let other = crate::probe::Request { isp: Some(Arc::new(isp)), ..request };
     probe(&other).await;
     assert_eq!(heard.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_through_the_isps_proxy() {
+    // A proxy that answers itself, to the one who asks for a token and to the one who has it.
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let log = heard.clone();
+    let proxy = serve(V4, move |mut stream| {
+        let request = hear(&mut stream);
+        let body = if request.starts_with("POST") { r#"{"access_token":"t1"}"# } else { "well" };
+        log.lock().unwrap().push(request.lines().next().unwrap_or_default().to_owned());
+        say(&mut stream, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    });
+    let isps = format!("isps: {{a: {{source_ip: 127.0.0.1, proxy_url: 'http://{proxy}'}}}}\nmodules: {{}}");
+    let isp = Arc::clone(&crate::config::load_str(&isps, "test.yml").unwrap().isps["a"]);
+    let request = asking(needing_token("http://token.invalid/token"), "http://192.0.2.1/");
+    check_success(&probe(&crate::probe::Request { isp: Some(isp), ..request }).await);
+    let expected = ["POST http://token.invalid/token HTTP/1.1", "GET http://192.0.2.1/ HTTP/1.1"];
+    assert_eq!(*heard.lock().unwrap(), expected);
 }
 
 #[tokio::test]

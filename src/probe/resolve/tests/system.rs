@@ -221,7 +221,7 @@ async fn name_servers_are_asked_as_the_kernel_routes_whatever_the_isp() {
     let (system, _folder) = system("", "nameserver 127.0.0.1", socket.local_addr().unwrap().port());
     let mut request = request_for("www.example", Duration::from_millis(200));
     let source = Source { v4: Some(Ipv4Addr::new(127, 0, 0, 8)), ..Source::default() };
-    request.isp = Some(Arc::new(Isp { name: "a".into(), site: "x".into(), source, resolvers: vec![] }));
+    request.isp = Some(Arc::new(Isp { name: "a".into(), site: "x".into(), source, ..Isp::default() }));
     look_up_on(&system, &request, Preference::default()).await;
     let mut question = [0; 512];
     let (length, peer) = socket.recv_from(&mut question).unwrap();
