@@ -14,7 +14,7 @@ use super::network::Uplink;
 use super::ports::{Identifier, Port};
 use super::sys::Stamp;
 use super::table::{Key, Name, Table};
-use super::{Family, Source, SourceError, linger};
+use super::{Family, Source, SourceError, linger, strays};
 use crate::wire::icmp::{self, Echo};
 use crate::wire::ip;
 use crate::wire::tcp::{Kind, Outgoing};
@@ -295,7 +295,9 @@ impl Drop for Conversation {
     fn drop(&mut self) {
         let forgotten = Forgotten { table: Arc::clone(&self.table), keys: std::mem::take(&mut self.keys) };
         match &self.speech {
-            Speech::Udp { port, .. } | Speech::Tcp { port, .. } if self.source.has_strays(self.local, self.remote) => {
+            Speech::Udp { port, .. } | Speech::Tcp { port, .. }
+                if strays::leave_another_way(&self.source, self.local, self.remote) =>
+            {
                 linger::keep((forgotten, Arc::clone(port), Arc::clone(&self.uplink)));
             }
             Speech::Echo { .. } | Speech::Ping { .. } | Speech::Udp { .. } | Speech::Tcp { .. } => {}

@@ -17,7 +17,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use super::{Source, tcp};
+use super::{Source, strays, tcp};
 
 /// How long that is: well above any round trip, and above the second after which a SYN-ACK is sent again (RFC 6298).
 pub const LINGER: Duration = Duration::from_secs(3);
@@ -76,7 +76,7 @@ impl<S: Leave> Drop for Lingering<S> {
     fn drop(&mut self) {
         if let Some((source, remote)) = &self.way
             && let Some(local) = self.socket.local()
-            && source.has_strays(local, *remote)
+            && strays::leave_another_way(source, local, *remote)
             && let Ok(runtime) = Handle::try_current()
             && let Ok(socket) = self.socket.as_fd().try_clone_to_owned()
         {

@@ -18,6 +18,7 @@ pub(crate) mod netlink;
 mod network;
 mod ports;
 mod source;
+mod strays;
 mod table;
 
 pub use conversation::{Answer, Conversation, Refusal, Reply, Shape, Syns};

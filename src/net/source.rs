@@ -154,20 +154,8 @@ impl Source {
         self.interface.is_some() || self.mark.is_some()
     }
 
-    /// Whether what the kernel sends for a socket that is gone, by its addresses alone, leaves another way than what the socket sent; also
-    /// where that cannot be told.
-    pub(super) fn has_strays(&self, local: IpAddr, remote: IpAddr) -> bool {
-        if !self.is_steered() {
-            return false;
-        }
-        let Ok(mut netlink) = Netlink::open() else { return true };
-        let own = netlink.route(&self.clone().with_address(local), remote);
-        let strays = netlink.route(&Self::default().with_address(local), remote);
-        !matches!((own, strays), (Ok(own), Ok(strays)) if own == strays)
-    }
-
     /// The same, with an address for its packets.
-    fn with_address(self, address: IpAddr) -> Self {
+    pub(super) fn with_address(self, address: IpAddr) -> Self {
         match address {
             IpAddr::V4(v4) => Self { v4: Some(v4), ..self },
             IpAddr::V6(v6) => Self { v6: Some(v6), ..self },
