@@ -28,18 +28,19 @@ fn main() -> ExitCode {
     match &arguments.command {
         Some(Command::Probe(probe)) => once::run(probe, arguments.config_file()),
         Some(Command::Demo(_)) => {
-            laboratory(|| lab::demo::run(&arguments.listen_addresses(), &mut io::stdout()).map(|()| true))
+            let addresses = arguments.listen_addresses();
+            laboratory(|own_user| lab::demo::run(&addresses, own_user, &mut io::stdout()).map(|()| true))
         }
-        Some(Command::Selftest) => laboratory(|| lab::selftest::run(&mut io::stdout())),
+        Some(Command::Selftest) => laboratory(|_| lab::selftest::run(&mut io::stdout())),
         None if arguments.config_check => check(&arguments),
         None => serve(&arguments),
     }
 }
 
-/// What runs in the emulated internet.
-fn laboratory(run: impl FnOnce() -> io::Result<bool>) -> ExitCode {
+/// What runs in the emulated internet; it is told whether it does so in a user namespace of its own.
+fn laboratory(run: impl FnOnce(bool) -> io::Result<bool>) -> ExitCode {
     // While this thread is the only one: a user namespace is made by a process of one thread.
-    let done = lab::enter_user_namespace().map_err(io::Error::other).and_then(|()| run());
+    let done = lab::enter_user_namespace().map_err(io::Error::other).and_then(run);
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

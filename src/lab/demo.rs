@@ -15,11 +15,11 @@ use crate::net::Family;
 use crate::server::{self, Guard, Listener, State};
 
 /// Makes an internet with two ISPs, serves an exporter in it on addresses of the host, says what to try, and ends with Ctrl-C, with
-/// SIGTERM, or with the terminal (SIGHUP).
+/// SIGTERM, or with the terminal (SIGHUP). `own_user`: whether it runs in a user namespace of its own.
 ///
 /// # Errors
 /// An address that cannot be listened on; why there is no lab here; why the exporter does not run.
-pub fn run(listen_addresses: &[String], out: &mut (impl Write + Send)) -> io::Result<()> {
+pub fn run(listen_addresses: &[String], own_user: bool, out: &mut (impl Write + Send)) -> io::Result<()> {
     // Sockets stay in the namespace that they were made in: these in the host's, while the exporter runs in the lab's.
     let listeners = listen_addresses.iter().map(|address| server::listen(address)).collect::<io::Result<Vec<_>>>()?;
     Lab::available().map_err(io::Error::other)?;
@@ -28,7 +28,7 @@ pub fn run(listen_addresses: &[String], out: &mut (impl Write + Send)) -> io::Re
     let files = Files::write(&servers.ca_pem)?;
     if let Some(first) = listeners.first() {
         let at = reachable(first.local_addr()?);
-        introduce(out, &lab.topology(), at, &files.configuration, &lab.prober().path())?;
+        introduce(out, &lab.topology(), at, &files.configuration, &entering(own_user, &lab.prober().path()))?;
     }
     lab.prober().block_on(async move {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -133,13 +133,22 @@ const MODULES: &str = "modules:
   traceroute_tcp: {prober: traceroute, timeout: 5s, traceroute: {protocol: tcp, port: 443, count: 3}}
 ";
 
-/// Says what there is and what to try; `namespace` is where the prober's is found.
+/// The command that runs another one where the prober is: what to say before it, and the command.
+fn entering(own_user: bool, namespace: &str) -> (&'static str, String) {
+    if own_user {
+        let user = format!("--target={} --user --preserve-credentials", std::process::id());
+        return ("Or, without the server:", format!("nsenter {user} --net={namespace}"));
+    }
+    ("Or, as root, without the server:", format!("nsenter --net={namespace}"))
+}
+
+/// Says what there is and what to try; `entering` is how the prober's namespace is entered.
 fn introduce(
     out: &mut impl Write,
     topology: &Topology,
     at: SocketAddr,
     configuration: &Path,
-    namespace: &str,
+    (whoever, enter): &(&str, String),
 ) -> io::Result<()> {
     let program = std::env::current_exe()?;
     let (v4, v6) = (target(Family::V4, *TARGETS.start()), target(Family::V6, *TARGETS.start()));
@@ -184,12 +193,9 @@ fn introduce(
     }
     writeln!(out, "  curl -s '{}&format=json'", probe("traceroute_tcp", &v6.to_string(), Isp::B))?;
     writeln!(out)?;
-    writeln!(out, "Or, as root, without the server:")?;
+    writeln!(out, "{whoever}")?;
     let (program, file) = (program.display(), configuration.display());
-    writeln!(
-        out,
-        "  nsenter --net={namespace} '{program}' probe --config.file='{file}' --module=traceroute --isp=b {v4}"
-    )?;
+    writeln!(out, "  {enter} '{program}' probe --config.file='{file}' --module=traceroute --isp=b {v4}")?;
     writeln!(out)?;
     writeln!(
         out,
@@ -222,7 +228,7 @@ mod tests {
     fn the_introduction_has_lines_to_try_for_both_isps() {
         let mut text = Vec::new();
         let (at, file) = ("127.0.0.1:9115".parse().unwrap(), Path::new("/tmp/probes.yml"));
-        introduce(&mut text, &Topology::demo(), at, file, "/proc/1/fd/2").unwrap();
+        introduce(&mut text, &Topology::demo(), at, file, &entering(false, "/proc/1/fd/2")).unwrap();
         let text = String::from_utf8(text).unwrap();
         for line in [
             "  isp=b  from 10.2.0.2 and fd00:b::2: 8 hops, 60 ms to every target\n",

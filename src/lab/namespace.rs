@@ -103,15 +103,15 @@ impl Namespace {
     }
 }
 
-/// Makes the process root inside a user namespace of its own, where it is not privileged already. It must have one thread only: call it
-/// first thing in `main`.
+/// Makes the process root inside a user namespace of its own, where it is not privileged already; says whether it did. It must have one
+/// thread only: call it first thing in `main`.
 ///
 /// # Errors
 /// What the system does not allow, and how to allow it.
-pub fn enter_user_namespace() -> Result<(), String> {
+pub fn enter_user_namespace() -> Result<bool, String> {
     let status = fs::read_to_string("/proc/self/status").map_err(|error| format!("/proc/self/status: {error}"))?;
     if has_capability(&status, CAP_SYS_ADMIN) && has_capability(&status, CAP_NET_ADMIN) {
-        return Ok(());
+        return Ok(false);
     }
     let (uid, gid) = effective_ids(&status).ok_or("/proc/self/status names no user and group")?;
     let advice = |what: &str, error: &io::Error| {
@@ -129,7 +129,7 @@ pub fn enter_user_namespace() -> Result<(), String> {
         fs::write(format!("/proc/self/{file}"), content)
             .map_err(|error| advice(&format!("writing /proc/self/{file}"), &error))?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The group that the process acts as.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use socket2::Socket;
 
 use super::filter::Filter;
+use super::tcp::listen_silently;
 use super::{Family, Source, SourceError};
 
 /// The first source port of raw TCP and UDP packets. The block, to 65535, is above Linux' ephemeral ports
@@ -125,7 +126,7 @@ impl Ports {
 
     /// The next free port of a source, kept by a socket that is bound to it; nothing while all are in use.
     ///
-    /// A TCP socket listens, behind a filter that drops all: so the kernel neither answers a SYN-ACK with a reset of its own, which
+    /// A TCP socket [listens and says nothing](listen_silently): so the kernel neither answers a SYN-ACK with a reset of its own, which
     /// would be routed without the source's mark and interface, nor accepts anything.
     pub(super) fn take(&self, source: &Source, family: Family, what: Use) -> Result<Option<Port>, SourceError> {
         for _ in 0..PORTS {
@@ -135,11 +136,11 @@ impl Ports {
                 Use::Udp => source.udp(family, number),
             };
             let kept = made.and_then(|socket| {
-                let keep = || {
-                    Filter::Nothing.attach(&socket, family)?;
-                    if what == Use::Tcp { socket.listen(1) } else { Ok(()) }
+                let keep = match what {
+                    Use::Tcp => listen_silently(&socket, family),
+                    Use::Udp => Filter::Nothing.attach(&socket, family),
                 };
-                keep().map_err(|error| SourceError::Other("keeping a source port", error)).map(|()| socket)
+                keep.map_err(|error| SourceError::Other("keeping a source port", error)).map(|()| socket)
             });
             match kept {
                 Ok(socket) => return Ok(Some(Port { number, _socket: socket })),

@@ -115,11 +115,14 @@ impl std::fmt::Display for SourceError {
             }
             Self::NoInterface(name, error) => write!(f, "the interface {name} cannot be used: {error}"),
             Self::NotPermitted(operation, error) => {
-                write!(f, "{operation} is not permitted, give the program CAP_NET_RAW: {error}")
+                write!(
+                    f,
+                    "{operation} is not permitted, give the program CAP_NET_RAW (that of a user namespace is good for networks of its own only): {error}"
+                )
             }
             Self::PingNotAllowed(error) => write!(
                 f,
-                "net.ipv4.ping_group_range allows this program no datagram sockets for ICMP (it must have one of its groups): {error}"
+                "net.ipv4.ping_group_range allows this program no datagram sockets for ICMP (it must have one of its groups), and raw ones, unless the module has `raw: false`, need CAP_NET_RAW: {error}"
             ),
             Self::NoWay(mark, error) => write!(f, "the mark {mark} leads nowhere: {error}"),
             Self::Other(operation, error) => write!(f, "{operation}: {error}"),

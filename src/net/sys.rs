@@ -124,6 +124,32 @@ pub fn set_option(socket: &impl AsRawFd, level: c_int, name: c_int, value: c_int
     check(result).map(drop)
 }
 
+/// Has a TCP socket want a signature (RFC 2385) of everybody in an address family, by a key that nobody uses: the kernel drops what has none.
+///
+/// # Errors
+/// As `setsockopt(2)`; where the kernel has no signatures, `ENOPROTOOPT`.
+pub fn want_signatures(socket: &impl AsRawFd, family: c_int) -> io::Result<()> {
+    // struct tcp_md5sig (linux/tcp.h): struct sockaddr_storage; flags, the length of the prefix, and of the key, two bytes; a device; the key.
+    let mut wanted = [0_u8; 128 + 8 + libc::TCP_MD5SIG_MAXKEYLEN];
+    wanted[..2].copy_from_slice(&(family as libc::sa_family_t).to_ne_bytes());
+    wanted[128] = TCP_MD5SIG_FLAG_PREFIX;
+    wanted[130..132].copy_from_slice(&(libc::TCP_MD5SIG_MAXKEYLEN as u16).to_ne_bytes());
+    // SAFETY: the pointer and the length describe `wanted`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_MD5SIG_EXT,
+            wanted.as_ptr().cast::<c_void>(),
+            wanted.len() as libc::socklen_t,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// That the length of the prefix counts (linux/tcp.h), which the libc crate lacks.
+const TCP_MD5SIG_FLAG_PREFIX: u8 = 1;
+
 /// Reads `TCP_INFO`.
 ///
 /// # Errors

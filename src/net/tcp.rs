@@ -182,8 +182,25 @@ fn share_port(socket: &Socket) -> Result<(), SourceError> {
     socket.set_reuse_port(true).map_err(|error| SourceError::Other("SO_REUSEPORT", error))
 }
 
-/// A socket that takes what comes for the address and port of a connection once that is gone, and says nothing: it listens behind a filter
-/// that drops all. Only connections of a steered source can have one.
+/// Has a socket that is bound take what comes for its port, and say nothing: it listens behind a filter that drops all, and so accepts
+/// nothing, either.
+///
+/// Where filters of TCP need CAP_NET_ADMIN (Linux, since 2026), it is the signatures that it wants which drop all.
+///
+/// # Errors
+/// As of its system calls.
+pub(super) fn listen_silently(socket: &Socket, family: Family) -> io::Result<()> {
+    match Filter::Nothing.attach(socket, family) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            sys::want_signatures(socket, family.domain().into())?
+        }
+        result => result?,
+    }
+    socket.listen(1)
+}
+
+/// A socket that takes what comes for the address and port of a connection once that is gone, and [says nothing](listen_silently). Only
+/// connections of a steered source can have one.
 ///
 /// # Errors
 /// As of its system calls.
@@ -193,9 +210,8 @@ pub(super) fn guard(connection: &Socket) -> io::Result<Socket> {
     let family = Family::of(local.ip());
     let guard = Source::default().tcp(family, 0).and_then(|guard| share_port(&guard).map(|()| guard));
     let guard = guard.map_err(io::Error::other)?;
-    Filter::Nothing.attach(&guard, family)?;
     guard.bind(&local.into())?;
-    guard.listen(1)?;
+    listen_silently(&guard, family)?;
     Ok(guard)
 }
 
@@ -206,4 +222,38 @@ fn refused(source: &Source, destination: SocketAddr, error: io::Error) -> Connec
         && source.address(family).is_none()
         && source.address_towards(destination.ip()).is_err();
     if no_address { ConnectError::Source(SourceError::NoneOnThisHost(family)) } else { ConnectError::Local(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    /// Who listens silently neither accepts nor refuses, by a filter (which may need a capability) or by signatures.
+    #[tokio::test]
+    async fn a_silent_listener_says_nothing() {
+        let wait = Duration::from_millis(300);
+        for ip in ["127.0.0.1", "::1"] {
+            let ip: IpAddr = ip.parse().unwrap();
+            let family = Family::of(ip);
+            for signed in [false, true] {
+                let listener = Source::default().tcp(family, 0).unwrap();
+                listener.bind(&SocketAddr::new(ip, 0).into()).unwrap();
+                if signed {
+                    sys::want_signatures(&listener, family.domain().into()).unwrap();
+                    listener.listen(1).unwrap();
+                } else {
+                    listen_silently(&listener, family).unwrap();
+                }
+                let address = listener.local_addr().unwrap().as_socket().unwrap();
+                let client = Source::default().tcp(family, 0).unwrap();
+                let begun = client.connect(&address.into()).unwrap_err();
+                assert_eq!(begun.raw_os_error(), Some(libc::EINPROGRESS));
+                let client = TcpStream::from_std(client.into()).unwrap();
+                let answered = tokio::time::timeout(wait, client.writable()).await;
+                assert!(answered.is_err(), "{address}, signed: {signed}: {:?}", client.take_error());
+            }
+        }
+    }
 }
