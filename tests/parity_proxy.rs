@@ -1,4 +1,4 @@
-//! What Debian's blackbox_exporter says of a target behind a proxy, this program says, too, and both ask the proxy for the same.
+//! What blackbox_exporter says of a target behind a proxy, this program says, too, and both ask the proxy for the same.
 
 #![expect(
     clippy::disallowed_methods,
@@ -11,14 +11,14 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use support::{Exporter, Running, free_port, get, program, until};
+use support::peer::Peer;
+use support::{Exporter, free_port, get};
 
 /// Serves every connection by itself.
 fn serve(treat: impl Fn(TcpStream) -> Option<()> + Send + Sync + 'static) -> SocketAddr {
@@ -100,7 +100,7 @@ fn series(text: &str) -> BTreeMap<String, f64> {
 
 #[test]
 fn a_proxied_target_has_blackbox_exporters_series() {
-    let Some(peer) = program("prometheus-blackbox-exporter") else { return };
+    let Some(peer) = Peer::find() else { return };
     let (secure, ca) = secure_server();
     let plain = serve(answer);
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -135,10 +135,7 @@ fn a_proxied_target_has_blackbox_exporters_series() {
     let file = folder.path().join("blackbox.yml");
     std::fs::write(&file, &modules).unwrap();
     let theirs = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let mut command = Command::new(peer);
-    command.arg(format!("--config.file={}", file.display())).arg(format!("--web.listen-address={theirs}"));
-    let _peer = Running(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    until("blackbox_exporter serves", || TcpStream::connect(theirs).is_ok());
+    let _peer = peer.start(&file, theirs);
     let exporter = Exporter::start(&modules);
 
     let secure = format!("https://localhost:{}/x", secure.port());
@@ -166,7 +163,7 @@ fn a_proxied_target_has_blackbox_exporters_series() {
                 // Times differ. A phase that there was not is 0 there, and absent here, whether the probe fails or has no TLS.
                 assert!(told.is_some() || *value == 0.0, "{module}: {name} {value} is missing");
             } else if let Some(labels) = name.strip_prefix("probe_ssl_last_chain_info{") {
-                // 0.23 has no serial number yet.
+                // Before 0.26 there is no serial number.
                 let told = ours.keys().find_map(|name| name.strip_prefix("probe_ssl_last_chain_info{")).unwrap();
                 let mut labels = labels.trim_end_matches('}').split(',');
                 assert!(labels.all(|label| told.contains(label)), "{module}: {name}: {told}");

@@ -1,5 +1,4 @@
-//! Regular expressions are read as Go reads them: the same are taken, and they match the same, as Debian's blackbox_exporter shows.
-#![expect(clippy::disallowed_methods, reason = "a server for the other exporter, not a probe")]
+//! Regular expressions are read as Go reads them: the same are taken, and they match the same, as blackbox_exporter shows.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
@@ -7,11 +6,11 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
-use support::{Running, free_port, get, program, until, value};
+use support::peer::{Peer, Version};
+use support::{free_port, get, value};
 use uplink_exporter::re2::Regex;
 
 /// What the two must agree on, whether that is to take it or not; one a line.
@@ -26,9 +25,10 @@ fn the_same_expressions_are_taken_as_by_go() {
     for expression in NEWER {
         assert!(Regex::new(expression).is_ok(), "{expression}");
     }
-    let Some(peer) = program("prometheus-blackbox-exporter") else { return };
+    let Some(peer) = Peer::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("blackbox.yml");
+    assert_eq!(loads(&peer, &file, NEWER), peer.version >= Version(0, 28));
     let (mut taken, mut refused) = (Vec::new(), 0);
     for expression in EXPRESSIONS.lines() {
         match Regex::new(expression) {
@@ -47,11 +47,9 @@ fn the_same_expressions_are_taken_as_by_go() {
 }
 
 /// Whether the other exporter takes all of some expressions.
-fn loads(peer: &Path, file: &Path, expressions: &[&str]) -> bool {
+fn loads(peer: &Peer, file: &Path, expressions: &[&str]) -> bool {
     std::fs::write(file, modules(expressions)).unwrap();
-    let mut command = Command::new(peer);
-    command.arg("--config.check").arg(format!("--config.file={}", file.display()));
-    command.stderr(Stdio::null()).status().unwrap().success()
+    peer.check(file) == Some(0)
 }
 
 /// A module per expression: `m0`, `m1`, and so on.
@@ -76,7 +74,7 @@ fn big_expressions_are_taken_as_far_as_go_takes_them() {
 
 #[test]
 fn the_same_is_matched_as_by_go() {
-    let Some(peer) = program("prometheus-blackbox-exporter") else { return };
+    let Some(peer) = Peer::find() else { return };
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let mut cases: Vec<(String, Vec<u8>)> = Vec::new();
     while cases.len() < 400 {
@@ -96,10 +94,7 @@ fn the_same_is_matched_as_by_go() {
     let file = folder.path().join("blackbox.yml");
     std::fs::write(&file, modules(&expressions)).unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let mut command = Command::new(peer);
-    command.arg(format!("--config.file={}", file.display())).arg(format!("--web.listen-address={address}"));
-    let _running = Running::start(command.stderr(Stdio::null()));
-    until("the other exporter serves", || TcpStream::connect(address).is_ok());
+    let _running = peer.start(&file, address);
 
     let server = serve(cases.iter().map(|(_, body)| body.clone()).collect());
     let (mut matched, mut different) = (0, Vec::new());

@@ -104,7 +104,7 @@ pub(super) fn host(value: &Value<'_>, text: &str) -> Option<String> {
 }
 
 /// Headers that `http_headers` may not set, as in Prometheus: the request has its own.
-const RESERVED: [HeaderName; 13] = [
+const RESERVED: [HeaderName; 19] = [
     header::AUTHORIZATION,
     header::HOST,
     header::CONTENT_ENCODING,
@@ -118,10 +118,13 @@ const RESERVED: [HeaderName; 13] = [
     header::WWW_AUTHENTICATE,
     header::ACCEPT_ENCODING,
     header::TRANSFER_ENCODING,
+    HeaderName::from_static("x-prometheus-remote-write-version"),
+    HeaderName::from_static("x-prometheus-remote-read-version"),
+    HeaderName::from_static("x-prometheus-scrape-timeout-seconds"),
+    HeaderName::from_static("x-amz-date"),
+    HeaderName::from_static("x-amz-security-token"),
+    HeaderName::from_static("x-amz-content-sha256"),
 ];
-
-/// Likewise, by how they begin.
-const RESERVED_PREFIXES: [&str; 2] = ["x-prometheus-", "x-amz-"];
 
 /// Adds the headers of `http_headers`.
 pub(super) fn add_headers(fields: &Fields<'_>, headers: &mut HeaderMap) {
@@ -130,7 +133,7 @@ pub(super) fn add_headers(fields: &Fields<'_>, headers: &mut HeaderMap) {
             value.problem("is not the name of a header");
             continue;
         };
-        if RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix)) {
+        if RESERVED.contains(&name) {
             value.problem("is a header that http_headers may not set");
         }
         for value in header_values(&value) {

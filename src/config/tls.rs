@@ -10,6 +10,9 @@ const VERSIONS: [(&str, Version); 4] =
 /// PEM that may stand in the configuration or, by another key, in a file.
 const PEMS: [(&str, &str); 3] = [("ca", "ca_file"), ("cert", "cert_file"), ("key", "key_file")];
 
+/// The names of such in a manager of secrets, and what to use instead.
+const REFERENCES: [(&str, &str); 3] = [("ca_ref", "ca_file"), ("cert_ref", "cert_file"), ("key_ref", "key_file")];
+
 /// TLS as `tls_config` wants it, or as it is without one; nothing where something is wrong with it.
 pub(super) fn tls(section: &Fields<'_>, alpn: Vec<Vec<u8>>) -> Option<Tls> {
     let fields = section.section("tls_config");
@@ -18,6 +21,11 @@ pub(super) fn tls(section: &Fields<'_>, alpn: Vec<Vec<u8>>) -> Option<Tls> {
     let server_name = fields.filled("server_name").and_then(|value| value.text()).map(str::to_owned);
     let (min_version, max_version) = (version("min_version"), version("max_version"));
     let [ca, cert, key] = PEMS.map(|(inline, file)| pem(&fields, inline, file));
+    for (reference, file) in REFERENCES {
+        if let Some(value) = fields.filled(reference) {
+            value.problem(format!("needs a manager of secrets, which there is none; use {file}"));
+        }
+    }
     let told: Vec<&str> =
         PEMS.iter().zip([&ca, &cert, &key]).filter(|(_, pem)| pem.is_err()).map(|((inline, _), _)| *inline).collect();
     let [ca, cert, key] = [ca, cert, key].map(|pem| pem.unwrap_or_default());

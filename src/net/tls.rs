@@ -29,7 +29,25 @@ use roots::Roots;
 pub use server::{ClientAuth, Group, ServerTlsOptions, Suite, server};
 
 /// The cryptography, named: with two in the build, rustls' own choice would be a panic.
-static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+///
+/// Suites are preferred as Go does it (which rustls does not), so that a server that leaves the choice to its clients, as most do, takes the
+/// same of us as of blackbox_exporter.
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| {
+        let cipher = match suite.suite() {
+            CipherSuite::TLS13_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
+            CipherSuite::TLS13_AES_256_GCM_SHA384
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => 1,
+            _ => 2,
+        };
+        (suite.tls13().is_none(), cipher)
+    });
+    Arc::new(provider)
+});
 
 /// The `tls_config` of a module, its files read.
 #[derive(Debug, Clone, Default)]

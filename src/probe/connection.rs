@@ -84,7 +84,7 @@ struct TryWrite<'a>(&'a mut Connection);
 impl io::Write for TryWrite<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.0 {
-            Connection::Plain(plain) => plain.socket().try_write(bytes),
+            Connection::Plain(plain) => plain.say_goodbye(bytes),
             Connection::Secured(secured) => {
                 let (beneath, tls) = secured.stream.get_mut();
                 let written = tls.writer().write(bytes)?;

@@ -143,9 +143,13 @@ impl Peer<'_> {
                 self.heard.advance(common);
                 return Ok(());
             }
-            if !matches || !self.hear().await? {
+            if !matches {
                 outcome.failed_due_to_bytes = Some(true);
                 return Err(self.unexpected("other bytes came than the expected ones"));
+            }
+            // As in blackbox_exporter, bytes that are missing are no wrong ones.
+            if !self.hear().await? {
+                return Err(self.unexpected("the peer ended the connection before all expected bytes had come"));
             }
         }
     }

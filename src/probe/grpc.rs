@@ -71,7 +71,7 @@ const LONGEST_MESSAGE: usize = 1024;
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Says why `target` is not `host:port`.
+/// Says why `target` is neither a host nor `host:port`.
 ///
 /// # Errors
 /// One sentence.
@@ -95,6 +95,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     let (host, port) =
         host_and_port(&probe.request.target).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
     let address = resolve(probe, host, settings.preference).await?;
+    let port = port.unwrap_or(if settings.tls { 443 } else { 80 });
     let plain = connection::connect(probe, SocketAddr::new(address, port), &mut measured.handshake).await?;
     let asked = probe.request.hostname.as_deref().unwrap_or(host);
     let server_name = settings.tls_config.server_name.as_deref().unwrap_or(asked);
@@ -280,16 +281,11 @@ fn of_gateway(status: u32, head: &HeaderMap, is_empty: bool) -> Option<(Reason, 
     matches!(of_status.0, Reason::HttpUpstreamUnhealthy | Reason::HttpNoRoute).then_some(of_status)
 }
 
-/// Splits `host:port`, `[2001:db8::1]:443`. A scheme before it is passed over, as blackbox_exporter does: the module decides on TLS.
-fn host_and_port(target: &str) -> Result<(&str, u16), String> {
-    let bare = ["http://", "https://"].into_iter().find_map(|scheme| target.strip_prefix(scheme));
-    let bare = bare.map_or(target, |rest| rest.strip_suffix('/').unwrap_or(rest));
-    match host::parse_with_port(bare)? {
-        (host, Some(port)) => Ok((host, port)),
-        (_, None) => {
-            Err("the target has no port; write host:port, as example.com:50051 or [2001:db8::1]:50051".to_owned())
-        }
-    }
+/// Splits `host:port`, `[2001:db8::1]:443`; the port may be missing. A scheme before it and a path behind it are passed over, as
+/// blackbox_exporter does: the module decides on TLS.
+fn host_and_port(target: &str) -> Result<(&str, Option<u16>), String> {
+    let bare = ["http://", "https://"].into_iter().find_map(|scheme| target.strip_prefix(scheme)).unwrap_or(target);
+    host::parse_with_port(bare.split(['/', '?', '#']).next().unwrap_or_default())
 }
 
 /// A host as it stands in a URL.

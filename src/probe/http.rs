@@ -205,8 +205,9 @@ const MOST_REDIRECTS: u32 = 10;
 /// # Errors
 /// Why it went no further.
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
-    let scheme = if settings.http3.is_some() { "https" } else { "http" };
-    let url = parse_as(&probe.request.target, scheme).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
+    let target = probe.request.target.as_str();
+    let url = if settings.http3.is_some() { parse_as(without_http(target), "https") } else { parse(target) };
+    let url = url.map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
     if let (Some(_), Some(isp)) = (&settings.http3, probe.request.isp.as_ref().filter(|isp| isp.proxy.is_some())) {
         let detail = format!("HTTP/3 goes through no proxy, and the ISP {} has a proxy_url", isp.name);
         return Err(probe.failure(Reason::ProberConfigError, detail));
@@ -219,11 +220,8 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
             hop.authorization = Some(Box::pin(oauth2.token(probe, settings.preference)).await?);
         }
         if settings.http3.is_some() && !hop.over_tls() {
-            let (reason, what) = match measured.redirects {
-                0 => (Reason::ProberConfigError, "the target is a URL of http"),
-                _ => (Reason::HttpProtocolError, "the server redirected to a URL of http"),
-            };
-            return Err(probe.failure(reason, format!("HTTP/3 is under TLS, and {what}")));
+            let detail = "HTTP/3 is under TLS, and the server redirected to a URL of http";
+            return Err(probe.failure(Reason::HttpProtocolError, detail));
         }
         let begun = Conversation::begin(settings, probe, &hop, asked, &mut measured.tls).await;
         let (mut conversation, head) = begun?;
@@ -274,10 +272,13 @@ fn note_head(measured: &mut Measurement, hop: &Hop, head: &response::Parts, ende
     measured.status = Some(head.status.as_u16());
     measured.version = number(head.version);
     let header = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let stated = header(header::CONTENT_LENGTH).and_then(|length| length.trim().parse().ok());
+    let stated = || header(header::CONTENT_LENGTH).and_then(|length| length.trim().parse().ok());
     // Without the header the length is known only where there can be no body.
-    let nothing = (ended && !hop.asks_for_head()).then_some(0);
-    measured.content_length = Some(stated.or(nothing).unwrap_or(-1));
+    let nothing = ended && !hop.asks_for_head();
+    // In HTTP/1 what these say is the length of another response, as Go has it (RFC 9112, section 6.3).
+    let has_none = nothing && head.version < Version::HTTP_2 && matches!(head.status.as_u16(), 204 | 304);
+    let stated = if has_none { None } else { stated() };
+    measured.content_length = Some(stated.unwrap_or(if nothing { 0 } else { -1 }));
     measured.ssl = Some(hop.over_tls());
     measured.last_modified = header(header::LAST_MODIFIED).and_then(|date| httpdate::parse_http_date(date).ok());
 }
@@ -297,6 +298,14 @@ fn number(version: Version) -> Option<f64> {
 /// Reads a target; without a scheme it is `http`.
 fn parse(target: &str) -> Result<Url, String> {
     parse_as(target, "http")
+}
+
+/// A target of HTTP/3 is under TLS, also where it says that it is not, as for blackbox_exporter.
+fn without_http(target: &str) -> &str {
+    match target.split_at_checked("http://".len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http://") => rest,
+        Some(_) | None => target,
+    }
 }
 
 /// Reads a target that may have no scheme.

@@ -36,7 +36,8 @@ pub(super) struct Plain {
     /// Whether the last write found no room.
     blocked: bool,
     last_written: Instant,
-    delivery: Arc<Mutex<Delivery>>,
+    /// Where the delivery is told, once.
+    told: Option<Arc<Mutex<Delivery>>>,
 }
 
 impl Plain {
@@ -47,13 +48,26 @@ impl Plain {
             stream: Stream::new(socket, probe.timeline.clone()),
             blocked: false,
             last_written: Instant::now(),
-            delivery: Arc::clone(&probe.delivery),
+            told: Some(Arc::clone(&probe.delivery)),
         }
     }
 
     /// The socket itself.
     pub(super) fn socket(&self) -> &Socket {
         self.stream.socket()
+    }
+
+    /// Sends what the socket takes of a goodbye, which is no part of what is delivered.
+    pub(super) fn say_goodbye(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.tell_delivery();
+        self.socket().try_write(bytes)
+    }
+
+    fn tell_delivery(&mut self) {
+        if let Some(told) = self.told.take() {
+            // A socket that cannot be asked has no evidence to give.
+            *lock(&told) = self.delivery().unwrap_or_default();
+        }
     }
 
     fn delivery(&self) -> io::Result<Delivery> {
@@ -81,8 +95,7 @@ impl Plain {
 
 impl Drop for Plain {
     fn drop(&mut self) {
-        // A socket that cannot be asked has no evidence to give.
-        *lock(&self.delivery) = self.delivery().unwrap_or_default();
+        self.tell_delivery();
     }
 }
 

@@ -1,6 +1,9 @@
 //! What differs from blackbox_exporter in what a probe says, each with its reason: the README's table, held by the cases.
 //!
-//! A difference that is not here fails, and so does one here that no case shows.
+//! A difference that is not here fails, and so does one here that none of its cases shows.
+
+use crate::case;
+use crate::support::peer::Version;
 
 /// A difference.
 #[derive(Debug)]
@@ -11,8 +14,43 @@ pub(crate) struct Difference {
     pub(crate) cases: &'static [&'static str],
     /// How the values differ: one of these ways.
     pub(crate) shapes: &'static [Shape],
-    /// The row of the README: what it is about, what blackbox_exporter says, what is said here, and why.
+    /// The row of the README: what it is about, what blackbox_exporter says, what is said here, and why; empty where it is the row before,
+    /// or of no concern to those who come from 0.28.
     pub(crate) row: [&'static str; 4],
+}
+
+impl Difference {
+    /// Whether it is of a series of a case with these values, and by which of its patterns: of series, and of cases (`""` for whichever).
+    pub(crate) fn is_of(
+        &self,
+        case: &str,
+        name: &str,
+        there: Option<f64>,
+        here: Option<f64>,
+    ) -> Option<(&'static str, &'static str)> {
+        let series = self.series.iter().find(|start| name.starts_with(**start))?;
+        let whichever = self.cases.is_empty().then_some(&"");
+        let case = self.cases.iter().find(|pattern| case::fits(case, pattern)).or(whichever)?;
+        self.shapes.iter().any(|shape| shape.is_of(there, here)).then_some((*series, *case))
+    }
+}
+
+/// All that may differ from a version of blackbox_exporter, what must differ first.
+pub(crate) fn differences(version: Version) -> impl Iterator<Item = &'static Difference> {
+    certain(version).chain(OF_OLDER_GO)
+}
+
+/// What differs from a version of blackbox_exporter.
+pub(crate) fn certain(version: Version) -> impl Iterator<Item = &'static Difference> {
+    let older = OLDER.iter().filter(move |(before, _)| version < *before);
+    let newer = NEWER.iter().filter(move |(since, _)| version >= *since);
+    DIFFERENCES.iter().chain(older.chain(newer).map(|(_, difference)| difference))
+}
+
+/// The rows of the README's table: what differs from 0.28.
+pub(crate) fn rows() -> impl Iterator<Item = [&'static str; 4]> {
+    let all = DIFFERENCES.iter().chain(NEWER.iter().map(|(_, difference)| difference)).chain(OF_OLDER_GO);
+    all.map(|difference| difference.row).filter(|row| *row != [""; 4])
 }
 
 /// A way in which the values of a series differ.
@@ -30,17 +68,23 @@ pub(crate) enum Shape {
     Opposite,
     /// It has this value there, and this one here.
     Values(f64, f64),
+    /// Anything may be on either side.
+    Any,
 }
 
 impl Shape {
-    pub(crate) fn is_of(self, there: Option<f64>, here: Option<f64>) -> bool {
+    fn is_of(self, there: Option<f64>, here: Option<f64>) -> bool {
         match self {
             Self::There(value) => there.is_some() && here.is_none() && (value.is_none() || there == value),
             Self::Here => there.is_none() && here.is_some(),
             Self::Measured => there == Some(0.0) && here.is_some(),
-            Self::Refused => (there.is_some() && here.is_none()) || (there, here) == (Some(200.0), Some(400.0)),
+            // Some targets make them panic.
+            Self::Refused => {
+                (there.is_some() && here.is_none()) || matches!((there, here), (Some(0.0 | 200.0), Some(400.0)))
+            }
             Self::Opposite => matches!((there, here), (Some(0.0), Some(1.0)) | (Some(1.0), Some(0.0))),
             Self::Values(theirs, ours) => there == Some(theirs) && here == Some(ours),
+            Self::Any => true,
         }
     }
 }
@@ -48,7 +92,7 @@ impl Shape {
 const ZERO: Shape = Shape::There(Some(0.0));
 
 /// Those of every prober first, and the exporter's own last.
-pub(crate) const DIFFERENCES: &[Difference] = &[
+const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_failure_info", "probe_phase_duration_seconds", "probe_measurement_overhead_seconds"],
         cases: &[],
@@ -58,6 +102,17 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "not told",
             "`probe_failure_info`, `probe_phase_duration_seconds`, `probe_measurement_overhead_seconds`",
             "the same series for every prober, so that one alert serves all",
+        ],
+    },
+    Difference {
+        series: &["probe_timeout_seconds"],
+        cases: &[],
+        shapes: &[Shape::Here],
+        row: [
+            "`probe_timeout_seconds`",
+            "not told (a release after 0.28 will)",
+            "told",
+            "whether a probe took long or had to be short",
         ],
     },
     Difference {
@@ -93,37 +148,70 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         cases: &["http*"],
         shapes: &[ZERO],
         row: [
-            "status code, version, length, redirects, `probe_http_ssl`, `probe_failed_due_to_regex` of a response that never came",
+            "status code, version, length, redirects, `probe_http_ssl`, `probe_failed_due_to_regex`, `…_cel` of a response that never came",
             "0",
             "absent",
             "`probe_http_ssl == 0` would also say that a server which refuses TLS speaks plain HTTP",
         ],
     },
     Difference {
-        series: &["probe_http_status_code", "probe_http_version", "probe_http_content_length"],
-        cases: &["http_redirected_to_a_closed_port", "http_redirected_to_no_name", "http_redirected_to_another_scheme"],
+        series: &["probe_failed_due_to_cel"],
+        cases: &["http_cel_of_a_response_that_never_came"],
+        shapes: &[ZERO],
+        row: [""; 4],
+    },
+    Difference {
+        series: &["probe_http_status_code", "probe_http_version", "probe_http_content_length", "probe_http_ssl"],
+        cases: &[
+            "http_redirected_to_a_closed_port",
+            "http_redirected_to_no_name",
+            "http_redirected_to_another_scheme",
+            "http_redirect_to_nothing",
+            "http_3_redirected_to_plain_http",
+        ],
         shapes: &[Shape::Measured],
         row: [
-            "status code, version and length where a redirect leads to nothing",
-            "0",
+            "status code, version, length and certificates where a redirect leads to nothing",
+            "0, or not told",
             "those of the redirect",
             "that one came",
         ],
     },
     Difference {
-        series: &["probe_success", "probe_failed_due_to_regex"],
-        cases: &["http_redirect_with_a_cookie_by_name"],
-        shapes: &[Shape::Opposite],
+        series: &["probe_ssl_", "probe_tls_"],
+        cases: &["http_3_redirected_to_plain_http"],
+        shapes: &[Shape::Here],
+        row: [""; 4],
+    },
+    Difference {
+        series: &["probe_success", "probe_http_", "probe_failed_due_to_regex"],
+        cases: &[
+            "http_redirect_elsewhere_with_a_password",
+            "http_redirect_elsewhere_with_a_token",
+            "http_redirect_elsewhere_with_headers",
+        ],
+        shapes: &[Shape::Any],
         row: [
-            "a cookie, and a redirect to the same name with `http://` before it",
+            "passwords, tokens and `secrets` of the module, where a redirect leads to another host",
+            "shown to it",
             "not shown",
-            "shown",
-            "as by a browser; there, the cookie belongs to the address",
+            "whoever can redirect would get them",
+        ],
+    },
+    Difference {
+        series: &["probe_success", "probe_http_"],
+        cases: &["http_redirect_of_a_body_from_a_file"],
+        shapes: &[Shape::Any],
+        row: [
+            "a redirect that keeps the body (307, 308), and a `body_file`",
+            "not followed",
+            "followed",
+            "as with a `body`",
         ],
     },
     Difference {
         series: &["probe_http_uncompressed_body_length"],
-        cases: &["http_redirect_*", "http_body_of_a_redirect"],
+        cases: &["http_redirect_*", "http_body_of_a_redirect", "http_3_redirect_stays_unfollowed"],
         shapes: &[Shape::Measured],
         row: [
             "the body of a redirect that is not followed",
@@ -147,6 +235,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "tcp_starttls_with_an_unknown_ca",
             "dns_over_tls_unknown_ca",
             "dns_over_tls_wrong_name",
+            "http_3_of_an_unknown_ca",
+            "http_3_expired",
+            "tcp_starttls_by_a_wrong_hostname",
+            "grpc_tls_expired",
+            "unix_tls_wrong_name",
+            "unix_tls_unknown_ca",
         ],
         shapes: &[Shape::Here],
         row: [
@@ -157,8 +251,114 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &["probe_ssl_", "probe_tls_", "probe_grpc_ssl"],
+        cases: &["https_server_is_silent_behind_tls", "http_3_server_is_silent", "grpc_without_a_port_over_tls"],
+        shapes: &[Shape::Here, Shape::Measured],
+        row: [
+            "certificates of a server that then answers nothing, or nothing of gRPC",
+            "not described",
+            "described",
+            "they were shown",
+        ],
+    },
+    Difference {
+        series: &["probe_tls_cipher_info"],
+        cases: &["tls_*", "tcp_*", "grpc_*", "unix_*"],
+        shapes: &[Shape::Here],
+        row: ["the cipher suite of `tcp`, `unix` and `grpc`", "not told", "told", "as of `http`"],
+    },
+    Difference {
+        series: &["probe_tls_cipher_info"],
+        cases: &["http_3_*"],
+        shapes: &[Shape::There(None)],
+        row: ["the cipher suite of HTTP/3", "told", "absent", "quinn does not tell it"],
+    },
+    Difference {
+        series: &["probe_success"],
+        cases: &["http_2_by_its_short_name"],
+        shapes: &[Shape::Opposite],
+        row: [
+            "`valid_http_versions: [HTTP/2]`",
+            "never matches; `HTTP/2.0` does",
+            "is HTTP/2",
+            "its documentation writes it so",
+        ],
+    },
+    Difference {
+        series: &["probe_success", "probe_failed_due_to_cel"],
+        cases: &["http_cel_and_body"],
+        shapes: &[Shape::Opposite],
+        row: [
+            "expressions and CEL for one body",
+            "CEL finds the body read, and fails always",
+            "both look at it",
+            "such a module can succeed",
+        ],
+    },
+    Difference {
+        series: &["probe_http_", "probe_success"],
+        cases: &["http_longer_header"],
+        shapes: &[Shape::Any],
+        row: [
+            "the head of a response",
+            "10 MiB at most",
+            "1 MiB at most (HTTP/3: 512 KiB)",
+            "a waiting probe takes little memory",
+        ],
+    },
+    Difference {
+        series: &["probe_http_duration_seconds{phase=\"token\"}"],
+        cases: &["http_oauth2*"],
+        shapes: &[Shape::Here],
+        row: ["the time of fetching a token of `oauth2`", "in no phase", "phase `token`", "phases add up"],
+    },
+    Difference {
+        series: &["probe_dns_lookup_time_seconds", "probe_http_duration_seconds{phase=\"resolve\"}", "probe_ip_"],
+        cases: &["http_oauth2_refused", "http_oauth2_without_a_token", "http_oauth2_server_is_not_there"],
+        shapes: &[Shape::There(None)],
+        row: [
+            "the target's address where there is no token",
+            "told",
+            "absent",
+            "the token comes first, and its server is to blame",
+        ],
+    },
+    Difference {
+        series: &["probe_http_ssl", "probe_ssl_", "probe_tls_"],
+        cases: &["http_proxy_over_tls"],
+        shapes: &[Shape::Opposite, Shape::There(None)],
+        row: [
+            "TLS of an `https` proxy, where the target is `http`",
+            "described as the target's",
+            "not described",
+            "the target has none",
+        ],
+    },
+    Difference {
+        series: &["probe_dns_lookup_time_seconds", "probe_http_duration_seconds{phase=\"resolve\"}", "probe_ip_"],
+        cases: &["http_proxy_not_for_a_name"],
+        shapes: &[Shape::Here],
+        row: [
+            "the target's address with `skip_resolve_phase_with_proxy`, where `no_proxy` excepts it",
+            "not told",
+            "told",
+            "no proxy resolves the name",
+        ],
+    },
+    Difference {
+        series: &["probe_success", "probe_http_"],
+        cases: &["http_proxy_not_for_a_name_that_is_resolved"],
+        shapes: &[Shape::Opposite, Shape::Measured],
+        row: [
+            "`no_proxy` of a target's name that is resolved first",
+            "looks at the address only",
+            "looks at both",
+            "a name that is written there is meant",
+        ],
+    },
+    Difference {
         series: &["probe_ssl_", "probe_tls_"],
-        cases: &["https_1_1_only", "https_1_1_allowed", "https_1_3_wanted", "tls_1_1_only"],
+        cases: &["https_1_1_only", "https_1_3_wanted", "tls_1_1_only"],
         shapes: &[Shape::Here],
         row: [
             "servers that speak only TLS that is too old",
@@ -220,12 +420,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_success", "probe_grpc_status_code", "probe_grpc_healthcheck_response"],
         cases: &["grpc_over_ipv6"],
-        shapes: &[Shape::Opposite, Shape::Values(14.0, 0.0)],
+        // Older ones say 14.
+        shapes: &[Shape::Opposite, Shape::Values(2.0, 0.0), Shape::Values(14.0, 0.0)],
         row: ["`grpc` of an IPv6 address", "fails", "works", "there, the address loses its brackets"],
     },
     Difference {
         series: &["probe_ssl_last_chain_expiry_timestamp_seconds"],
-        cases: &["grpc_tls", "grpc_tls_down"],
+        cases: &["grpc_tls", "grpc_tls_down", "grpc_tls_with_a_hostname"],
         shapes: &[Shape::Here],
         row: [
             "`probe_ssl_last_chain_expiry_timestamp_seconds` of `grpc`",
@@ -246,6 +447,23 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &["probe_success", "probe_grpc_"],
+        cases: &["grpc_tls_with_another_hostname"],
+        shapes: &[Shape::Opposite, Shape::There(None)],
+        row: ["`hostname` of `grpc` with TLS", "ignored", "the name in TLS", "as of `tcp`"],
+    },
+    Difference {
+        series: &["probe_success", "probe_grpc_"],
+        cases: &["grpc_metadata_in_capitals"],
+        shapes: &[Shape::Opposite, Shape::Values(13.0, 0.0)],
+        row: [
+            "keys of `metadata` in capitals",
+            "no call is made",
+            "sent in small letters",
+            "no other letters can be meant",
+        ],
+    },
+    Difference {
         series: &["probe_dns_answer_rrs", "probe_dns_authority_rrs", "probe_dns_additional_rrs"],
         cases: &["dns_*"],
         shapes: &[ZERO],
@@ -259,13 +477,24 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         series: &["probe_dns_answer_rrs"],
-        cases: &["dns_malformed", "dns_broken_off"],
+        cases: &["dns_malformed", "dns_broken_off", "dns_half"],
         shapes: &[Shape::Measured],
         row: [
             "a DNS reply that breaks off, or has a malformed record",
             "lost",
             "told as far as it can be read; the probe fails",
             "the rest of it says what is wrong",
+        ],
+    },
+    Difference {
+        series: &["probe_success", "probe_dns_"],
+        cases: &["dns_garbage_first", "dns_other_question_first_with_other_records"],
+        shapes: &[Shape::Opposite, Shape::Measured],
+        row: [
+            "a datagram that is no DNS message, or answers another question",
+            "taken for the reply",
+            "passed over",
+            "anybody can send it",
         ],
     },
     Difference {
@@ -281,13 +510,97 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         series: &["probe_ssl_", "probe_tls_"],
-        cases: &["dns_over_tls", "dns_over_tls_by_name", "dns_over_tls_any_certificate"],
+        cases: &["dns_over_tls", "dns_over_tls_by_name", "dns_over_tls_any_certificate", "dns_over_tls_silent"],
         shapes: &[Shape::Here],
         row: ["TLS of `dns`", "not described", "described as for `http`", "those certificates end, too"],
     },
     Difference {
+        series: &["probe_websocket_"],
+        cases: &["websocket_*"],
+        shapes: &[ZERO],
+        row: [
+            "`probe_websocket_status_code`, `…_connection_upgraded`, `…_failed_due_to_regex` of what never came (`websocket` is in no release yet)",
+            "0",
+            "absent",
+            "nobody said so",
+        ],
+    },
+    Difference {
+        series: &["probe_websocket_duration_seconds{phase=\"transfer\"}"],
+        cases: &[
+            "websocket_connect",
+            "websocket_bare",
+            "websocket_by_name",
+            "websocket_over_ipv6",
+            "websocket_over_tls",
+            "websocket_any_certificate",
+            "websocket_private",
+            "websocket_header",
+        ],
+        shapes: &[Shape::Here],
+        row: ["the phase `transfer` of `websocket` without messages", "absent", "the closing", "it takes time, too"],
+    },
+    Difference {
+        series: &["probe_websocket_duration_seconds"],
+        cases: &["websocket_closed_port", "websocket_no_such_name"],
+        shapes: &[Shape::Here, Shape::There(None)],
+        row: [
+            "the phase of `websocket` that failed",
+            "absent, or in `processing`",
+            "holds its time",
+            "as of every other prober",
+        ],
+    },
+    Difference {
+        series: &["probe_ssl_", "probe_tls_"],
+        cases: &["websocket_over_tls", "websocket_any_certificate", "websocket_unknown_ca"],
+        shapes: &[Shape::Here],
+        row: ["TLS of `websocket`", "not described", "described as for `http`", "those certificates end, too"],
+    },
+    Difference {
+        series: &["probe_success", "probe_websocket_failed_due_to_regex"],
+        cases: &["websocket_greets_otherwise", "websocket_second_message"],
+        shapes: &[Shape::Opposite],
+        row: [
+            "`expect` of `websocket`",
+            "of the next message",
+            "of one that comes; others are passed over",
+            "as lines of `tcp`",
+        ],
+    },
+    Difference {
         series: &[""],
-        cases: &["http_target_is_no_url", "http_target_of_another_scheme", "tcp_target_without_a_port"],
+        cases: &["tcp_labels_in_several_steps"],
+        shapes: &[Shape::Here, Shape::Values(0.0, 200.0)],
+        row: [
+            "`labels` in several steps",
+            "a panic: the connection ends without an answer",
+            "one series of all",
+            "a scrape must be answered",
+        ],
+    },
+    Difference {
+        series: &[""],
+        cases: &[
+            "http_target_is_no_url",
+            "http_target_of_another_scheme",
+            "http_target_with_a_port_of_no_number",
+            "http_target_with_a_port_too_many",
+            "http_target_of_port_0",
+            "http_target_of_no_host",
+            "tcp_target_without_a_port",
+            "tcp_target_of_port_0",
+            "tcp_target_with_a_port_too_many",
+            "tcp_target_of_no_host",
+            "tcp_target_without_brackets",
+            "tcp_target_with_blanks_around",
+            "icmp_target_with_a_port",
+            "icmp_target_is_a_url",
+            "dns_target_is_a_url",
+            "grpc_target_with_a_name_of_a_port",
+            "unix_path_that_is_too_long",
+            "websocket_target_of_http",
+        ],
         shapes: &[Shape::Refused],
         row: [
             "a target that the prober cannot take",
@@ -297,8 +610,56 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &[""],
+        cases: &[
+            "http_target_with_a_zone",
+            "tcp_target_with_a_zone",
+            "tcp_target_with_a_name_of_a_port",
+            "icmp_target_with_a_zone",
+            "dns_target_with_a_zone",
+            "dns_target_with_a_name_of_a_port",
+            "grpc_target_with_a_zone",
+        ],
+        shapes: &[Shape::Refused],
+        row: [
+            "a target with a zone (`[fe80::1%eth0]:80`), or with a port by its name (`host:https`)",
+            "probed (`icmp` fails, `grpc` panics with a zone)",
+            "400, and one sentence",
+            "the interface is the ISP's to name; what a port's name means depends on the host",
+        ],
+    },
+    Difference {
+        series: &["probe_"],
+        cases: &["icmp_target_in_brackets", "dns_target_in_brackets"],
+        shapes: &[Shape::Opposite, Shape::Measured],
+        row: ["an IPv6 address in brackets, without a port", "fails", "probed", "it can be meant in one way only"],
+    },
+    Difference {
+        series: &["probe_"],
+        cases: &[
+            "http_target_in_capitals",
+            "http_target_beyond_ascii",
+            "http_target_with_dots",
+            "http_target_with_a_wrong_escape",
+            "http_target_in_hexadecimal",
+            "http_target_with_blanks_around",
+        ],
+        shapes: &[Shape::Any],
+        row: [
+            "a URL that begins with `HTTP://` or a blank; `/../`, `%zz`, letters beyond ASCII in it; the host `0x7f.1`",
+            "a host `HTTP`, errors, sent as they are, a name",
+            "as browsers read them",
+            "what a browser opens can be probed",
+        ],
+    },
+    Difference {
         series: &["status"],
-        cases: &["probe_of_a_misspelt_parameter", "probe_of_two_targets", "probe_with_an_unknown_word_for_its_log"],
+        cases: &[
+            "probe_of_a_misspelt_parameter",
+            "probe_of_two_targets",
+            "probe_with_an_unknown_word_for_its_log",
+            "probe_of_a_wrong_escape",
+        ],
         shapes: &[Shape::Values(200.0, 400.0)],
         row: [
             "a misspelt or a repeated parameter, `debug` with another word than `true` and `false`",
@@ -309,14 +670,59 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         series: &["status"],
-        cases: &["probe_within_a_time_of_no_number", "logs_of_no_number"],
+        cases: &[
+            "probe_within_a_time_of_no_number",
+            "timeout_of_a_scrape_of_a_word",
+            "timeout_of_a_scrape_with_a_unit",
+        ],
         shapes: &[Shape::Values(500.0, 400.0)],
-        row: ["a scrape timeout, or an `id` of `/logs`, that is no number", "500", "400", "it is the client's mistake"],
+        row: ["a scrape timeout that is no number", "500", "400", "it is the client's mistake"],
     },
     Difference {
-        series: &["status"],
-        cases: &["unknown_path", "profiles"],
-        shapes: &[Shape::Values(200.0, 404.0)],
+        series: &["status", "timeout"],
+        cases: &[
+            "timeout_of_a_negative_scrape",
+            "timeout_of_the_module_and_a_negative_scrape",
+            "timeout_of_an_endless_scrape",
+            "timeout_of_the_module_and_an_endless_scrape",
+            "timeout_of_a_scrape_that_is_no_number",
+            "timeout_of_a_scrape_in_hexadecimal",
+            "timeout_of_a_scrape_with_an_underscore",
+        ],
+        shapes: &[Shape::Refused],
+        row: [
+            "a scrape timeout of `-1`, `Inf`, `NaN`, `0x1p3`",
+            "the module's, or a probe that fails at once; 8",
+            "400",
+            "no client waits so long",
+        ],
+    },
+    Difference {
+        series: &["timeout"],
+        cases: &[
+            "timeout_of_a_short_scrape",
+            "timeout_of_a_scrape_of_the_offset",
+            "timeout_of_a_scrape_below_the_offset",
+            "timeout_of_the_module_and_a_scrape_below_the_offset",
+        ],
+        shapes: &[Shape::Any],
+        row: [
+            "what a probe gets of a scrape timeout below twice `--timeout-offset`",
+            "the rest; where there is none, the module's timeout, or nothing",
+            "half of it",
+            "a probe of no time fails always, and one that outlasts the scrape is lost",
+        ],
+    },
+    Difference {
+        series: &["timeout"],
+        cases: &["timeout_of_a_scrape_longer_than_a_day"],
+        shapes: &[Shape::Any],
+        row: ["a scrape timeout of more than a day", "taken", "a day", "clocks cannot add any number"],
+    },
+    Difference {
+        series: &["status", "text/"],
+        cases: &["unknown_path", "profiles", "probe_of_a_slash_too_many"],
+        shapes: &[Shape::Values(200.0, 404.0), Shape::Here, Shape::There(None)],
         row: [
             "unknown paths; `/debug/pprof/`",
             "200; open to all",
@@ -325,10 +731,95 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &["text/"],
+        cases: &["ready"],
+        shapes: &[Shape::Here, Shape::There(None)],
+        row: [
+            "`/-/ready`",
+            "is the landing page, as every unknown path",
+            "says whether it is ready",
+            "as Prometheus has it",
+        ],
+    },
+    Difference {
+        series: &["status", "text/"],
+        cases: &[
+            "probe_by_delete",
+            "metrics_by_post",
+            "configuration_by_post",
+            "landing_page_by_post",
+            "healthy_by_post",
+        ],
+        shapes: &[Shape::Values(200.0, 405.0), Shape::Here, Shape::There(None)],
+        row: ["methods of pages", "any", "GET and HEAD; `/probe` POST, too", "others mean something else"],
+    },
+    Difference {
         series: &["status"],
-        cases: &["probe_by_delete"],
-        shapes: &[Shape::Values(200.0, 405.0)],
-        row: ["methods of `/probe`", "any", "GET, HEAD, POST", "others mean something else"],
+        cases: &["reload_by_put"],
+        shapes: &[Shape::Values(405.0, 200.0)],
+        row: ["PUT of `/-/reload`", "405", "reloads", "as Prometheus does"],
+    },
+    Difference {
+        series: &["status"],
+        cases: &["logs_of_a_negative_number"],
+        shapes: &[Shape::Values(404.0, 400.0)],
+        row: ["a negative `id` of `/logs`", "404", "400", "no probe can have it"],
+    },
+    Difference {
+        series: &["application/openmetrics-text", "text/plain"],
+        cases: &["metrics_in_openmetrics", "probe_in_openmetrics"],
+        shapes: &[Shape::Here, Shape::There(None)],
+        row: ["OpenMetrics, where it is asked for", "text 0.0.4", "OpenMetrics 1.0", "Prometheus asks for it first"],
+    },
+    Difference {
+        series: &["application/vnd.google.protobuf", "text/plain"],
+        cases: &["metrics_in_protobuf"],
+        shapes: &[Shape::Here, Shape::There(None)],
+        row: ["protobuf, where it is asked for", "protobuf", "text 0.0.4", "who takes that takes text, too"],
+    },
+    Difference {
+        series: &["exit"],
+        cases: &[
+            "start_with_an_unknown_flag",
+            "start_with_a_word",
+            "start_with_an_unknown_level",
+            "start_with_an_unknown_format",
+            "start_with_an_offset_of_no_number",
+            "start_with_a_flag_twice",
+            "start_with_no_value",
+            "start_with_a_value_too_many",
+            "start_with_a_negative_history",
+        ],
+        shapes: &[Shape::Values(1.0, 2.0)],
+        row: ["the exit code of wrong flags", "1", "2", "`probe` says by 1 that the probe failed"],
+    },
+    Difference {
+        series: &["exit"],
+        cases: &["start_with_an_unknown_level_of_probers"],
+        shapes: &[Shape::Values(0.0, 2.0)],
+        row: ["`--log.prober` with an unknown word", "a warning; `info`", "an error", "it is a mistake"],
+    },
+    Difference {
+        series: &["exit"],
+        cases: &["start_with_a_flag_and_its_opposite"],
+        shapes: &[Shape::Values(1.0, 0.0)],
+        row: [
+            "`--config.check --no-config.check`",
+            "an error",
+            "the last one holds",
+            "what a wrapper sets can be turned off",
+        ],
+    },
+    Difference {
+        series: &["--config.file"],
+        cases: &["flags"],
+        shapes: &[Shape::There(None)],
+        row: [
+            "`--config.file`, where it is not given",
+            "`blackbox.yml`",
+            "`probes.yml`, or, where only that is there, `blackbox.yml`",
+            "it has more than blackbox_exporter's modules",
+        ],
     },
     Difference {
         series: &["blackbox_exporter_build_info", "go_", "net_conntrack_", "promhttp_"],
@@ -343,25 +834,65 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
 ];
 
-/// What 0.28 has, as is said here, but not the 0.23 of Debian that is compared with. So does the label `serialnumber`. What modules of 0.23
-/// cannot say is not compared: `body_file`, `http_headers`, CEL, HTTP/3, `expect_bytes`, `labels`, `ca` and the like in `tls_config`,
-/// `websocket`, `unix`.
-pub(crate) const NEWER: &[Difference] = &[
-    newer(&["probe_timeout_seconds", "probe_tls_cipher_info", "probe_failed_due_to_bytes"], &[], &[Shape::Here]),
-    // Of a connection that never was: absent in 0.28, too.
-    newer(&["probe_failed_due_to_regex"], &["tcp_*", "tls_*"], &[ZERO]),
-    // Without TLS, and where it failed.
-    newer(&["probe_ssl_earliest_cert_expiry"], &["grpc_*"], &[ZERO, Shape::Measured]),
-    newer(&["status"], &["logs_of_what"], &[Shape::Values(500.0, 400.0)]),
-    // It takes no name for `tcp`.
-    newer(&["probe_ssl_", "probe_tls_"], &["tls_hostname"], &[Shape::Here]),
-    newer(&["probe_success"], &["tls_hostname"], &[Shape::Opposite]),
+/// What versions from one on say otherwise than this program.
+const NEWER: &[(Version, Difference)] = &[
+    (
+        Version(0, 28),
+        Difference {
+            series: &["process_network_"],
+            cases: &["own_metrics"],
+            shapes: &[Shape::There(None)],
+            row: [
+                "`process_network_receive_bytes_total`, `process_network_transmit_bytes_total`",
+                "there",
+                "absent",
+                "they are the whole host's, and no process'",
+            ],
+        },
+    ),
+    // A target of HTTP/3 must have its scheme, and targets are unescaped twice.
+    (
+        Version(0, 29),
+        Difference {
+            series: &["probe_"],
+            cases: &["http_3_without_a_scheme", "http_target_with_an_escaped_slash"],
+            shapes: &[Shape::Any],
+            row: [""; 4],
+        },
+    ),
 ];
 
-const fn newer(
+/// What only those have that were built with an older Go, whatever their version is.
+const OF_OLDER_GO: &[Difference] = &[Difference {
+    series: &["probe_success", "probe_failed_due_to_regex"],
+    cases: &["http_redirect_with_a_cookie_by_name"],
+    shapes: &[Shape::Opposite],
+    row: [
+        "a cookie, and a redirect to the same name with `http://` before it (where it is built with Go before 1.26, as releases are)",
+        "not shown",
+        "shown",
+        "as by a browser; there, the cookie belongs to the address",
+    ],
+}];
+
+/// What versions before one say otherwise than it and this program: no difference from 0.28, and no row of the README.
+const OLDER: &[(Version, Difference)] = &[
+    older(Version(0, 24), &["probe_ssl_", "probe_tls_"], &["tls_hostname"], &[Shape::Here]),
+    older(Version(0, 24), &["probe_success"], &["tls_hostname"], &[Shape::Opposite]),
+    older(Version(0, 25), &["status"], &["logs_of_what", "logs_of_no_number"], &[Shape::Values(500.0, 400.0)]),
+    older(Version(0, 26), &["probe_tls_cipher_info"], &["http*"], &[Shape::Here]),
+    // Without TLS, and where it failed.
+    older(Version(0, 26), &["probe_ssl_earliest_cert_expiry"], &["grpc_*"], &[ZERO, Shape::Measured]),
+    older(Version(0, 28), &["probe_failed_due_to_bytes"], &["tcp_*", "tls_*"], &[Shape::Here]),
+    // Of a connection that never was.
+    older(Version(0, 28), &["probe_failed_due_to_regex"], &["tcp_*", "tls_*"], &[ZERO]),
+];
+
+const fn older(
+    before: Version,
     series: &'static [&'static str],
     cases: &'static [&'static str],
     shapes: &'static [Shape],
-) -> Difference {
-    Difference { series, cases, shapes, row: [""; 4] }
+) -> (Version, Difference) {
+    (before, Difference { series, cases, shapes, row: [""; 4] })
 }

@@ -7,6 +7,7 @@ pub(crate) mod dns;
 pub(crate) mod health;
 pub(crate) mod lab;
 pub(crate) mod pcap;
+pub(crate) mod peer;
 pub(crate) mod tls;
 
 use std::io::{Read, Write};
@@ -16,12 +17,16 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Says why a test does not run here, past libtest, which keeps to itself what a passing test prints; where no test may be skipped
-/// (`UPLINK_REQUIRE_LAB=1`), fails.
+/// Says why a test does not run here; where no test may be skipped (`UPLINK_REQUIRE_LAB=1`), fails.
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("UPLINK_REQUIRE_LAB").is_none_or(|value| value != "1"), "may not be skipped: {why}");
     let test = thread::current().name().unwrap_or_default().to_owned();
-    writeln!(std::io::stderr(), "skipped {test}: {why}").ok();
+    tell(&format!("skipped {test}: {why}"));
+}
+
+/// Says something past libtest, which keeps to itself what a passing test prints.
+pub(crate) fn tell(what: &str) {
+    writeln!(std::io::stderr(), "{what}").ok();
 }
 
 /// Where a program is; `None`, and a word why, where it is not.
@@ -107,23 +112,50 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
 
 /// Makes a request with some more header lines, each with its end; returns the status and the body.
 pub(crate) fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
-    let body =
-        if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+    let Answer { status, body, .. } = ask(address, method, path, headers).unwrap();
     (status, body)
 }
 
-fn unchunk(mut body: &str) -> String {
-    let mut whole = String::new();
-    while let Some((size, rest)) = body.split_once("\r\n") {
-        let size = usize::from_str_radix(size, 16).unwrap();
-        whole.push_str(&rest[..size]);
-        body = rest[size..].trim_start_matches("\r\n");
+/// What came upon a request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The header lines, in lower case.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+}
+
+/// Makes a request with some more header lines, each with its end; `None` where the connection ends without an answer.
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+    let (head, body) = (String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase(), &answer[end + 4..]);
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
+    let body = if head.contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_vec() };
+    // It may be of bytes.
+    Some(Answer { status, head, body: String::from_utf8_lossy(&body).into_owned() })
+}
+
+fn unchunk(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(end) = body.windows(2).position(|bytes| bytes == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&body[..end]).unwrap(), 16).unwrap();
+        whole.extend(&body[end + 2..][..size]);
+        body = &body[end + 2 + size + 2..];
+        if size == 0 {
+            break;
+        }
     }
     whole
 }

@@ -143,16 +143,17 @@ fn measured(report: &Report) -> &Measurement {
 #[test]
 fn targets_are_host_and_port() {
     let good = [
-        ("a.example:50051", ("a.example", 50051)),
-        ("[2001:db8::1]:443", ("2001:db8::1", 443)),
-        ("http://a.example:80", ("a.example", 80)),
-        ("https://192.0.2.1:443/", ("192.0.2.1", 443)),
+        ("a.example:50051", ("a.example", Some(50051))),
+        ("[2001:db8::1]:443", ("2001:db8::1", Some(443))),
+        ("http://a.example:80", ("a.example", Some(80))),
+        ("https://192.0.2.1:443/", ("192.0.2.1", Some(443))),
+        ("a.example", ("a.example", None)),
+        ("http://[2001:db8::1]/a/b:c?d", ("2001:db8::1", None)),
     ];
     for (target, expected) in good {
         assert_eq!(host_and_port(target), Ok(expected));
     }
-    let bad =
-        ["", "a", "a:0", ":80", "http://a/", "ftp://a:80", "http://a:80/x", "https://me:s3cret@a:443", "0.0.0.0:1"];
+    let bad = ["", "a:0", ":80", "http://", "ftp://a:80", "https://me:s3cret@a:443", "me:s3cret@a", "0.0.0.0:1"];
     for target in bad {
         let sentence = check_target(target).unwrap_err();
         assert!(!sentence.contains("s3cret"), "{target}: {sentence}");

@@ -9,9 +9,9 @@ use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::Full;
 use url::Url;
 
-use super::Settings;
 use super::cookies::Cookies;
 use super::proxy::Proxy;
+use super::{Settings, without_user};
 use crate::probe::{USER_AGENT, host};
 
 /// Headers that speak to one server only: they are not shown to another one that it redirects to.
@@ -52,6 +52,8 @@ pub(super) struct Hop {
     host: Option<String>,
     /// The `Authorization` header, where nothing else has one.
     pub(super) authorization: Option<HeaderValue>,
+    /// The `Referer` header, where the module has none: where the redirect was.
+    referer: Option<Url>,
     /// What it carries.
     pub(super) body: Bytes,
     /// What servers before it gave the probe to show.
@@ -69,6 +71,7 @@ impl Hop {
             headers: settings.headers.clone(),
             host: settings.host.as_deref().or(hostname).map(str::to_owned),
             authorization: settings.authorization.clone(),
+            referer: None,
             body: settings.body.clone(),
             cookies: Cookies::default(),
             at_target: true,
@@ -84,6 +87,7 @@ impl Hop {
             headers: HeaderMap::from_iter([(header::CONTENT_TYPE, ty)]),
             host: None,
             authorization,
+            referer: None,
             body: form.into(),
             cookies: Cookies::default(),
             at_target: true,
@@ -128,7 +132,14 @@ impl Hop {
             self.body = Bytes::new();
             OF_THE_BODY.iter().for_each(|name| drop(self.headers.remove(name)));
         }
-        self.url = url;
+        // What was asked for under TLS is not told in clear.
+        let tells = url.scheme() == "https" || !self.over_tls();
+        let from = std::mem::replace(&mut self.url, url);
+        self.referer = tells.then(|| {
+            let mut from = without_user(&from);
+            from.set_fragment(None);
+            from
+        });
         Ok(self)
     }
 
@@ -195,6 +206,9 @@ impl Hop {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if let Some(referer) = &self.referer {
+            headers.insert(header::REFERER, HeaderValue::try_from(referer.as_str())?);
+        }
         if let Some(authorization) = self.user().transpose()?.or_else(|| self.authorization.clone()) {
             headers.insert(header::AUTHORIZATION, authorization);
         }
@@ -206,6 +220,10 @@ impl Hop {
             for value in self.headers.get_all(name) {
                 headers.append(name.clone(), value.clone());
             }
+        }
+        // An empty one of the module's says that there is to be none.
+        if headers.get(header::USER_AGENT).is_some_and(HeaderValue::is_empty) {
+            headers.remove(header::USER_AGENT);
         }
         self.cookies.add(&self.url, &mut headers);
         if let Some(authorization) = forwarder.and_then(|proxy| proxy.authorization.clone()) {

@@ -292,15 +292,32 @@ fn a_redirect_changes_method_body_and_secrets_as_it_must() {
     let follow = |status: u16, location| hop().follow(status.try_into().unwrap(), location).unwrap();
     let kept = follow(307, "../z").request(Version::HTTP_2, None).unwrap();
     assert_eq!(kept.uri(), "https://virtual.example/z");
-    assert_eq!((kept.method(), kept.headers().len()), (&Method::POST, 3));
+    assert_eq!((kept.method(), kept.headers().len()), (&Method::POST, 4));
+    assert_eq!(kept.headers()["referer"], "https://a.example/x/y");
     let elsewhere = follow(303, "https://b.example/");
     assert_eq!(elsewhere.server_name(Some("configured")), "b.example");
     let elsewhere = elsewhere.request(Version::HTTP_2, None).unwrap();
     assert_eq!((elsewhere.method(), elsewhere.uri().host()), (&Method::GET, Some("b.example")));
-    assert_eq!(elsewhere.headers().len(), 1, "{:?}", elsewhere.headers());
+    assert_eq!(elsewhere.headers().len(), 2, "{:?}", elsewhere.headers());
+    assert_eq!(elsewhere.headers()["referer"], "https://a.example/x/y");
+    let plain = follow(307, "http://a.example/").request(Version::HTTP_11, None).unwrap();
+    assert!(!plain.headers().contains_key("referer"), "what was asked for under TLS is told in clear");
     let below = follow(308, "//www.a.example/").request(Version::HTTP_11, None).unwrap();
     assert_eq!(below.headers()["host"], "www.a.example");
     assert_eq!(below.headers()["authorization"], "secret");
+
+    let own = Settings {
+        headers: HeaderMap::from_iter([
+            (header::REFERER, HeaderValue::from_static("mine")),
+            (header::USER_AGENT, HeaderValue::from_static("")),
+        ]),
+        ..super::tests::settings()
+    };
+    let own =
+        Hop::first(&own, parse("http://a.example/x#y").unwrap(), None).follow(http::StatusCode::FOUND, "/z").unwrap();
+    let own = own.request(Version::HTTP_11, None).unwrap();
+    assert_eq!(own.headers()["referer"], "mine");
+    assert!(!own.headers().contains_key("user-agent"), "an empty one says that there is to be none");
 
     let basic = Hop::first(&super::tests::settings(), parse("user:p%40ss@a.example").unwrap(), None);
     let basic = basic.request(Version::HTTP_11, None).unwrap();

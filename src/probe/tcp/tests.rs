@@ -347,6 +347,17 @@ async fn a_peer_that_does_not_take_what_is_sent_is_not_one_that_does_not_answer(
         let query = seconds(&report, Phase::Query).unwrap() + report.overhead.as_secs_f64();
         assert!((0.88..1.0).contains(&query), "{report:#?}");
     }
+    // The goodbye of TLS, which nobody has acknowledged yet, is no evidence.
+    let authority = authority();
+    let config = Arc::new(server_config(identity(params(), Some(&authority))));
+    let mute = serve(V4, move |stream| {
+        hear(&mut under_tls(&config, &stream));
+        sleep(2000);
+    });
+    let steps = vec![Step { send: Some("hello".into()), ..expect("never") }];
+    let open = open(steps, Some(trusting(Some(authority.pem()), &[])));
+    let report = probe(&request(open, mute, Duration::from_millis(900))).await;
+    check_failure(&report, Phase::Query, Reason::ConnectionReadTimeout);
 }
 
 #[tokio::test]

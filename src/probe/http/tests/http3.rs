@@ -242,10 +242,12 @@ async fn redirects_are_followed_over_http3_and_not_to_plain_text() {
     let plain = crate::probe::Request { target: format!("https://{server}/plain"), ..request.clone() };
     let report = probe(&plain).await;
     assert_eq!(report.failure.as_ref().map(|failure| failure.reason), Some(Reason::HttpProtocolError), "{report:#?}");
-    let plain = crate::probe::Request { target: format!("http://{server}/"), ..request };
-    let report = probe(&plain).await;
-    check_failure(&report, Phase::Resolve, Reason::ProberConfigError);
     assert!(report.failure.unwrap().detail.contains("under TLS"));
+    // As for blackbox_exporter, a target of plain text is one of TLS.
+    let plain = crate::probe::Request { target: format!("HTTP://{server}/"), ..request };
+    let report = probe(&plain).await;
+    check_success(&report);
+    assert_eq!(measured(&report).requests[0].url, format!("https://{server}/"));
 }
 
 #[tokio::test]
