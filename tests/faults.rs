@@ -139,7 +139,7 @@ fn every_unreachable_code_is_told_at_once_with_its_sender() {
             // The third router's answer to a packet that ends at it, and what it says of one that should go on.
             let hops = &trace(&report).hops;
             assert_eq!(
-                hops.last().and_then(|hop| hop.addresses.first()).map(|(address, _)| Some(*address)),
+                hops.last().and_then(|hop| hop.routers.first()).map(|met| Some(met.address)),
                 Some(router),
                 "{hops:#?}"
             );
@@ -347,7 +347,7 @@ fn the_hops_of_the_demonstration_are_reported_as_they_are() {
                 let path = Topology::demo().path(isp).clone();
                 for hop in &measured.hops {
                     let what = format!("{module} {family:?} {isp:?} {hop:?}");
-                    let addresses: Vec<IpAddr> = hop.addresses.iter().map(|(address, _)| *address).collect();
+                    let addresses: Vec<IpAddr> = hop.routers.iter().map(|router| router.address).collect();
                     let wanted: Vec<IpAddr> = match path.hops.get(usize::from(hop.number) - 1) {
                         Some(hop) => hop.routers.iter().map(|router| router.address(family)).collect(),
                         None => vec![target(family, 10)],
@@ -379,8 +379,8 @@ fn the_flows_of_many_traces_find_both_routers_of_a_hop() {
         let mut seen: Vec<IpAddr> = Vec::new();
         for report in &reports {
             let hop = &trace(report).hops[5];
-            assert_eq!(hop.addresses.len(), 1, "{module}: {hop:?}");
-            seen.push(hop.addresses[0].0);
+            assert_eq!(hop.routers.len(), 1, "{module}: {hop:?}");
+            seen.push(hop.routers[0].address);
         }
         seen.sort_unstable();
         seen.dedup();
@@ -535,10 +535,10 @@ fn both_routers_of_a_hop_are_reported_when_the_path_changes_during_a_trace() {
         site.run("trace_many", "a", &host(Family::V4, 10), Duration::from_secs(8))
     });
     let hop = &trace(&report).hops[2];
-    let mut addresses: Vec<IpAddr> = hop.addresses.iter().map(|(address, _)| *address).collect();
+    let mut addresses: Vec<IpAddr> = hop.routers.iter().map(|router| router.address).collect();
     addresses.sort_unstable();
     assert_eq!(addresses, [3, 33].map(|number| Isp::A.router(number).address(Family::V4)));
-    assert_eq!(hop.addresses.iter().map(|(_, count)| *count).sum::<u32>(), hop.received);
+    assert_eq!(hop.routers.iter().map(|router| router.answers).sum::<u32>(), hop.received);
 }
 
 #[test]

@@ -337,8 +337,8 @@ impl Families {
         self.truth(catalogue::TRACE_REACHED, *reached);
         self.number(catalogue::TRACE_HOPS, hops.last().map(|hop| f64::from(hop.number)));
         let addresses = hops.iter().flat_map(|hop| {
-            let answered = hop.addresses.iter().take(ADDRESSES_PER_HOP);
-            answered.map(|(address, _)| sample(catalogue::HOP, &[&label(hop), &address.to_string()], 1.0))
+            let answered = hop.routers.iter().take(ADDRESSES_PER_HOP);
+            answered.map(|router| sample(catalogue::HOP, &[&label(hop), &router.address.to_string()], 1.0))
         });
         self.family(catalogue::HOP, addresses.collect());
         self.per_hop(catalogue::HOP_SENT, hops, |hop| Some(f64::from(hop.sent)));

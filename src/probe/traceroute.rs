@@ -1,5 +1,6 @@
 //! Traceroute: every hop at once, in one flow.
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -92,8 +93,25 @@ pub struct Hop {
     pub received: u32,
     /// Round-trip times of the answered.
     pub rtt: Statistics,
-    /// Who answered, and how often, the most frequent first.
-    pub addresses: Vec<(IpAddr, u32)>,
+    /// Who answered, the most frequent first.
+    pub routers: Vec<Router>,
+}
+
+/// A router of a hop, or the destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Router {
+    /// The address that it answers from.
+    pub address: IpAddr,
+    /// How often it did.
+    pub answers: u32,
+}
+
+impl Router {
+    /// A router that has not answered yet.
+    #[must_use]
+    pub fn new(address: IpAddr) -> Self {
+        Self { address, answers: 0 }
+    }
 }
 
 /// Says why `target` is not a host (and port).
@@ -269,11 +287,8 @@ fn take(answer: &Answer, number: u8, trace: &Trace, first_hop: u8, measured: &mu
     if let Some(hop) = measured.hop(first_hop, number) {
         hop.received += 1;
         hop.rtt.add(answer.rtt());
-        match hop.addresses.iter_mut().find(|(address, _)| *address == answer.from) {
-            Some((_, times)) => *times += 1,
-            None => hop.addresses.push((answer.from, 1)),
-        }
-        hop.addresses.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+        hop.router(answer.from).answers += 1;
+        hop.routers.sort_by_key(|router| Reverse(router.answers));
     }
 }
 
@@ -297,6 +312,18 @@ impl Measurement {
     /// The hop of a number, if it is among those that are known.
     fn hop(&mut self, first_hop: u8, number: u8) -> Option<&mut Hop> {
         self.hops.get_mut(usize::from(number.checked_sub(first_hop)?))
+    }
+}
+
+impl Hop {
+    /// The router of an address; where it has said nothing yet, a new one.
+    fn router(&mut self, address: IpAddr) -> &mut Router {
+        let known = self.routers.iter().position(|router| router.address == address);
+        let at = known.unwrap_or(self.routers.len());
+        if known.is_none() {
+            self.routers.push(Router::new(address));
+        }
+        &mut self.routers[at]
     }
 }
 
@@ -382,7 +409,7 @@ mod tests {
                 assert_eq!((measured.port, measured.packet_size), (port, Some(header + size)));
                 let [hop] = &measured.hops[..] else { panic!("{protocol:?} {target}: {measured:?}") };
                 assert_eq!((hop.number, hop.sent, hop.received), (1, 3, 3), "{protocol:?} {target}: {:?}", report.log);
-                assert_eq!(hop.addresses, [(address, 3)]);
+                assert_eq!(hop.routers, [Router { address, answers: 3 }]);
                 assert!(hop.rtt.worst().unwrap() < 0.005, "{hop:?}");
 
                 let phases: Vec<_> = report.phases.iter().map(|(phase, _)| *phase).collect();

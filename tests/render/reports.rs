@@ -508,13 +508,16 @@ fn tls(chain_expiry: Option<u64>) -> TlsFacts {
 }
 
 fn hop(number: u8, rtts: &[u64], addresses: &[(&str, u32)]) -> traceroute::Hop {
-    let addresses = addresses.iter().map(|(address, answers)| (address.parse().unwrap(), *answers));
+    let router = |(address, answers): &(&str, u32)| traceroute::Router {
+        answers: *answers,
+        ..traceroute::Router::new(address.parse().unwrap())
+    };
     traceroute::Hop {
         number,
         sent: 3,
         received: rtts.len() as u32,
         rtt: statistics(rtts),
-        addresses: addresses.collect(),
+        routers: addresses.iter().map(router).collect(),
     }
 }
 

@@ -194,8 +194,8 @@ fn check_traces(case: &Case, traces: &[&traceroute::Measurement], truth: &Truth<
         }
         let wanted = if number == hops { vec![truth.target] } else { routers(truth.path, number, case) };
         for hop in &seen {
-            let addresses: Vec<_> = hop.addresses.iter().map(|(address, _)| *address).collect();
-            let times: u32 = hop.addresses.iter().map(|(_, times)| *times).sum();
+            let addresses: Vec<_> = hop.routers.iter().map(|router| router.address).collect();
+            let times: u32 = hop.routers.iter().map(|router| router.answers).sum();
             if times != hop.received || !addresses.iter().all(|address| wanted.contains(address)) {
                 return Err(format!("hop {number} answered {} times, from {addresses:?}", hop.received).into());
             }
@@ -258,9 +258,9 @@ fn check_lossy_hop(report: &Report, hop: usize, truth: &Truth<'_>) -> Result<Str
 fn check_routers(case: &Case, reports: &[Report], hop: usize, path: &Path) -> Result<String, Wrong> {
     let mut seen = BTreeSet::new();
     for trace in traces(reports)? {
-        let addresses = trace.hops.get(hop - 1).map(|hop| hop.addresses.as_slice()).unwrap_or_default();
-        let [(address, _)] = addresses else { return Err(format!("one trace met {addresses:?} at hop {hop}").into()) };
-        seen.insert(*address);
+        let met = trace.hops.get(hop - 1).map(|hop| hop.routers.as_slice()).unwrap_or_default();
+        let [router] = met else { return Err(format!("one trace met {met:?} at hop {hop}").into()) };
+        seen.insert(router.address);
     }
     let said = format!("{} routers at hop {hop} in {} traces", seen.len(), reports.len());
     let all: BTreeSet<_> = routers(path, hop, case).into_iter().collect();
@@ -289,7 +289,7 @@ mod tests {
     use super::*;
     use crate::lab::topology::{Binding, Isp, target};
     use crate::net::Family;
-    use crate::probe::traceroute::{Hop, Protocol};
+    use crate::probe::traceroute::{Hop, Protocol, Router};
 
     const CASE: Case = Case {
         kind: Kind::Trace(Protocol::Udp),
@@ -311,7 +311,7 @@ mod tests {
             let mut hop = Hop { number, sent: 3, received, ..Hop::default() };
             (0..received).for_each(|_| hop.rtt.add(path.rtt(index + 1)));
             if received > 0 {
-                hop.addresses.push((from, received));
+                hop.routers.push(Router { answers: received, ..Router::new(from) });
             }
             hop
         };
@@ -357,10 +357,10 @@ mod tests {
             said(|trace| trace.hops[2] = Hop { number: 3, ..trace.hops[1].clone() }),
             fact("hop 3: 3 of 3 answered, 0 in truth")
         );
-        assert_eq!(said(|trace| trace.hops[6].addresses.clear()), fact("hop 7 answered 3 times, from []"));
+        assert_eq!(said(|trace| trace.hops[6].routers.clear()), fact("hop 7 answered 3 times, from []"));
         for hop in [6, 8] {
             let expected = format!("hop {} answered 3 times, from [{stranger}]", hop + 1);
-            assert_eq!(said(|trace| trace.hops[hop].addresses[0].0 = stranger), fact(&expected));
+            assert_eq!(said(|trace| trace.hops[hop].routers[0].address = stranger), fact(&expected));
         }
         assert_eq!(said(|trace| trace.hops[6].rtt = Default::default()), fact("hop 7 answered 3 times, best None"));
         assert_eq!(said(|trace| trace.hops.truncate(8)), fact("8 hops, reached: true"));

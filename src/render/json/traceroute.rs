@@ -75,15 +75,21 @@ impl Traceroute {
 
 impl Hop {
     fn of(hop: &traceroute::Hop) -> Self {
-        let traceroute::Hop { number, sent, received, rtt, addresses } = hop;
-        let addresses = addresses.iter().map(|(address, answers)| Address { address: *address, answers: *answers });
+        let traceroute::Hop { number, sent, received, rtt, routers } = hop;
         Self {
             hop: *number,
             sent: *sent,
             received: *received,
             loss_ratio: loss_ratio(*sent, *received),
             rtt_seconds: RoundTrips::of(rtt),
-            addresses: addresses.collect(),
+            addresses: routers.iter().map(Address::of).collect(),
         }
+    }
+}
+
+impl Address {
+    fn of(router: &traceroute::Router) -> Self {
+        let traceroute::Router { address, answers } = router;
+        Self { address: *address, answers: *answers }
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
     if hops.is_empty() {
         return;
     }
-    let names = hops.iter().flat_map(|hop| &hop.addresses).map(|(address, _)| address.to_string().len());
+    let names = hops.iter().flat_map(|hop| &hop.routers).map(|router| router.address.to_string().len());
     let width = names.max().unwrap_or_default().max(24);
     let [loss, sent] = ["Loss%", "Snt"];
     let [last, avg, best, worst, stddev] = ["Last", "Avg", "Best", "Wrst", "StDev"];
@@ -54,8 +54,8 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
         "{:8}{:width$}{loss:>6}{sent:>6}{last:>7}{avg:>7}{best:>7}{worst:>7}{stddev:>7}",
         "", "Host"
     ));
-    for traceroute::Hop { number, sent, received, rtt, addresses } in hops {
-        let mut addresses = addresses.iter().map(|(address, _)| address.to_string());
+    for traceroute::Hop { number, sent, received, rtt, routers } in hops {
+        let mut addresses = routers.iter().map(|router| router.address.to_string());
         let first = addresses.next().unwrap_or_else(|| SILENT.to_owned());
         let loss = loss_ratio(*sent, *received).map(|loss| format!("{:.1}%", loss * 100.0));
         let loss = loss.as_deref().unwrap_or(NOTHING);
