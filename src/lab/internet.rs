@@ -313,7 +313,8 @@ impl Internet {
         if header.first && !header.is_icmp_error(&about) {
             let mut answer = self.spare.pop().unwrap_or_default();
             let source = router.map_or(header.destination, |router| router.address(header.family()));
-            packet::icmp_error(&mut answer, source, &about, &header, (says.ty, says.code), says.rest);
+            let labels = router.and_then(|router| router.labels);
+            packet::icmp_error(&mut answer, source, &about, &header, (says.ty, says.code, says.rest), labels);
             self.ledger.count(isp, header.destination, index).answered += 1;
             self.back(isp, flow, answer, at, index);
         }
@@ -394,10 +395,11 @@ impl Internet {
             let hops = self.topology.path(isp).hops.len();
             let speaker = index.min(hops - 1);
             let says = too_big(traveller.header.family(), mtu);
-            let source = self.router(&traveller, speaker).address(traveller.header.family());
+            let router = self.router(&traveller, speaker);
+            let source = router.address(traveller.header.family());
             let mut answer = self.spare.pop().unwrap_or_default();
             let (header, packet) = (&traveller.header, &traveller.packet);
-            packet::icmp_error(&mut answer, source, packet, header, (says.ty, says.code), says.rest);
+            packet::icmp_error(&mut answer, source, packet, header, (says.ty, says.code, says.rest), router.labels);
             let links = (speaker + 1..hops).map(|index| self.router(&traveller, index).link);
             let rtt: Duration = links.chain([self.topology.path(isp).target]).map(|link| link.rtt).sum();
             self.enqueue(at + rtt / 2, Device::Inet, answer);

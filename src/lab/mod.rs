@@ -43,7 +43,8 @@ pub use ledger::{HopCount, Observation};
 pub use namespace::{Namespace, enter_user_namespace};
 pub use servers::{NAMES, Servers};
 pub use topology::{
-    Action, Answers, Binding, Fault, Hop, Isp, Link, Matches, Mtu, Path, RateLimit, Router, TARGETS, Topology, target,
+    Action, Answers, Binding, Fault, Hop, Isp, Labels, Link, Matches, Mtu, Path, RateLimit, Router, TARGETS, Topology,
+    target,
 };
 
 use crate::net::netlink::{Device, Netlink};

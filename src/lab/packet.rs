@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use super::random::mix;
+use super::topology::Labels;
 use crate::net::Family;
+use crate::wire::icmp::of_labels;
 
 /// What routers look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -272,31 +274,38 @@ fn replace_address(packet: &mut [u8], header: &Header, side: Side, to: IpAddr) {
     }
 }
 
-/// Writes the ICMP error that the node at `source` sends about a packet. `rest` is the second word of its header: an MTU, or zero.
+/// Writes the ICMP error that the node at `source` sends about a packet: type, code, and the second word of its header, which is an MTU
+/// or zero; and the MPLS labels that the packet came with, where there is room for them.
 pub(super) fn icmp_error(
     answer: &mut Vec<u8>,
     source: IpAddr,
     about: &[u8],
     header: &Header,
-    says: (u8, u8),
-    rest: u32,
+    (ty, code, rest): (u8, u8, u32),
+    labels: Option<Labels>,
 ) {
-    // As much as fits the smallest packet that everybody takes: RFC 1812, section 4.3.2.3; RFC 4443, section 2.4 (c).
-    let (fixed, most) = match header.family() {
-        Family::V4 => (20 + 8, 576),
-        Family::V6 => (40 + 8, 1280),
+    // As much as fits the smallest packet that everybody takes: RFC 1812, section 4.3.2.3; RFC 4443, section 2.4 (c). And what says how
+    // many bytes are quoted, where extensions are behind them (RFC 4884, section 4.1 and 4.2).
+    let (protocol, fixed, most, extended, said) = match header.family() {
+        Family::V4 => (ICMP4, 20 + 8, 576, matches!(ty, 3 | 11 | 12), (QUOTED as u32 / 4) << 16),
+        Family::V6 => (ICMP6, 40 + 8, 1280, matches!(ty, 1 | 3), (QUOTED as u32 / 8) << 24),
     };
-    let quoted = &about[..about.len().min(most - fixed)];
-    let protocol = match header.family() {
-        Family::V4 => ICMP4,
-        Family::V6 => ICMP6,
-    };
+    let mut quoted = about[..about.len().min(most - fixed)].to_vec();
+    let mut rest = rest;
+    if let Some(Labels { stack, said: says }) = labels.filter(|_| extended) {
+        quoted.resize(QUOTED, 0);
+        quoted.extend(of_labels(stack));
+        rest |= if says { said } else { 0 };
+    }
     let transport = write_ip(answer, source, header.source, protocol, 8 + quoted.len());
-    answer.extend_from_slice(&[says.0, says.1, 0, 0]);
+    answer.extend_from_slice(&[ty, code, 0, 0]);
     answer.extend_from_slice(&rest.to_be_bytes());
-    answer.extend_from_slice(quoted);
+    answer.extend_from_slice(&quoted);
     seal(answer, transport + 2);
 }
+
+/// How many bytes are quoted, or filled up to with zeros, where extensions follow (RFC 4884, section 3).
+const QUOTED: usize = 128;
 
 /// Writes the reset that answers a TCP segment as if nobody had the connection (RFC 9293, section 3.10.7.1).
 pub(super) fn reset(answer: &mut Vec<u8>, about: &[u8], header: &Header) -> Option<()> {

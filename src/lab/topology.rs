@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::net::{Family, Source};
 use crate::verdict::Evidence;
+use crate::wire::icmp::Label;
 
 /// One of the two uplinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,6 +114,7 @@ impl Isp {
             link: Link::default(),
             answers: Answers::default(),
             mtu: None,
+            labels: None,
         }
     }
 
@@ -196,6 +198,17 @@ pub struct Router {
     pub answers: Answers,
     /// The narrow link behind it, towards the target.
     pub mtu: Option<Mtu>,
+    /// The MPLS labels that packets come to it with, as far as it tells them.
+    pub labels: Option<Labels>,
+}
+
+/// MPLS labels that a router tells in its ICMP errors (RFC 4950).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Labels {
+    /// The stack, the top first.
+    pub stack: &'static [Label],
+    /// Whether the message says where they are (RFC 4884), or leaves it to whoever looks for them behind 128 bytes, as it was once done.
+    pub said: bool,
 }
 
 /// A link between neighbours.

@@ -144,6 +144,8 @@ catalogue! {
     HOP_RTT_WORST = Gauge "probe_traceroute_hop_rtt_worst_seconds" ["hop"] "The longest round-trip time to a hop";
     HOP_RTT_STDDEV = Gauge "probe_traceroute_hop_rtt_stddev_seconds" ["hop"]
         "The standard deviation of the round-trip times to a hop, where there are two or more";
+    HOP_JITTER = Gauge "probe_traceroute_hop_jitter_seconds" ["hop"]
+        "The mean difference between one round-trip time to a hop and the next, where there are two or more";
 }
 
 #[cfg(test)]

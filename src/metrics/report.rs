@@ -349,6 +349,7 @@ impl Families {
         self.per_hop(catalogue::HOP_RTT_BEST, hops, |hop| hop.rtt.best());
         self.per_hop(catalogue::HOP_RTT_WORST, hops, |hop| hop.rtt.worst());
         self.per_hop(catalogue::HOP_RTT_STDDEV, hops, |hop| hop.rtt.stddev());
+        self.per_hop(catalogue::HOP_JITTER, hops, |hop| hop.rtt.jitter());
     }
 
     fn per_hop(&mut self, metric: Metric, hops: &[traceroute::Hop], value: impl Fn(&traceroute::Hop) -> Option<f64>) {

@@ -82,8 +82,8 @@ struct Sending {
 const MAX_UNSTAMPED: usize = 4096;
 /// What a socket may hold for us, in bytes; the kernel takes less where it must.
 const SOCKET_BUFFER: usize = 4 << 20;
-/// Two IP headers with all options, two ICMP headers, and what of a payload is looked at.
-const RECEIVED: usize = 512;
+/// The longest ICMP error (RFC 4443, section 2.4 (c)), at whose end there may be MPLS labels. Nothing else is looked at so far in.
+const RECEIVED: usize = 1280;
 /// How many packets are read before other tasks get their turn.
 const BATCH: usize = 64;
 
@@ -304,7 +304,7 @@ impl Channel {
                 // A NAT on the way that does not restore what is quoted leaves its own address in the quote; but the
                 // message itself reached the address that the packet left from.
                 let key = Key { local, remote: quote.destination, name };
-                Some((key, Reply::Error { ty: error.ty, code: error.code }))
+                Some((key, Reply::Error { ty: error.ty, code: error.code, labels: error.labels() }))
             }
             Message::EchoRequest(_) | Message::Other { .. } => None,
         }
@@ -345,7 +345,8 @@ impl Channel {
                 departed,
                 arrived,
                 hop_limit: received.hop_limit,
-                reply: Reply::Error { ty: error.ty, code: error.code },
+                // The kernel's queue tells nothing of it.
+                reply: Reply::Error { ty: error.ty, code: error.code, labels: Vec::new() },
             });
         }
     }

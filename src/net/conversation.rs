@@ -15,13 +15,13 @@ use super::ports::{Identifier, Port};
 use super::sys::Stamp;
 use super::table::{Key, Name, Table};
 use super::{Family, Source, SourceError, linger, strays};
-use crate::wire::icmp::{self, Echo};
+use crate::wire::icmp::{self, Echo, Label};
 use crate::wire::ip;
 use crate::wire::tcp::{Kind, Outgoing};
 use crate::wire::udp::Numbered;
 
 /// An answer to a packet of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The number of the packet that is answered.
     pub number: u32,
@@ -46,7 +46,7 @@ impl Answer {
 }
 
 /// What an answer says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// Echo reply.
     Echo,
@@ -63,6 +63,8 @@ pub enum Reply {
         ty: u8,
         /// Code.
         code: u8,
+        /// The MPLS label stack that the packet came with to its sender, where that tells it (RFC 4950).
+        labels: Vec<Label>,
     },
 }
 

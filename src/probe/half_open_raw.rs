@@ -60,7 +60,7 @@ pub(super) async fn measure(
                     let detail = format!("{destination} refuses connections");
                     return Err(probe.failure(Reason::ConnectionRefused, detail));
                 }
-                Reply::Error { ty, code } => {
+                Reply::Error { ty, code, .. } => {
                     match packets::reported(probe, destination.ip(), answer.from, (ty, code)) {
                         Some(failure) => return Err(failure),
                         None => probe.timeline.waiting(Instant::now()),

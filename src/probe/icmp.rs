@@ -142,7 +142,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
             probe.timeline.received(instant_of(answer.arrived));
         }
         match answer.reply {
-            Reply::Error { ty, code } => {
+            Reply::Error { ty, code, .. } => {
                 series.failed(answer.number);
                 let failure = packets::reported(probe, destination, answer.from, (ty, code));
                 let Some(failure) = failure else { continue };

@@ -76,6 +76,14 @@ pub(super) fn is_unreachable(from: IpAddr, ty: u8) -> bool {
     }
 }
 
+/// Whether a message says that the hop limit was exceeded on the way, as a trace wants it.
+pub(super) fn is_time_exceeded(from: IpAddr, said: (u8, u8)) -> bool {
+    match from {
+        IpAddr::V4(_) => said == (11, 0),
+        IpAddr::V6(_) => said == (3, 0),
+    }
+}
+
 /// A reason for a person.
 fn words(reason: Reason) -> String {
     reason.name().replace('_', " ")

@@ -1,5 +1,9 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443): echo, and errors with what they quote.
 
+mod extension;
+
+pub use extension::{Label, of_labels};
+
 use pnet_packet::icmp::echo_request::{EchoRequestPacket, MutableEchoRequestPacket};
 use pnet_packet::icmp::{IcmpCode, IcmpPacket, IcmpType, IcmpTypes};
 use pnet_packet::icmpv6::{Icmpv6Type, Icmpv6Types};
@@ -28,8 +32,10 @@ pub struct Error<'a> {
     pub code: u8,
     /// The second word of the header; where a packet is too big its last 16 bits (IPv6: 32) are the MTU of the next link.
     pub info: u32,
-    /// The packet that it is about, from its IP header on, as far as it goes.
+    /// The packet that it is about, from its IP header on, as far as it goes, and what the router adds to it.
     pub quoted: &'a [u8],
+    /// How many bytes of that are the packet (RFC 4884, section 4): 0 where the message does not say it, nothing where it has no room to.
+    pub quoted_length: Option<usize>,
 }
 
 /// A message of either ICMP.
@@ -59,7 +65,8 @@ impl<'a> Message<'a> {
             IcmpTypes::EchoRequest => Echo::parse(bytes).map(Self::EchoRequest),
             IcmpTypes::EchoReply => Echo::parse(bytes).map(Self::EchoReply),
             IcmpTypes::DestinationUnreachable | IcmpTypes::TimeExceeded | IcmpTypes::ParameterProblem => {
-                Error::parse(bytes).map(Self::Error)
+                // The second byte of the second word, in words of 32 bits.
+                Error::parse(bytes, |[_, words, ..]| Some(usize::from(words) * 4)).map(Self::Error)
             }
             IcmpType(ty) => Some(Self::Other { ty, code: packet.get_icmp_code().0 }),
         }
@@ -72,8 +79,12 @@ impl<'a> Message<'a> {
         match Icmpv6Type(ty) {
             Icmpv6Types::EchoRequest => Echo::parse(bytes).map(Self::EchoRequest),
             Icmpv6Types::EchoReply => Echo::parse(bytes).map(Self::EchoReply),
+            // The first byte of the second word, in words of 64 bits.
+            Icmpv6Types::DestinationUnreachable | Icmpv6Types::TimeExceeded => {
+                Error::parse(bytes, |[words, ..]| Some(usize::from(words) * 8)).map(Self::Error)
+            }
             // RFC 4443, section 2.1: errors are the types without the highest bit.
-            Icmpv6Type(..128) => Error::parse(bytes).map(Self::Error),
+            Icmpv6Type(..128) => Error::parse(bytes, |_| None).map(Self::Error),
             Icmpv6Type(_) => Some(Self::Other { ty, code }),
         }
     }
@@ -122,10 +133,16 @@ impl<'a> Echo<'a> {
 }
 
 impl<'a> Error<'a> {
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (header, quoted) = bytes.split_at_checked(HEADER)?;
-        let info = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-        Some(Self { ty: header[0], code: header[1], info, quoted })
+    fn parse(bytes: &'a [u8], length: impl FnOnce([u8; 4]) -> Option<usize>) -> Option<Self> {
+        let (&[ty, code, _, _, ref info @ ..], quoted) = bytes.split_first_chunk::<HEADER>()?;
+        let info = *info;
+        Some(Self { ty, code, info: u32::from_be_bytes(info), quoted, quoted_length: length(info) })
+    }
+
+    /// The MPLS label stack that the packet came with to the router that says this; empty where it does not tell.
+    #[must_use]
+    pub fn labels(&self) -> Vec<Label> {
+        self.quoted_length.map(|length| extension::label_stack(self.quoted, length)).unwrap_or_default()
     }
 }
 
@@ -153,7 +170,7 @@ mod tests {
         assert_eq!(Message::parse_v4(&bytes), Some(Message::Other { ty: 253, code: 9 }));
         assert_eq!(Message::parse_v6(&bytes), Some(Message::Other { ty: 253, code: 9 }));
         (bytes[0], bytes[1], bytes[7]) = (3, 99, 7);
-        let error = Error { ty: 3, code: 99, info: 7, quoted: &[0; 4] };
+        let error = Error { ty: 3, code: 99, info: 7, quoted: &[0; 4], quoted_length: Some(0) };
         assert_eq!(Message::parse_v4(&bytes), Some(Message::Error(error)));
         assert_eq!(Message::parse_v6(&bytes), Some(Message::Error(error)));
     }

@@ -18,6 +18,7 @@ use uplink_exporter::probe::{
 use uplink_exporter::verdict::{CertificateFault, Ending, Failure, Reason, StatusClass};
 use uplink_exporter::wire::dns::message::{Entry, Reply, Section};
 use uplink_exporter::wire::grpc::Serving;
+use uplink_exporter::wire::icmp::Label;
 
 pub(crate) fn all() -> Vec<(&'static str, Report)> {
     vec![
@@ -293,12 +294,15 @@ fn dns_broken_off() -> Report {
 }
 
 fn traceroute_success() -> Report {
-    let hops = vec![
+    let mut hops = vec![
         hop(1, &[1, 1, 2], &[("10.0.0.1", 3)]),
         hop(2, &[], &[]),
         hop(3, &[10, 12], &[("10.0.3.1", 1), ("10.0.3.2", 1)]),
         hop(4, &[20, 20, 20], &[("192.0.2.1", 3)]),
     ];
+    let label = |label, bottom| Label { label, traffic_class: 1, bottom, ttl: 1 };
+    hops[2].routers[0].labels = vec![label(24_003, false), label(16, true)];
+    hops[2].routers[1].error = Some((3, 13));
     let measured = traceroute::Measurement {
         protocol: traceroute::Protocol::Tcp,
         port: Some(443),

@@ -1,6 +1,7 @@
 //! Packets are rewritten so that every checksum is right, in buffers that were full of something else.
 
 use super::*;
+use crate::wire::icmp::{self, Label, Message};
 
 const PROBER: [&str; 2] = ["10.1.0.2", "fd00:a::2"];
 const OUTSIDE: [&str; 2] = ["203.0.113.5", "2001:db8:5::5"];
@@ -76,7 +77,8 @@ fn an_error_quotes_as_much_as_fits() {
             let about = packet(PROBER[family], TARGET[family], TCP, &segment(SYN, &vec![7; length]));
             let mut answer = vec![0xa5; 3000];
             let header = Header::parse(&about).unwrap();
-            icmp_error(&mut answer, ip(ROUTER[family]), &about, &header, says, 1300);
+            let (ty, code) = says;
+            icmp_error(&mut answer, ip(ROUTER[family]), &about, &header, (ty, code, 1300), None);
             check(&answer);
             let outer = Header::parse(&answer).unwrap();
             assert_eq!((outer.source, outer.destination), (ip(ROUTER[family]), ip(PROBER[family])));
@@ -85,6 +87,36 @@ fn an_error_quotes_as_much_as_fits() {
             let quoted = &answer[outer.transport + 8..];
             assert!(about.starts_with(quoted));
             assert_eq!(answer.len(), (outer.transport + 8 + about.len()).min(most));
+        }
+    }
+}
+
+#[test]
+fn labels_stand_behind_128_bytes_of_what_is_quoted_and_only_where_they_may() {
+    fn error(family: usize, message: &[u8]) -> icmp::Error<'_> {
+        match if family == 0 { Message::parse_v4(message) } else { Message::parse_v6(message) } {
+            Some(Message::Error(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+    let stack = &[Label { label: 24_003, traffic_class: 1, bottom: true, ttl: 1 }];
+    for (family, says, too_big) in [(0, (11, 0, 0), (3, 4, 1300)), (1, (3, 0, 0), (2, 0, 1300))] {
+        for (length, said) in [(20, true), (20, false), (1400, true), (1400, false)] {
+            let about = packet(PROBER[family], TARGET[family], TCP, &segment(SYN, &vec![7; length]));
+            let header = Header::parse(&about).unwrap();
+            let mut answer = vec![0xa5; 3000];
+            icmp_error(&mut answer, ip(ROUTER[family]), &about, &header, says, Some(Labels { stack, said }));
+            check(&answer);
+            let transport = Header::parse(&answer).unwrap().transport;
+            let told = error(family, &answer[transport..]);
+            assert_eq!(told.quoted_length, Some(if said { QUOTED } else { 0 }));
+            assert_eq!(told.labels(), stack);
+            let quoted = about.len().min(QUOTED);
+            assert_eq!(told.quoted[..quoted], about[..quoted]);
+            icmp_error(&mut answer, ip(ROUTER[family]), &about, &header, too_big, Some(Labels { stack, said }));
+            // IPv6 has no room for a length beside the MTU.
+            let told = error(family, &answer[transport..]);
+            assert_eq!((told.info & 0xffff, told.labels().len()), (1300, [1, 0][family]));
         }
     }
 }
@@ -147,7 +179,7 @@ fn what_an_error_quotes_is_translated_back_too() {
         translate(&mut outside, Side::Source, ip(PROBER[family]), ip(OUTSIDE[family]));
         let mut answer = Vec::new();
         let header = Header::parse(&outside).unwrap();
-        icmp_error(&mut answer, ip(ROUTER[family]), &outside, &header, [(11, 0), (3, 0)][family], 0);
+        icmp_error(&mut answer, ip(ROUTER[family]), &outside, &header, [(11, 0, 0), (3, 0, 0)][family], None);
         translate(&mut answer, Side::Destination, ip(OUTSIDE[family]), ip(PROBER[family]));
         check(&answer);
         let header = Header::parse(&answer).unwrap();
@@ -223,7 +255,14 @@ fn replies_and_errors_belong_to_the_flow_of_what_they_answer() {
         assert_eq!(back(&swapped(&tcp, TCP, &answer)), flow(&tcp));
 
         let mut error = Vec::new();
-        icmp_error(&mut error, ip(TARGET[family]), &tcp, &Header::parse(&tcp).unwrap(), [(3, 3), (1, 4)][family], 0);
+        icmp_error(
+            &mut error,
+            ip(TARGET[family]),
+            &tcp,
+            &Header::parse(&tcp).unwrap(),
+            [(3, 3, 0), (1, 4, 0)][family],
+            None,
+        );
         assert_eq!(back(&error), flow(&tcp));
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::RoundTrips;
 use crate::metrics::loss_ratio;
 use crate::probe::traceroute;
+use crate::wire::icmp;
 
 #[derive(Serialize)]
 pub(super) struct Traceroute {
@@ -42,6 +43,25 @@ struct Hop {
 struct Address {
     address: IpAddr,
     answers: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mpls: Vec<Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp: Option<Icmp>,
+}
+
+#[derive(Serialize)]
+struct Label {
+    label: u32,
+    traffic_class: u8,
+    bottom: bool,
+    ttl: u8,
+}
+
+#[derive(Serialize)]
+struct Icmp {
+    #[serde(rename = "type")]
+    ty: u8,
+    code: u8,
 }
 
 impl Traceroute {
@@ -89,7 +109,19 @@ impl Hop {
 
 impl Address {
     fn of(router: &traceroute::Router) -> Self {
-        let traceroute::Router { address, answers } = router;
-        Self { address: *address, answers: *answers }
+        let traceroute::Router { address, answers, labels, error } = router;
+        Self {
+            address: *address,
+            answers: *answers,
+            mpls: labels.iter().map(Label::of).collect(),
+            icmp: error.map(|(ty, code)| Icmp { ty, code }),
+        }
+    }
+}
+
+impl Label {
+    fn of(label: &icmp::Label) -> Self {
+        let icmp::Label { label, traffic_class, bottom, ttl } = *label;
+        Self { label, traffic_class, bottom, ttl }
     }
 }

@@ -1,0 +1,201 @@
+//! The packets of a trace, and what their answers mean.
+
+use std::cmp::Reverse;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::{Hop, Measurement, Protocol, Router, Settings, parse};
+use crate::flight::Phase;
+use crate::flight::trace::{Plan, Step, Trace};
+use crate::net::clock::instant_of;
+use crate::net::{Answer, Conversation, Refusal, Reply, Shape, Syns};
+use crate::probe::resolve::resolve;
+use crate::probe::{Probe, packets};
+use crate::verdict::{Failure, Reason};
+
+/// Measures: sends packets to all hops at once, in rounds, and waits for what their routers and the destination say.
+///
+/// # Errors
+/// Why it went no further; also where the destination did not answer, or forbade it.
+pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
+    let (host, port) =
+        parse(settings, &probe.request.target).map_err(|why| probe.failure(Reason::ProberConfigError, why))?;
+    measured.port = (settings.protocol != Protocol::Icmp).then_some(port);
+    let destination = resolve(probe, host, settings.preference).await?;
+    measured.destination = Some(destination);
+
+    probe.timeline.enter(Phase::Setup);
+    probe.timeline.sent(Instant::now());
+    let refused = |refusal: Refusal| packets::refused(probe, destination, &refusal);
+    let mut conversation = open(settings.protocol, probe, destination, port).map_err(refused)?;
+    measured.source = Some(conversation.local());
+    measured.packet_size = Some(conversation.packet_size());
+    probe.timeline.enter(Phase::Trace);
+
+    let plan = Plan {
+        first_hop: settings.first_hop,
+        max_hops: settings.max_hops,
+        rounds: settings.count,
+        interval: settings.interval,
+        wait: settings.wait,
+        end: packets::end(probe),
+    };
+    let mut trace = Trace::new(plan, Instant::now());
+    let mut ended = None;
+    let mut last_arrival = None;
+    let mut until = probe.deadline;
+    loop {
+        let answer = match conversation.late_answer(until) {
+            Some(answer) => answer,
+            None => match trace.step(Instant::now()) {
+                Step::Send { number, hop } => {
+                    let shape = Shape { hop_limit: Some(hop), dont_fragment: false };
+                    let departed = conversation.send(number, shape).map_err(refused)?;
+                    if let Some(hop) = measured.hop(plan.first_hop, hop) {
+                        hop.sent += 1;
+                    }
+                    if number == 0 {
+                        probe.timeline.sent(instant_of(departed));
+                    }
+                    last_arrival = None;
+                    continue;
+                }
+                Step::Wait(next) => {
+                    (until, last_arrival) = (next, None);
+                    match conversation.answer_until(next).await {
+                        Some(answer) => answer,
+                        None => {
+                            packets::awake(probe, next);
+                            continue;
+                        }
+                    }
+                }
+                Step::Done => break,
+            },
+        };
+        if !packets::in_time(probe, &answer) {
+            continue;
+        }
+        let meaning = meaning(probe, destination, &answer);
+        if let Meaning::Refused(failure) = &meaning
+            && failure.reason == Reason::ArpUnresolved
+        {
+            return Err(failure.clone());
+        }
+        let ends = !matches!(meaning, Meaning::Hop);
+        let Some(hop) = trace.answered(answer.number, answer.rtt(), ends) else { continue };
+        last_arrival = Some(answer.arrived);
+        probe.note(format_args!("hop {hop}: {} after {:?}: {:?}", answer.from, answer.rtt(), answer.reply));
+        match meaning {
+            Meaning::Hop => {}
+            Meaning::Destination => measured.reached = true,
+            Meaning::Refused(failure) => {
+                measured.reached |= answer.from == destination;
+                ended = Some(failure);
+            }
+        }
+        take(&answer, hop, &trace, plan.first_hop, measured);
+    }
+    // A trace that is over with an answer was over when it arrived; the rest is ours.
+    if let Some(arrived) = last_arrival {
+        probe.timeline.received(instant_of(arrived));
+    }
+    match ended {
+        // Where a router refuses some packets and the destination answers others, it was reached all the same.
+        Some(failure) if !measured.reached || failure.offender == Some(destination) => Err(failure),
+        _ if measured.reached => Ok(()),
+        _ => {
+            let detail = format!("{destination} did not answer within {} hops", settings.max_hops);
+            let reason = match settings.protocol {
+                Protocol::Icmp | Protocol::Udp => Reason::IcmpTimeout,
+                Protocol::Tcp => Reason::ConnectionTimeout,
+            };
+            Err(probe.failure(reason, detail))
+        }
+    }
+}
+
+fn open(protocol: Protocol, probe: &Probe<'_>, destination: IpAddr, port: u16) -> Result<Conversation, Refusal> {
+    let (network, source) = (&probe.request.network, probe.source());
+    match protocol {
+        Protocol::Icmp => network.echo(source, destination, ECHO_PAYLOAD),
+        Protocol::Udp => network.datagrams(source, SocketAddr::new(destination, port)),
+        Protocol::Tcp => network.syns(source, SocketAddr::new(destination, port), Syns::Sequence),
+    }
+}
+
+/// Bytes of payload of an echo request: those of `ping`, which some firewalls expect.
+const ECHO_PAYLOAD: usize = 56;
+
+/// What an answer means for the path.
+enum Meaning {
+    /// It goes on.
+    Hop,
+    /// It is at its end.
+    Destination,
+    /// It ends there, since somebody says that it goes no further.
+    Refused(Failure),
+}
+
+fn meaning(probe: &Probe<'_>, destination: IpAddr, answer: &Answer) -> Meaning {
+    match answer.reply {
+        Reply::Echo | Reply::SynAck { .. } | Reply::Reset => Meaning::Destination,
+        Reply::Error { ty, code, .. } => {
+            if !packets::is_unreachable(answer.from, ty) {
+                return Meaning::Hop;
+            }
+            match packets::reported(probe, destination, answer.from, (ty, code)) {
+                Some(failure)
+                    if answer.from == destination
+                        && matches!(failure.reason, Reason::PortUnreachable | Reason::ProtocolUnreachable) =>
+                {
+                    Meaning::Destination
+                }
+                Some(failure) => Meaning::Refused(failure),
+                None => Meaning::Hop,
+            }
+        }
+    }
+}
+
+/// Counts an answer of a hop, and keeps what lies beyond the end of the path out.
+fn take(answer: &Answer, number: u8, trace: &Trace, first_hop: u8, measured: &mut Measurement) {
+    let end = trace.end_hop().unwrap_or(u8::MAX);
+    for hop in (first_hop..=number.min(end)).skip(measured.hops.len()) {
+        measured.hops.push(Hop { number: hop, sent: trace.sent(hop), ..Hop::default() });
+    }
+    measured.hops.retain(|hop| hop.number <= end);
+    if let Some(hop) = measured.hop(first_hop, number) {
+        hop.received += 1;
+        hop.rtt.add(answer.rtt());
+        hop.router(answer.from).answered(&answer.reply);
+        hop.routers.sort_by_key(|router| Reverse(router.answers));
+    }
+}
+
+impl Hop {
+    /// The router of an address; where it has said nothing yet, a new one.
+    fn router(&mut self, address: IpAddr) -> &mut Router {
+        let known = self.routers.iter().position(|router| router.address == address);
+        let at = known.unwrap_or(self.routers.len());
+        if known.is_none() {
+            self.routers.push(Router::new(address));
+        }
+        &mut self.routers[at]
+    }
+}
+
+impl Router {
+    /// Takes an answer.
+    fn answered(&mut self, reply: &Reply) {
+        self.answers += 1;
+        if let Reply::Error { ty, code, labels } = reply {
+            if !packets::is_time_exceeded(self.address, (*ty, *code)) {
+                self.error = Some((*ty, *code));
+            }
+            if !labels.is_empty() {
+                self.labels.clone_from(labels);
+            }
+        }
+    }
+}
