@@ -12,7 +12,6 @@ use tokio_rustls::client::TlsStream;
 use super::Probe;
 pub(super) use super::plain::Plain;
 use crate::flight::Phase;
-use crate::net::Source;
 use crate::net::tcp::{self, ConnectError, Connecting, Opening};
 use crate::verdict::Failure;
 
@@ -110,23 +109,9 @@ pub(super) async fn open(
     opening: Opening,
     handshake: &mut Handshake,
 ) -> Result<Connecting, Failure> {
-    open_from(probe.source(), probe, destination, opening, handshake).await
-}
-
-/// The same, from a source that need not be the probe's.
-///
-/// # Errors
-/// As [`open`].
-pub(super) async fn open_from(
-    source: &Source,
-    probe: &Probe<'_>,
-    destination: SocketAddr,
-    opening: Opening,
-    handshake: &mut Handshake,
-) -> Result<Connecting, Failure> {
     handshake.remote = Some(destination);
     let fail = |error| connect_failure(probe, destination, &error);
-    let connecting = tcp::connect(source, destination, opening, &probe.timeline).map_err(fail)?;
+    let connecting = tcp::connect(probe.source(), destination, opening, &probe.timeline).map_err(fail)?;
     handshake.local = connecting.local();
     let counted = SynCount { connecting: &connecting, into: &mut handshake.syn_retransmits };
     let info = counted.connecting.established(&probe.timeline).await.map_err(fail)?;

@@ -1,5 +1,6 @@
 //! Names become addresses.
 
+pub(super) mod exchange;
 mod file;
 mod hosts;
 mod resolv_conf;

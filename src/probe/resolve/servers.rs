@@ -1,20 +1,17 @@
 //! Name servers and their answers: a stub resolver (RFC 1034, section 5.3.1) on sockets of a source. An ISP's own are asked through it,
 //! the system's as the kernel routes.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
+use super::exchange::{Fault, by_tcp, by_udp};
 use super::no_address;
-use crate::net::stream::Stream;
-use crate::net::tcp::Opening;
-use crate::net::{Family, Source, clock, options, udp};
-use crate::probe::{Handshake, Probe, connection};
+use crate::net::{Family, Source};
+use crate::probe::Probe;
+use crate::probe::connection::connect_failure;
 use crate::verdict::{Failure, Reason};
-use crate::wire::dns::{Addresses, Answer, Question};
+use crate::wire::dns::{Answer, Data, Question, Wanted};
 
 /// How long an ISP's server has for its first answer; twice as long the next time, as RFC 1035, section 4.2.1, and glibc do, though both
 /// begin with more.
@@ -154,23 +151,32 @@ impl Servers<'_> {
     /// Asks one server for one family: by UDP, and by TCP where the answer does not fit.
     async fn ask_for(&self, server: SocketAddr, host: &str, family: Family) -> Result<Known, Failure> {
         let no_name = |what: &str| self.probe.failure(Reason::DnsNxdomain, format!("{host}: {what}"));
-        let addresses = match family {
-            Family::V4 => Addresses::V4,
-            Family::V6 => Addresses::V6,
+        let wanted = match family {
+            Family::V4 => Wanted::V4,
+            Family::V6 => Wanted::V6,
         };
         let mut id = [0; 2];
         // An id that cannot be guessed, beside the port, which the kernel chooses at random (RFC 5452).
         aws_lc_rs::rand::fill(&mut id).map_err(|_| self.probe.failure(Reason::ProberError, "no random numbers"))?;
-        let question = Question::new(host, addresses, u16::from_be_bytes(id))
+        let question = Question::new(host, wanted, u16::from_be_bytes(id))
             .map_err(|error| no_name(&format!("no name: {error}")))?;
-        let (mut answer, mut arrived) = self.by_udp(server, &question).await?;
+        let timeline = &self.probe.timeline;
+        let asked = by_udp(self.source, server, &question, timeline).await;
+        let (mut answer, mut arrived) = asked.map_err(|fault| self.unasked(server, "", &fault))?;
         if answer == Answer::Truncated {
-            (answer, arrived) = self.by_tcp(server, &question).await?;
+            let asked = by_tcp(self.source, server, &question, timeline).await;
+            (answer, arrived) = asked.map_err(|fault| self.unasked(server, " by TCP", &fault))?;
         }
         self.probe.timeline.waiting(Instant::now());
         match answer {
-            Answer::Addresses(addresses) => Ok(Known { addresses, arrived }),
-            Answer::NoName => Err(no_name(&format!("the name server {server} knows no such name"))),
+            Answer::Known(known, _) => {
+                let addresses = known.into_iter().filter_map(|data| match data {
+                    Data::Address(address) => Some(address),
+                    Data::Name(_) | Data::Text(_) => None,
+                });
+                Ok(Known { addresses: addresses.collect(), arrived })
+            }
+            Answer::NoName(_) => Err(no_name(&format!("the name server {server} knows no such name"))),
             Answer::Truncated | Answer::Failed(_) => {
                 let (reason, what) = match answer {
                     Answer::Failed(2) => (Reason::DnsServfail, "failed to find out (SERVFAIL)".to_owned()),
@@ -184,50 +190,15 @@ impl Servers<'_> {
         }
     }
 
-    async fn by_udp(&self, server: SocketAddr, question: &Question) -> Result<(Answer, Instant), Failure> {
-        let what = format!("asking the name server {server}");
-        let socket = udp::connect(self.source, server).map_err(|error| self.probe.source_failure(&error))?;
-        self.probe.timeline.sent(Instant::now());
-        socket.send(question.bytes()).await.map_err(|error| self.probe.io_failure(&what, &error, None))?;
-        // Without EDNS a server sends no more than 512 bytes; a longer datagram is cut, and then no answer.
-        let mut buffer = [0; 1024];
-        loop {
-            let received = udp::receive(&socket, &mut buffer).await;
-            let evidence = || options::evidence_towards(&*socket, socket.local_addr().ok(), server);
-            let received = received.map_err(|error| self.probe.io_failure(&what, &error, evidence().as_ref()))?;
-            let arrived = received.stamp.map_or_else(Instant::now, clock::instant_of);
-            if let Some(answer) = question.answer(&buffer[..received.len]) {
-                socket.close();
-                self.probe.timeline.received(arrived);
-                return Ok((answer, arrived));
-            }
+    /// What it means that a server could not be asked; `by` says how it was.
+    fn unasked(&self, server: SocketAddr, by: &str, fault: &Fault) -> Failure {
+        let what = format!("asking the name server {server}{by}");
+        match fault {
+            Fault::Source(error) => self.probe.source_failure(error),
+            Fault::Connect(error) => connect_failure(self.probe, server, error),
+            Fault::Io(error, evidence) => self.probe.io_failure(&what, error, evidence.as_ref()),
+            Fault::Broken(how) => self.probe.failure(Reason::DnsServfail, format!("{what}: it {how}")),
         }
-    }
-
-    async fn by_tcp(&self, server: SocketAddr, question: &Question) -> Result<(Answer, Instant), Failure> {
-        let what = format!("asking the name server {server} by TCP");
-        let connecting =
-            connection::open_from(self.source, self.probe, server, Opening::Full, &mut Handshake::default()).await?;
-        let conversation = async {
-            let mut stream = Stream::new(connecting.into_stream()?, self.probe.timeline.clone());
-            // Each message goes behind its length (RFC 1035, section 4.2.2), both in one segment (RFC 7766, section 8).
-            let length = question.bytes().len() as u16;
-            stream.write_all(&[&length.to_be_bytes(), question.bytes()].concat()).await?;
-            let length = stream.read_u16().await?;
-            let mut message = vec![0; length.into()];
-            stream.read_exact(&mut message).await?;
-            Ok(message)
-        };
-        let message = conversation.await.map_err(|error: io::Error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                self.probe.failure(Reason::DnsServfail, format!("{what}: it ended the connection"))
-            }
-            _ => self.probe.io_failure(&what, &error, None),
-        })?;
-        let answer = question.answer(&message);
-        let answer = answer
-            .ok_or_else(|| self.probe.failure(Reason::DnsServfail, format!("{what}: it answered something else")))?;
-        Ok((answer, Instant::now()))
     }
 }
 

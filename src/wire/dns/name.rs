@@ -3,6 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
+use hickory_proto::rr::Name;
+
 use super::reader::Reader;
 
 /// An absolute name: labels, each behind its length, and the root's, which is empty (RFC 1035, section 3.1). Its case is kept.
@@ -23,6 +25,12 @@ impl DomainName {
     #[must_use]
     pub fn root() -> Self {
         Self(vec![0])
+    }
+
+    /// A name as hickory has it.
+    pub(super) fn of(name: &Name) -> Self {
+        let labels = name.iter().flat_map(|label| [&[label.len() as u8], label].concat());
+        Self(labels.chain([0]).collect())
     }
 
     /// The name as the wire has it, without compression.

@@ -1,0 +1,79 @@
+//! One question to one name server, whoever asks it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::net::stream::{Observer, Stream};
+use crate::net::sys::ExtendedError;
+use crate::net::tcp::{self, ConnectError, Opening};
+use crate::net::{Source, SourceError, clock, options, udp};
+use crate::wire::dns::{Answer, Question};
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(in crate::probe) enum Fault {
+    /// The socket could not be made: a fault of this host.
+    Source(SourceError),
+    /// There is no connection.
+    Connect(ConnectError),
+    /// Sending or receiving failed; with what the socket's error queue says.
+    Io(io::Error, Option<ExtendedError>),
+    /// The server broke the rules; how, as a predicate of it.
+    Broken(&'static str),
+}
+
+/// Asks by UDP; returns the answer, and when it arrived. What is no answer to the question is passed over. It waits for as long as it is
+/// let.
+pub(super) async fn by_udp(
+    source: &Source,
+    server: SocketAddr,
+    question: &Question,
+    observer: &impl Observer,
+) -> Result<(Answer, Instant), Fault> {
+    let socket = udp::connect(source, server).map_err(Fault::Source)?;
+    observer.sent(Instant::now(), 0);
+    socket.send(question.bytes()).await.map_err(|error| Fault::Io(error, None))?;
+    // Without EDNS a server sends no more than 512 bytes; a longer datagram is cut, and then no answer.
+    let mut buffer = [0; 1024];
+    loop {
+        let received = udp::receive(&socket, &mut buffer).await;
+        let evidence = || options::evidence_towards(&*socket, socket.local_addr().ok(), server);
+        let received = received.map_err(|error| Fault::Io(error, evidence()))?;
+        let arrived = received.stamp.map_or_else(Instant::now, clock::instant_of);
+        if let Some(answer) = question.answer(&buffer[..received.len]) {
+            socket.close();
+            observer.received(arrived, 0);
+            return Ok((answer, arrived));
+        }
+    }
+}
+
+/// The same by TCP, which has room for every answer.
+pub(super) async fn by_tcp(
+    source: &Source,
+    server: SocketAddr,
+    question: &Question,
+    observer: &(impl Observer + Clone + Unpin),
+) -> Result<(Answer, Instant), Fault> {
+    let connecting = tcp::connect(source, server, Opening::Full, observer).map_err(Fault::Connect)?;
+    connecting.established(observer).await.map_err(Fault::Connect)?;
+    let conversation = async {
+        let mut stream = Stream::new(connecting.into_stream()?, observer.clone());
+        // Each message goes behind its length (RFC 1035, section 4.2.2), both in one segment (RFC 7766, section 8).
+        let length = question.bytes().len() as u16;
+        stream.write_all(&[&length.to_be_bytes(), question.bytes()].concat()).await?;
+        let length = stream.read_u16().await?;
+        let mut message = vec![0; length.into()];
+        stream.read_exact(&mut message).await?;
+        Ok(message)
+    };
+    let message = conversation.await.map_err(|error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => Fault::Broken("ended the connection"),
+        _ => Fault::Io(error, None),
+    })?;
+    let answer = question.answer(&message).ok_or(Fault::Broken("answered something else"))?;
+    Ok((answer, Instant::now()))
+}
