@@ -152,6 +152,8 @@ pub(crate) enum Output {
     Openmetrics,
     /// The whole report.
     Json,
+    /// A trace as mtr --json tells it.
+    Mtr,
 }
 
 /// The version, and the commit where it is known.

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{Level, info};
 use uplink_exporter::config::{self, Ask, Choice};
 use uplink_exporter::net::{Network, linger};
-use uplink_exporter::probe::{self, Report, Request};
+use uplink_exporter::probe::{self, Prober, Report, Request};
 use uplink_exporter::server::{self, PROBES};
 use uplink_exporter::{metrics, render};
 
@@ -52,6 +52,10 @@ fn attempt(asked: &Probe, config_file: &Path) -> Result<ExitCode, String> {
     let ask = Ask { target, module: Some(module), isp: isp.as_deref(), hostname: hostname.as_deref() };
     let Choice { module, isp, hostname } = config.choose(&ask).map_err(|rejection| rejection.sentence)?;
     let wanted = asked.debug || tracing::enabled!(target: PROBES, Level::DEBUG);
+    if asked.output == Output::Mtr && !matches!(module.prober, Prober::Traceroute(_)) {
+        let prober = module.prober.name();
+        return Err(format!("--output=mtr tells a trace, and the module's prober is {prober}"));
+    }
     let request = Request {
         target: target.clone(),
         timeout: asked.timeout.or(module.timeout).unwrap_or(TIMEOUT),
@@ -60,6 +64,7 @@ fn attempt(asked: &Probe, config_file: &Path) -> Result<ExitCode, String> {
         hostname,
         log_limit: if wanted { server::WANTED_LOG } else { 0 },
         network: Arc::new(Network::new()),
+        identities: Arc::default(),
     };
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
@@ -121,6 +126,7 @@ fn told(report: &Report, request: &Request, asked: &Probe) -> String {
         Output::Metrics => render::text(&metrics::of_report(report)),
         Output::Openmetrics => render::openmetrics(&metrics::of_report(report)),
         Output::Json => render::json(report, asked.debug),
+        Output::Mtr => render::mtr(report, &server::hostname()).unwrap_or_default(),
     }
 }
 

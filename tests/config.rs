@@ -72,7 +72,7 @@ base: &base {preferred_ip_protocol: ip4, ip_protocol_fallback: no}
 modules: {}
 "#;
     let errors = load_str(text, "x.yml").unwrap_err();
-    assert_eq!(errors.to_string(), "x.yml:6: base: unknown key; known keys: dc, isps, modules");
+    assert_eq!(errors.to_string(), "x.yml:6: base: unknown key; known keys: dc, asn, isps, modules");
 
     let text = r#"
 dc: dc1

@@ -70,6 +70,7 @@ impl Bench {
             hostname: None,
             log_limit: usize::MAX,
             network: Arc::default(),
+            identities: Arc::default(),
         })
     }
 
@@ -450,6 +451,7 @@ fn the_source_address_of_the_module_binds_where_no_isp_does() {
             hostname: None,
             log_limit: 0,
             network: Arc::default(),
+            identities: Arc::default(),
         })
     };
     let local = |report: &Report| measured(report).handshake.local.map(|local: SocketAddr| local.ip().to_string());

@@ -64,6 +64,8 @@ fn the_table_of_the_exporters_own_metrics_is_what_it_returns() {
 fn the_tables_of_fields_are_what_the_configuration_knows() {
     let sections = [
         ("### Top level\n", "zzz: 1", "zzz"),
+        ("### `asn`\n", "asn: {zzz: 1}", "asn.zzz"),
+        ("### `zones` of `asn`\n", "asn: {source: dns, zones: {zzz: 1}}", "asn.zones.zzz"),
         ("### An ISP\n", "isps: {a: {source_ip: 127.0.0.1, zzz: 1}}", "zzz"),
         ("### A module\n", "modules: {m: {prober: icmp, zzz: 1}}", "zzz"),
         ("### `http`\n", "modules: {m: {prober: http, http: {zzz: 1}}}", "http.zzz"),

@@ -43,6 +43,12 @@ fn reports_look_as_they_did() {
     let (_, http) = &reports::all()[0];
     check("http_success.text", &render::text(&of_report(http)));
     check("http_success.debug", &render::debug(http, "prober: http\n"));
+    for (name, report) in reports::all() {
+        match render::mtr(&report, "prober.example") {
+            Some(text) => check(&format!("{name}.mtr"), &text),
+            None => assert!(!name.starts_with("traceroute"), "{name}"),
+        }
+    }
 }
 
 #[test]

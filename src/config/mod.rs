@@ -1,6 +1,7 @@
 //! What is probed how and through whom: valid by construction.
 
 mod ask;
+mod asn;
 mod byte_size;
 mod decode;
 mod dns;
@@ -39,6 +40,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::net::Source;
+use crate::probe::identity::Registry;
 use crate::probe::{Isp, Module};
 use decode::{Problems, Value};
 use files::{Files, Seen};
@@ -50,6 +52,8 @@ pub struct Config {
     pub modules: BTreeMap<String, Arc<Module>>,
     /// `isps:` by name.
     pub isps: BTreeMap<String, Arc<Isp>>,
+    /// `asn:`
+    registry: Option<Arc<Registry>>,
     /// What the modules are made of that name files: those are read again when they change, as blackbox_exporter does for every probe.
     made_of: BTreeMap<String, Arc<Made>>,
     /// The file's content without its secrets.
@@ -93,8 +97,8 @@ impl Config {
         let files = Files::default();
         let problems = Problems::of(&made.file, &files);
         let isps: Vec<Arc<Isp>> = self.isps.values().cloned().collect();
-        let renewed =
-            module::module(name, &Value::root(&made.node, &problems).owned_by(owner(name)), &isps, module.yaml.clone());
+        let value = Value::root(&made.node, &problems).owned_by(owner(name));
+        let renewed = module::module(name, &value, &isps, self.registry.as_ref(), module.yaml.clone());
         let renewed = problems.or(renewed)?;
         let made = Made { file: made.file.clone(), node: made.node.clone(), files: files.since(0) };
         let mut config = self.clone();
@@ -151,6 +155,7 @@ fn decoded(text: &str, file: &str, files: &Files) -> Result<Config, Errors> {
     let shown = show::without_secrets(root.clone());
     let fields = Value::root(&root, &problems).fields();
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or_default();
+    let registry = fields.get("asn").and_then(|value| asn::registry(&value));
     let isps = fields.get("isps").map(|value| value.entries()).unwrap_or_default();
     let isps: Vec<Arc<Isp>> =
         isps.into_iter().map(|(name, value)| isp::isp(name, &value.owned_by(format!("isp {name:?}")), site)).collect();
@@ -161,7 +166,7 @@ fn decoded(text: &str, file: &str, files: &Files) -> Result<Config, Errors> {
         .filter_map(|(name, value)| {
             let yaml = show::print_module(&shown, name).unwrap_or_default();
             let read_before = files.count();
-            let module = module::module(name, &value.clone().owned_by(owner(name)), &isps, yaml);
+            let module = module::module(name, &value.clone().owned_by(owner(name)), &isps, registry.as_ref(), yaml);
             let files = files.since(read_before);
             if !files.is_empty() {
                 let made = Made { file: file.to_owned(), node: value.node().clone(), files };
@@ -174,6 +179,7 @@ fn decoded(text: &str, file: &str, files: &Files) -> Result<Config, Errors> {
     let config = Config {
         modules: modules.into_iter().map(|module| (module.name.clone(), module)).collect(),
         isps: isps.into_iter().map(|isp| (isp.name.clone(), isp)).collect(),
+        registry,
         made_of,
         shown: Some(Arc::new(shown)),
     };

@@ -7,6 +7,7 @@ use super::decode::{Fields, Value};
 use super::resolvers::resolvers;
 use super::{dns, grpc, http, icmp, source, tcp, traceroute, unix, websocket};
 use crate::net::{Family, Source};
+use crate::probe::identity::Registry;
 use crate::probe::resolve::Preference;
 use crate::probe::{Isp, Module, Prober};
 
@@ -36,13 +37,19 @@ const PROBERS: [(&str, Name); 8] = [
 ];
 
 /// A module, which `yaml` shows; nothing where something is wrong with it.
-pub(super) fn module(name: &str, value: &Value<'_>, isps: &[Arc<Isp>], yaml: String) -> Option<Arc<Module>> {
+pub(super) fn module(
+    name: &str,
+    value: &Value<'_>,
+    isps: &[Arc<Isp>],
+    registry: Option<&Arc<Registry>>,
+    yaml: String,
+) -> Option<Arc<Module>> {
     if value.is_null() {
         value.problem(format!("is empty; it needs a prober: {}", known_probers()));
         return None;
     }
     let fields = value.fields();
-    let decoded = prober(&fields);
+    let decoded = prober(&fields, registry);
     let timeout = fields.get("timeout").and_then(|value| timeout(&value));
     let isp = fields.get("isp").and_then(|value| known_isp(&value, isps));
     let unbound = Source::default();
@@ -73,7 +80,7 @@ fn known_probers() -> String {
 
 /// The module's prober, and what its probes leave from without an ISP. Sections of other probers, which a shared anchor may bring, are
 /// not used; what is wrong with them is told all the same.
-fn prober(fields: &Fields<'_>) -> Option<(Prober, Source)> {
+fn prober(fields: &Fields<'_>, registry: Option<&Arc<Registry>>) -> Option<(Prober, Source)> {
     let given = fields.get("prober");
     if given.is_none() {
         fields.problem(format!("prober is missing; known: {}", known_probers()));
@@ -82,15 +89,15 @@ fn prober(fields: &Fields<'_>) -> Option<(Prober, Source)> {
     let mut decoded = None;
     for (word, name) in PROBERS {
         if chosen == Some(name) {
-            decoded = decode(name, fields.section(word));
+            decoded = decode(name, fields.section(word), registry);
         } else if fields.get(word).is_some() {
-            decode(name, fields.section(word));
+            decode(name, fields.section(word), registry);
         }
     }
     decoded
 }
 
-fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
+fn decode(name: Name, section: Fields<'_>, registry: Option<&Arc<Registry>>) -> Option<(Prober, Source)> {
     let source = match name {
         Name::Http | Name::Unix | Name::Grpc | Name::Websocket => Source::default(),
         Name::Tcp | Name::Icmp | Name::Dns | Name::Traceroute => source::of_section(&section),
@@ -100,7 +107,7 @@ fn decode(name: Name, section: Fields<'_>) -> Option<(Prober, Source)> {
         Name::Tcp => tcp::settings(section).map(Prober::Tcp),
         Name::Icmp => Some(Prober::Icmp(icmp::settings(section))),
         Name::Dns => dns::settings(section).map(Box::new).map(Prober::Dns),
-        Name::Traceroute => Some(Prober::Traceroute(traceroute::settings(section))),
+        Name::Traceroute => Some(Prober::Traceroute(traceroute::settings(section, registry))),
         Name::Unix => unix::settings(section).map(Prober::Unix),
         Name::Grpc => grpc::settings(section).map(Prober::Grpc),
         Name::Websocket => websocket::settings(section).map(Prober::Websocket),

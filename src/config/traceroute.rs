@@ -1,9 +1,11 @@
 //! The `traceroute:` section.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::Fields;
 use super::module::preference;
+use crate::probe::identity::Registry;
 use crate::probe::traceroute::{Protocol, Settings};
 
 /// Where traceroute's datagrams have gone since 1987.
@@ -22,7 +24,7 @@ const WAIT: Duration = Duration::from_millis(800);
 const COUNT_LIMIT: i128 = 1_000;
 
 /// The settings, with a default in the place of what is wrong.
-pub(super) fn settings(fields: Fields<'_>) -> Settings {
+pub(super) fn settings(fields: Fields<'_>, registry: Option<&Arc<Registry>>) -> Settings {
     let protocols = [Protocol::Icmp, Protocol::Udp, Protocol::Tcp].map(|protocol| (protocol.name(), protocol));
     let protocol = fields.get("protocol").and_then(|value| value.choice(&protocols)).unwrap_or(Protocol::Icmp);
     let default_port = match protocol {
@@ -48,6 +50,8 @@ pub(super) fn settings(fields: Fields<'_>) -> Settings {
         first_hop,
         max_hops,
         preference: preference(&fields),
+        names: fields.boolean("names", true),
+        registry: registry.cloned(),
     };
     fields.finish();
     settings

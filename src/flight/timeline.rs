@@ -29,11 +29,13 @@ pub enum Phase {
     Rtt,
     /// All rounds of a trace.
     Trace,
+    /// Who the hops of a trace are is still to be known.
+    Lookup,
 }
 
 impl Phase {
     /// Every phase, in the order in which a probe goes through them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Token,
         Self::Resolve,
         Self::Setup,
@@ -46,6 +48,7 @@ impl Phase {
         Self::Interval,
         Self::Rtt,
         Self::Trace,
+        Self::Lookup,
     ];
 
     /// The label value in metrics.
@@ -64,6 +67,7 @@ impl Phase {
             Self::Interval => "interval",
             Self::Rtt => "rtt",
             Self::Trace => "trace",
+            Self::Lookup => "lookup",
         }
     }
 }

@@ -133,7 +133,8 @@ catalogue! {
     TRACE_REACHED = Gauge "probe_traceroute_reached" [] "Whether the destination answered (1) or not (0)";
     TRACE_HOPS = Gauge "probe_traceroute_total_hops" []
         "The number of the destination's hop, or of the last hop that answered";
-    HOP = Info "probe_traceroute_hop_info" ["hop", "address"] "Who answered at a hop; one series per address, at most 8 per hop";
+    HOP = Info "probe_traceroute_hop_info" ["hop", "address", "name", "asn", "as_name"]
+        "Who answered at a hop: address, name, number and name of the autonomous system, as far as they are known; one series per address, at most 8 per hop";
     HOP_SENT = Gauge "probe_traceroute_hop_sent" ["hop"] "Packets that were sent to expire at a hop";
     HOP_RECEIVED = Gauge "probe_traceroute_hop_received" ["hop"] "Packets that were answered by a hop";
     HOP_LOSS = Gauge "probe_traceroute_hop_loss_ratio" ["hop"]

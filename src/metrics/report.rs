@@ -338,7 +338,14 @@ impl Families {
         self.number(catalogue::TRACE_HOPS, hops.last().map(|hop| f64::from(hop.number)));
         let addresses = hops.iter().flat_map(|hop| {
             let answered = hop.routers.iter().take(ADDRESSES_PER_HOP);
-            answered.map(|router| sample(catalogue::HOP, &[&label(hop), &router.address.to_string()], 1.0))
+            answered.map(|router| {
+                let traceroute::Router { address, name, systems, .. } = router;
+                let numbers: Vec<_> = systems.iter().map(|system| system.number.to_string()).collect();
+                let names: Vec<_> = systems.iter().filter_map(|system| system.name.as_deref()).collect();
+                let name = name.as_deref().unwrap_or_default();
+                let values = [&label(hop), &address.to_string(), name, &numbers.join(" "), &names.join("; ")];
+                sample(catalogue::HOP, &values, 1.0)
+            })
         });
         self.family(catalogue::HOP, addresses.collect());
         self.per_hop(catalogue::HOP_SENT, hops, |hop| Some(f64::from(hop.sent)));

@@ -162,6 +162,7 @@ pub(super) fn timed_out(probe: &Probe<'_>) -> Failure {
         Phase::Setup => (Reason::ProberError, "the sockets were not ready"),
         Phase::Interval | Phase::Rtt => (Reason::IcmpTimeout, "no echo reply"),
         Phase::Trace => (Reason::IcmpTimeout, "the destination did not answer"),
+        Phase::Lookup => (Reason::DnsTimeout, "no answer about the hops from the name servers"),
         Phase::Token => (Reason::HttpResponseTimeout(Late::Unknown), "another probe's fetch of it did not end"),
     };
     let whom: String = lock(&probe.notes).aside.iter().map(|whom| format!("{whom}: ")).collect();

@@ -106,6 +106,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             log_limit: usize::MAX,
             network: Arc::new(Network::new()),
+            identities: Arc::default(),
         };
         let probe = Probe::start(&request);
         let (measurement, failure) = until_deadline(&probe, tcp::Measurement::default(), Measurement::Tcp, async |m| {

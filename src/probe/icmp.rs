@@ -237,6 +237,7 @@ mod tests {
             timeout,
             log_limit: usize::MAX,
             network: Arc::new(Network::new()),
+            identities: Arc::default(),
         })
         .await
     }

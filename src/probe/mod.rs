@@ -11,6 +11,7 @@ mod half_open_raw;
 mod host;
 pub mod http;
 pub mod icmp;
+pub mod identity;
 mod legacy;
 mod packets;
 mod plain;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Prober;
 use super::http::Proxy;
+use super::identity::Identities;
 use crate::net::{Network, Source};
 
 /// One probe that is asked for.
@@ -26,6 +27,8 @@ pub struct Request {
     pub log_limit: usize,
     /// The sockets of the process.
     pub network: Arc<Network>,
+    /// What the process knows of addresses.
+    pub identities: Arc<Identities>,
 }
 
 impl Request {

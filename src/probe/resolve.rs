@@ -8,13 +8,16 @@ mod servers;
 mod system;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Probe;
+use super::failures::UNBOUND;
 use super::host::check_address;
 use crate::flight::Phase;
-use crate::net::{Family, SourceError};
+use crate::net::{Family, Source, SourceError};
 use crate::verdict::{Failure, Reason};
+pub(super) use hosts::Hosts;
 use servers::{Patience, Servers};
 use system::{SYSTEM, System};
 
@@ -30,6 +33,28 @@ pub struct Preference {
 impl Default for Preference {
     fn default() -> Self {
         Self { family: Family::V6, fallback: true }
+    }
+}
+
+/// Who is asked by a probe.
+pub(super) struct Asked<'p> {
+    /// What the sockets are made from.
+    pub(super) source: &'p Source,
+    /// The name servers.
+    pub(super) servers: Vec<SocketAddr>,
+    /// The hosts file, which counts where the system's name servers do.
+    pub(super) hosts: Option<Arc<Hosts>>,
+}
+
+impl<'p> Asked<'p> {
+    /// The module's or its ISP's own name servers, through it; where there are none, the system's, as the kernel routes.
+    pub(super) fn of(probe: &Probe<'p>) -> Self {
+        match probe.request.resolvers() {
+            [] => Self { source: &UNBOUND, servers: SYSTEM.name_servers(), hosts: Some(SYSTEM.hosts()) },
+            resolvers => {
+                Self { source: probe.source(), servers: reachable(probe, resolvers).unwrap_or_default(), hosts: None }
+            }
+        }
     }
 }
 

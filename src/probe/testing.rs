@@ -48,6 +48,7 @@ fn request_of(module: Arc<Module>, target: impl ToString, timeout: Duration) -> 
         timeout,
         log_limit: usize::MAX,
         network: Arc::default(),
+        identities: Arc::default(),
     }
 }
 

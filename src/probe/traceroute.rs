@@ -3,11 +3,13 @@
 mod measure;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::host;
+use super::identity::Registry;
 use super::resolve::Preference;
-use crate::path::Statistics;
+use crate::path::{AutonomousSystem, Statistics};
 use crate::wire::icmp::Label;
 pub use measure::measure;
 
@@ -30,6 +32,10 @@ pub struct Settings {
     pub max_hops: u8,
     /// The address family.
     pub preference: Preference,
+    /// Whether the names of hops are looked up.
+    pub names: bool,
+    /// Where the autonomous systems of hops are looked up; nothing does not.
+    pub registry: Option<Arc<Registry>>,
 }
 
 /// What the packets of a trace are.
@@ -102,6 +108,10 @@ pub struct Router {
     pub address: IpAddr,
     /// How often it did.
     pub answers: u32,
+    /// Its name, where it has one that is known.
+    pub name: Option<String>,
+    /// The autonomous systems that announce its address, by their number; none where none is known.
+    pub systems: Vec<AutonomousSystem>,
     /// The MPLS labels that its last packet with some had come with, the top first; none where it tells none.
     pub labels: Vec<Label>,
     /// Type and code of the last ICMP error of it that did not say that the hop limit was exceeded.
@@ -112,7 +122,7 @@ impl Router {
     /// A router that has not answered yet.
     #[must_use]
     pub fn new(address: IpAddr) -> Self {
-        Self { address, answers: 0, labels: Vec::new(), error: None }
+        Self { address, answers: 0, name: None, systems: Vec::new(), labels: Vec::new(), error: None }
     }
 }
 

@@ -69,7 +69,7 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     dns: Option<Dns<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    traceroute: Option<Traceroute>,
+    traceroute: Option<Traceroute<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unix: Option<Unix<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -37,6 +37,7 @@ use tracing::warn;
 use crate::config::{Errors, Problem, Store};
 use crate::net::Network;
 use crate::probe::Module;
+use crate::probe::identity::Identities;
 use history::History;
 use listen::Stream;
 use own::Own;
@@ -44,7 +45,7 @@ pub use place::Place;
 
 pub use guard::Guard;
 pub use listen::{Listener, handed_over, listen};
-pub use probe::{WANTED_LOG, log};
+pub use probe::{WANTED_LOG, hostname, log};
 
 /// The pause after a failed `accept()`: without descriptors the next one would fail at once, and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -57,6 +58,7 @@ pub const PROBES: &str = "probes";
 pub struct State {
     store: Store,
     network: Arc<Network>,
+    identities: Arc<Identities>,
     options: Options,
     history: History,
     guard: Arc<Guard>,
@@ -85,7 +87,8 @@ impl State {
     #[must_use]
     pub fn new(store: Store, guard: Guard, network: Arc<Network>, options: Options) -> Arc<Self> {
         let history = History::new(options.history_limit);
-        Arc::new(Self { store, network, options, history, guard: Arc::new(guard), own: Own::default() })
+        let identities = Arc::default();
+        Arc::new(Self { store, network, identities, options, history, guard: Arc::new(guard), own: Own::default() })
     }
 
     /// Whether a file of the configuration has another content than when it was loaded last, in vain or not.

@@ -15,6 +15,9 @@ use crate::probe::{LogLine, Report, Request};
 use crate::render::negotiate::Format;
 use crate::{metrics, probe, render};
 
+/// The type of JSON.
+const JSON: &str = "application/json";
+
 /// How much of a probe's log is kept for the history, in bytes: all of a usual one. A trace of many rounds has far more.
 const KEPT_LOG: usize = 16 << 10;
 
@@ -37,8 +40,9 @@ pub(super) async fn probe(
         |debug| log_limit(&state, debug),
         &config,
         &state.network,
+        &state.identities,
     );
-    let Asked { mut request, debug, json } = match asked {
+    let Asked { mut request, debug, format: asked_format } = match asked {
         Ok(asked) => asked,
         Err(rejection) => {
             state.own.rejected(rejection.cause);
@@ -55,18 +59,21 @@ pub(super) async fn probe(
     };
     in_flight.ended(&report);
     log(&report);
-    let reply = if json {
-        reply::content(&headers, "application/json", render::json(&report, debug))
-    } else if debug {
-        reply::content(&headers, reply::PLAIN, render::debug(&report, &request.module.yaml))
-    } else {
-        let families = metrics::of_report(&report);
-        let format = reply::format(&headers);
-        let body = match format {
-            Format::Text => render::text(&families),
-            Format::OpenMetrics { .. } => render::openmetrics(&families),
-        };
-        reply::content(&headers, &format.content_type(), body)
+    let reply = match asked_format {
+        Some(query::Format::Json) => reply::content(&headers, JSON, render::json(&report, debug)),
+        Some(query::Format::Mtr) => {
+            reply::content(&headers, JSON, render::mtr(&report, &hostname()).unwrap_or_default())
+        }
+        None if debug => reply::content(&headers, reply::PLAIN, render::debug(&report, &request.module.yaml)),
+        None => {
+            let families = metrics::of_report(&report);
+            let format = reply::format(&headers);
+            let body = match format {
+                Format::Text => render::text(&families),
+                Format::OpenMetrics { .. } => render::openmetrics(&families),
+            };
+            reply::content(&headers, &format.content_type(), body)
+        }
     };
     state.history.add(report, request.module);
     reply
@@ -81,6 +88,12 @@ async fn run(state: &Arc<State>, request: &mut Request) -> Report {
         }
         Err(errors) => probe::refused(request, errors.to_string()),
     }
+}
+
+/// The name of this host, which mtr tells.
+#[must_use]
+pub fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim_end().to_owned()
 }
 
 /// How much of a probe's log is kept, in bytes.

@@ -7,7 +7,8 @@ use url::form_urlencoded;
 
 use crate::config::{Ask, Choice, Config, Rejection};
 use crate::net::Network;
-use crate::probe::Request;
+use crate::probe::identity::Identities;
+use crate::probe::{Prober, Request};
 
 /// The parameters of `/probe`.
 const PARAMETERS: [&str; 6] = ["target", "module", "isp", "hostname", "debug", "format"];
@@ -29,7 +30,16 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 pub(super) struct Asked {
     pub(super) request: Request,
     pub(super) debug: bool,
-    pub(super) json: bool,
+    pub(super) format: Option<Format>,
+}
+
+/// A format beside metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// The whole report.
+    Json,
+    /// A trace as mtr tells it.
+    Mtr,
 }
 
 /// Reads a request; `log_limit` says how much of a probe's log is kept, with `debug=true` or without.
@@ -40,6 +50,7 @@ pub(super) fn read(
     log_limit: impl FnOnce(bool) -> usize,
     config: &Config,
     network: &Arc<Network>,
+    identities: &Arc<Identities>,
 ) -> Result<Asked, Rejection> {
     let parameters = parameters(query, &PARAMETERS)?;
     let get = |name| parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
@@ -51,13 +62,18 @@ pub(super) fn read(
         Some("true") => true,
         Some(other) => return Rejection::because("bad_value", format!("debug is true or false, not {other:?}")),
     };
-    let json = match get("format") {
-        None => false,
-        Some("json") => true,
+    let format = match get("format") {
+        None => None,
+        Some("json") => Some(Format::Json),
+        Some("mtr") if matches!(module.prober, Prober::Traceroute(_)) => Some(Format::Mtr),
+        Some("mtr") => {
+            let sentence = format!("format=mtr tells a trace, and the module's prober is {}", module.prober.name());
+            return Rejection::because("bad_value", sentence);
+        }
         Some(other) => {
             return Rejection::because(
                 "bad_value",
-                format!("format is json, not {other:?}; without it the answer is metrics"),
+                format!("format is json or mtr, not {other:?}; without it the answer is metrics"),
             );
         }
     };
@@ -70,8 +86,9 @@ pub(super) fn read(
         timeout,
         log_limit: log_limit(debug),
         network: Arc::clone(network),
+        identities: Arc::clone(identities),
     };
-    Ok(Asked { request, debug, json })
+    Ok(Asked { request, debug, format })
 }
 
 /// The parameters, each known and there once: a misspelt `ips=b` must not probe the default route.
@@ -160,16 +177,16 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused_with_what_is_known() {
         let yaml = "isps: {a: {fwmark: 1}, b: {fwmark: 2}}\n\
-            modules: {ping: {prober: icmp}, http_2xx: {prober: http, isp: b}}";
+            modules: {ping: {prober: icmp}, http_2xx: {prober: http, isp: b}, trace: {prober: traceroute}}";
         let config = crate::config::load_str(yaml, "test.yml").unwrap();
         let read = |query: &str| {
-            let asked = read(query, None, OFFSET, usize::from, &config, &Arc::default());
+            let asked = read(query, None, OFFSET, usize::from, &config, &Arc::default(), &Arc::default());
             asked.map_err(|rejection| format!("{}: {}", rejection.cause, rejection.sentence))
         };
         let refused = [
             ("", "missing_target: the target parameter is missing"),
             ("target=", "missing_target: the target parameter is missing"),
-            ("target=x&module=y", "unknown_module: unknown module \"y\"; known modules: http_2xx, ping"),
+            ("target=x&module=y", "unknown_module: unknown module \"y\"; known modules: http_2xx, ping, trace"),
             ("target=x&isp=c", "unknown_isp: unknown ISP \"c\"; known ISPs: a, b"),
             ("target=x&isp=", "unknown_isp: unknown ISP \"\"; known ISPs: a, b"),
             (
@@ -181,7 +198,8 @@ mod tests {
                 "repeated_parameter: the parameter isp is there twice; each of target, module, isp, hostname, debug, format is given once",
             ),
             ("target=x&debug=1", "bad_value: debug is true or false, not \"1\""),
-            ("target=x&format=xml", "bad_value: format is json, not \"xml\"; without it the answer is metrics"),
+            ("target=x&format=xml", "bad_value: format is json or mtr, not \"xml\"; without it the answer is metrics"),
+            ("target=x&module=ping&format=mtr", "bad_value: format=mtr tells a trace, and the module's prober is icmp"),
         ];
         for (query, expected) in refused {
             assert_eq!(read(query).unwrap_err(), expected, "{query}");
@@ -189,8 +207,9 @@ mod tests {
         let asked = read("target=https%3A%2F%2Fx%2Fa%3Fb%3Dc+d&debug=true&format=json").unwrap();
         assert_eq!(asked.request.target, "https://x/a?b=c d");
         assert_eq!(asked.request.isp.map(|isp| isp.name.clone()).as_deref(), Some("b"));
-        assert!(asked.debug && asked.json && asked.request.log_limit == 1);
+        assert!(asked.debug && asked.format == Some(Format::Json) && asked.request.log_limit == 1);
         let asked = read("target=x&module=ping").unwrap();
-        assert!(asked.request.isp.is_none() && !asked.debug && !asked.json && asked.request.log_limit == 0);
+        assert!(asked.request.isp.is_none() && !asked.debug && asked.format.is_none() && asked.request.log_limit == 0);
+        assert_eq!(read("target=x&module=trace&format=mtr").unwrap().format, Some(Format::Mtr));
     }
 }

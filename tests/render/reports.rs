@@ -8,7 +8,7 @@ use ::http::Method;
 use uplink_exporter::flight::{Phase, Traffic};
 use uplink_exporter::net::Source;
 use uplink_exporter::net::tls::{Certificate, TlsFacts};
-use uplink_exporter::path::Statistics;
+use uplink_exporter::path::{AutonomousSystem, Statistics};
 use uplink_exporter::probe::Isp;
 use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
@@ -303,6 +303,11 @@ fn traceroute_success() -> Report {
     let label = |label, bottom| Label { label, traffic_class: 1, bottom, ttl: 1 };
     hops[2].routers[0].labels = vec![label(24_003, false), label(16, true)];
     hops[2].routers[1].error = Some((3, 13));
+    let system = |number, name: Option<&str>| AutonomousSystem { number, name: name.map(str::to_owned) };
+    hops[0].routers[0].name = Some("gw.dc1.example".to_owned());
+    hops[2].routers[0].name = Some("core1.isp.example".to_owned());
+    hops[2].routers[0].systems = vec![system(64_500, Some("EXAMPLE-NET Example, KR")), system(64_501, None)];
+    hops[3].routers[0].systems = vec![system(64_502, Some("EXAMPLE-CLOUD, US"))];
     let measured = traceroute::Measurement {
         protocol: traceroute::Protocol::Tcp,
         port: Some(443),
@@ -315,7 +320,7 @@ fn traceroute_success() -> Report {
         reached: true,
         hops,
     };
-    let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 220)];
+    let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 220), (Phase::Lookup, 30)];
     let mut report = report("192.0.2.1", "trace", &phases, Measurement::Traceroute(measured));
     report.resolution = resolution("192.0.2.1", Some("192.0.2.1"));
     report

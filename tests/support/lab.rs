@@ -8,6 +8,7 @@ use std::time::Duration;
 use uplink_exporter::config::{self, Config};
 use uplink_exporter::lab::{Lab, TARGETS, Topology, target};
 use uplink_exporter::net::{Family, Network};
+use uplink_exporter::probe::identity::Identities;
 use uplink_exporter::probe::{self, Report, Request};
 
 use super::{Running, program, skip, until};
@@ -19,6 +20,7 @@ pub(crate) struct Site {
     pub(crate) config: Config,
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) network: Arc<Network>,
+    pub(crate) identities: Arc<Identities>,
     pub(crate) folder: tempfile::TempDir,
     /// The certificate authority of nginx, which the file `CA` makes trusted.
     pub(crate) authority: rcgen::Issuer<'static, rcgen::KeyPair>,
@@ -63,7 +65,8 @@ impl Site {
         let config = config::load_str(&text, "test.yml").unwrap_or_else(|errors| panic!("{errors}"));
         let runtime = lab.prober().runtime().unwrap();
         let network = Arc::new(Network::new());
-        Some(Self { lab, config, runtime, network, folder, authority, _nginx: nginx })
+        let identities = Arc::default();
+        Some(Self { lab, config, runtime, network, identities, folder, authority, _nginx: nginx })
     }
 
     /// A request for a module, through an ISP (or as the kernel routes, for ``), to a target.
@@ -76,6 +79,7 @@ impl Site {
             timeout,
             log_limit: usize::MAX,
             network: Arc::clone(&self.network),
+            identities: Arc::clone(&self.identities),
         }
     }
 

@@ -6,6 +6,7 @@
 pub(crate) mod dns;
 pub(crate) mod health;
 pub(crate) mod lab;
+pub(crate) mod mmdb;
 pub(crate) mod pcap;
 pub(crate) mod peer;
 pub(crate) mod tls;

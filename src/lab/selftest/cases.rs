@@ -208,6 +208,8 @@ impl Kind {
                 first_hop: 1,
                 max_hops: 20,
                 preference,
+                names: false,
+                registry: None,
             }),
             Self::Grpc => Prober::Grpc(grpc::Settings {
                 service: String::new(),

@@ -156,6 +156,7 @@ impl Bench {
             timeout: case.timeout(),
             log_limit: 0,
             network: Arc::clone(&self.network),
+            identities: Arc::default(),
         };
         probe::run(&request).await
     }

@@ -77,3 +77,16 @@ pub(super) async fn by_tcp(
     let answer = question.answer(&message).ok_or(Fault::Broken("answered something else"))?;
     Ok((answer, Instant::now()))
 }
+
+/// The same by UDP, and by TCP where the answer does not fit.
+pub(in crate::probe) async fn ask(
+    source: &Source,
+    server: SocketAddr,
+    question: &Question,
+    observer: &(impl Observer + Clone + Unpin),
+) -> Result<(Answer, Instant), Fault> {
+    match by_udp(source, server, question, observer).await? {
+        (Answer::Truncated, _) => by_tcp(source, server, question, observer).await,
+        answer => Ok(answer),
+    }
+}

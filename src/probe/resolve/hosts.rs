@@ -5,30 +5,39 @@ use std::net::IpAddr;
 
 /// The names of a hosts file, and their addresses.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Hosts(HashMap<String, Vec<IpAddr>>);
+pub(in crate::probe) struct Hosts {
+    addresses: HashMap<String, Vec<IpAddr>>,
+    names: HashMap<IpAddr, String>,
+}
 
 impl Hosts {
     /// Reads the text of a hosts file. A line that has no address in front says nothing; as with Go's `net` package, the addresses of
     /// all lines that have a name are its addresses.
     pub(super) fn parse(text: &str) -> Self {
-        let mut hosts: HashMap<String, Vec<IpAddr>> = HashMap::new();
+        let mut hosts = Self::default();
         for line in text.lines() {
             let (line, _comment) = line.split_once('#').unwrap_or((line, ""));
             let mut words = line.split_ascii_whitespace();
             let Some(address) = words.next().and_then(|word| word.parse().ok()) else { continue };
             for name in words {
-                let addresses = hosts.entry(key(name)).or_default();
+                hosts.names.entry(address).or_insert_with(|| name.to_owned());
+                let addresses = hosts.addresses.entry(key(name)).or_default();
                 if !addresses.contains(&address) {
                     addresses.push(address);
                 }
             }
         }
-        Self(hosts)
+        hosts
     }
 
     /// The addresses of a name, in the file's order; none where it does not stand there.
     pub(super) fn addresses(&self, name: &str) -> &[IpAddr] {
-        self.0.get(&key(name)).map_or(&[], Vec::as_slice)
+        self.addresses.get(&key(name)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The name of an address: the first one of its first line, as the C library takes it; nothing where it does not stand there.
+    pub(in crate::probe) fn name(&self, address: IpAddr) -> Option<&str> {
+        self.names.get(&address).map(String::as_str)
     }
 }
 
@@ -82,6 +91,19 @@ name.example 192.0.2.11
             assert_eq!(hosts.addresses(name), expected, "{name}");
         }
         assert_eq!(Hosts::parse(""), Hosts::default());
+    }
+
+    #[test]
+    fn an_address_has_the_first_name_of_its_first_line() {
+        let hosts = Hosts::parse(FILE);
+        for (address, name) in [
+            ("127.0.0.1", Some("localhost")),
+            ("::1", Some("localhost")),
+            ("192.0.2.7", Some("box.example")),
+            ("192.0.2.99", None),
+        ] {
+            assert_eq!(hosts.name(address.parse().unwrap()), name, "{address}");
+        }
     }
 
     proptest! {

@@ -7,7 +7,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use super::file::Cached;
@@ -54,7 +54,7 @@ impl System {
     /// Why there is none. Where several names were tried in vain, the failure of the host as it was given tells, unless one of the others
     /// might have had an address.
     pub(super) async fn lookup(&self, probe: &Probe<'_>, host: &str, families: &[Family]) -> Result<IpAddr, Failure> {
-        let hosts = self.hosts.get(Instant::now(), Hosts::parse);
+        let hosts = self.hosts();
         let known = match hosts.addresses(host) {
             [] if is_localhost(host) => &LOOPBACK,
             known => known,
@@ -62,13 +62,11 @@ impl System {
         if !known.is_empty() {
             return first_of(known, families).ok_or_else(|| no_address(probe, host, families));
         }
-        let conf = self.resolv_conf.get(Instant::now(), |text| {
-            ResolvConf::parse(text, &fs::read_to_string(&self.hostname).unwrap_or_default())
-        });
+        let conf = self.resolv_conf();
         let mut servers = Servers {
             probe,
             source: &UNBOUND,
-            addresses: conf.servers.iter().map(|server| self.address(server)).collect(),
+            addresses: self.addresses(&conf),
             patience: Patience::Limited { timeout: conf.timeout, attempts: conf.attempts },
         };
         let mut told = None;
@@ -88,6 +86,26 @@ impl System {
             }
         }
         Err(told.unwrap_or_else(|| no_address(probe, host, families)))
+    }
+
+    /// What the hosts file says.
+    pub(super) fn hosts(&self) -> Arc<Hosts> {
+        self.hosts.get(Instant::now(), Hosts::parse)
+    }
+
+    /// Where the name servers are.
+    pub(super) fn name_servers(&self) -> Vec<SocketAddr> {
+        self.addresses(&self.resolv_conf())
+    }
+
+    fn resolv_conf(&self) -> Arc<ResolvConf> {
+        self.resolv_conf.get(Instant::now(), |text| {
+            ResolvConf::parse(text, &fs::read_to_string(&self.hostname).unwrap_or_default())
+        })
+    }
+
+    fn addresses(&self, conf: &ResolvConf) -> Vec<SocketAddr> {
+        conf.servers.iter().map(|server| self.address(server)).collect()
     }
 
     fn address(&self, server: &NameServer) -> SocketAddr {

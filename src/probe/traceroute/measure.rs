@@ -9,15 +9,30 @@ use crate::flight::Phase;
 use crate::flight::trace::{Plan, Step, Trace};
 use crate::net::clock::instant_of;
 use crate::net::{Answer, Conversation, Refusal, Reply, Shape, Syns};
+use crate::probe::identity::{Fact, Inquiry};
 use crate::probe::resolve::resolve;
 use crate::probe::{Probe, packets};
 use crate::verdict::{Failure, Reason};
 
-/// Measures: sends packets to all hops at once, in rounds, and waits for what their routers and the destination say.
+/// Measures: sends packets to all hops at once, in rounds, waits for what their routers and the destination say, and finds out who they are.
 ///
 /// # Errors
 /// Why it went no further; also where the destination did not answer, or forbade it.
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
+    let mut inquiry = Inquiry::new(probe, settings.names, settings.registry.as_ref());
+    let outcome = trace(settings, probe, measured, &mut inquiry).await;
+    if let Some(inquiry) = inquiry {
+        inquiry.finish(|fact| measured.learn(fact)).await;
+    }
+    outcome
+}
+
+async fn trace(
+    settings: &Settings,
+    probe: &Probe<'_>,
+    measured: &mut Measurement,
+    inquiry: &mut Option<Inquiry<'_>>,
+) -> Result<(), Failure> {
     let (host, port) =
         parse(settings, &probe.request.target).map_err(|why| probe.failure(Reason::ProberConfigError, why))?;
     measured.port = (settings.protocol != Protocol::Icmp).then_some(port);
@@ -93,6 +108,9 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 measured.reached |= answer.from == destination;
                 ended = Some(failure);
             }
+        }
+        if let Some(inquiry) = inquiry {
+            inquiry.about(answer.from);
         }
         take(&answer, hop, &trace, plan.first_hop, measured);
     }
@@ -170,6 +188,27 @@ fn take(answer: &Answer, number: u8, trace: &Trace, first_hop: u8, measured: &mu
         hop.rtt.add(answer.rtt());
         hop.router(answer.from).answered(&answer.reply);
         hop.routers.sort_by_key(|router| Reverse(router.answers));
+    }
+}
+
+impl Measurement {
+    /// Takes something that is known of its routers now.
+    fn learn(&mut self, fact: Fact) {
+        let routers = self.hops.iter_mut().flat_map(|hop| &mut hop.routers);
+        match fact {
+            Fact::Name(address, name) => {
+                routers.filter(|router| router.address == address).for_each(|router| router.name = Some(name.clone()));
+            }
+            Fact::Systems(address, systems) => {
+                routers
+                    .filter(|router| router.address == address)
+                    .for_each(|router| router.systems.clone_from(&systems));
+            }
+            Fact::System(number, name) => {
+                let systems = routers.flat_map(|router| &mut router.systems);
+                systems.filter(|system| system.number == number).for_each(|system| system.name = Some(name.clone()));
+            }
+        }
     }
 }
 

@@ -20,6 +20,8 @@ fn settings(protocol: Protocol) -> Settings {
         first_hop: 1,
         max_hops: 20,
         preference: Preference::default(),
+        names: true,
+        registry: None,
     }
 }
 
@@ -40,6 +42,7 @@ async fn probe(target: String, settings: Settings) -> Report {
         timeout: 2000 * MS,
         log_limit: usize::MAX,
         network: Arc::new(Network::new()),
+        identities: Arc::default(),
     })
     .await
 }

@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::RoundTrips;
 use crate::metrics::loss_ratio;
+use crate::path::AutonomousSystem;
 use crate::probe::traceroute;
 use crate::wire::icmp;
 
 #[derive(Serialize)]
-pub(super) struct Traceroute {
+pub(super) struct Traceroute<'a> {
     protocol: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
@@ -24,11 +25,11 @@ pub(super) struct Traceroute {
     first_hop: u8,
     max_hops: u8,
     reached: bool,
-    hops: Vec<Hop>,
+    hops: Vec<Hop<'a>>,
 }
 
 #[derive(Serialize)]
-struct Hop {
+struct Hop<'a> {
     hop: u8,
     sent: u32,
     received: u32,
@@ -36,17 +37,28 @@ struct Hop {
     loss_ratio: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_seconds: Option<RoundTrips>,
-    addresses: Vec<Address>,
+    addresses: Vec<Address<'a>>,
 }
 
 #[derive(Serialize)]
-struct Address {
+struct Address<'a> {
     address: IpAddr,
     answers: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    systems: Vec<System<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mpls: Vec<Label>,
     #[serde(skip_serializing_if = "Option::is_none")]
     icmp: Option<Icmp>,
+}
+
+#[derive(Serialize)]
+struct System<'a> {
+    number: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -64,8 +76,8 @@ struct Icmp {
     code: u8,
 }
 
-impl Traceroute {
-    pub(super) fn of(measured: &traceroute::Measurement) -> Self {
+impl<'a> Traceroute<'a> {
+    pub(super) fn of(measured: &'a traceroute::Measurement) -> Self {
         let traceroute::Measurement {
             protocol,
             port,
@@ -93,8 +105,8 @@ impl Traceroute {
     }
 }
 
-impl Hop {
-    fn of(hop: &traceroute::Hop) -> Self {
+impl<'a> Hop<'a> {
+    fn of(hop: &'a traceroute::Hop) -> Self {
         let traceroute::Hop { number, sent, received, rtt, routers } = hop;
         Self {
             hop: *number,
@@ -107,15 +119,24 @@ impl Hop {
     }
 }
 
-impl Address {
-    fn of(router: &traceroute::Router) -> Self {
-        let traceroute::Router { address, answers, labels, error } = router;
+impl<'a> Address<'a> {
+    fn of(router: &'a traceroute::Router) -> Self {
+        let traceroute::Router { address, answers, name, systems, labels, error } = router;
         Self {
             address: *address,
             answers: *answers,
+            name: name.as_deref(),
+            systems: systems.iter().map(System::of).collect(),
             mpls: labels.iter().map(Label::of).collect(),
             icmp: error.map(|(ty, code)| Icmp { ty, code }),
         }
+    }
+}
+
+impl<'a> System<'a> {
+    fn of(system: &'a AutonomousSystem) -> Self {
+        let AutonomousSystem { number, name } = system;
+        Self { number: *number, name: name.as_deref() }
     }
 }
 

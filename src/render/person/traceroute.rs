@@ -1,16 +1,16 @@
 //! `traceroute`: the hops, in the table of mtr's report.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::units::milliseconds;
 use super::{Page, waterfall};
 use crate::metrics::loss_ratio;
+use crate::path::AutonomousSystem;
 use crate::probe::traceroute::Router;
 use crate::probe::{Report, traceroute};
+use crate::render::mtr::{SILENT, asn_of, host_of};
 use crate::wire::icmp::Label;
-
-/// What stands where nobody answered, as in mtr's table.
-const SILENT: &str = "???";
 
 /// What a router said beside that it is there, as mtr has it.
 fn details(page: &mut Page, router: &Router) {
@@ -59,8 +59,15 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
     if hops.is_empty() {
         return;
     }
-    let names = hops.iter().flat_map(|hop| &hop.routers).map(|router| router.address.to_string().len());
-    let width = names.max().unwrap_or_default().max(24);
+    let routers = || hops.iter().flat_map(|hop| &hop.routers);
+    // As mtr's option -z: a column, where there is anything to stand in it.
+    let known =
+        routers().filter(|router| !router.systems.is_empty()).map(|router| asn_of(Some(router)).len() + 1).max();
+    let asn = |router: Option<&Router>| {
+        known.map_or_else(String::new, |width| format!("{:1$}", asn_of(router), width.max(9)))
+    };
+    let width = routers().map(|router| asn(Some(router)).len() + host_of(router).chars().count()).max();
+    let width = width.unwrap_or_default().max(24);
     let [loss, sent] = ["Loss%", "Snt"];
     let [last, avg, best, worst, stddev] = ["Last", "Avg", "Best", "Wrst", "StDev"];
     page.line(format_args!(
@@ -72,7 +79,7 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
             Some((first, others)) => (Some(first), others),
             None => (None, routers.as_slice()),
         };
-        let host = first.map_or_else(|| SILENT.to_owned(), |router| router.address.to_string());
+        let host = asn(first) + &first.map_or_else(|| SILENT.to_owned(), host_of);
         let loss = loss_ratio(*sent, *received).map(|loss| format!("{:.1}%", loss * 100.0));
         let loss = loss.as_deref().unwrap_or(NOTHING);
         let times = [rtt.last(), rtt.avg(), rtt.best(), rtt.worst(), rtt.stddev()];
@@ -82,8 +89,15 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
         ));
         first.into_iter().for_each(|router| details(page, router));
         for router in others {
-            page.line(format_args!("{:4}|  |-- {}", "", router.address));
+            page.line(format_args!("{:4}|  |-- {}{}", "", asn(Some(router)), host_of(router)));
             details(page, router);
+        }
+    }
+    let systems: BTreeMap<_, _> =
+        routers().flat_map(|router| &router.systems).map(|system| (system.number, system)).collect();
+    for AutonomousSystem { number, name } in systems.into_values() {
+        if let Some(name) = name {
+            page.line(format_args!("{:8}{:9}{name}", "", format!("AS{number}")));
         }
     }
     if !reached {

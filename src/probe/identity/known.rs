@@ -1,0 +1,166 @@
+//! What the process knows from the answers to its questions, and which of them are being asked.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
+
+use super::question::{self, Key, Outcome};
+use crate::wire::dns::Data;
+
+/// Names and autonomous systems of addresses, as far as probes have asked for them: kept as long as their zones allow, also where there
+/// was nothing. Who asks what another is asking waits for the same answer.
+#[derive(Debug, Default)]
+pub struct Identities(Mutex<HashMap<Key, Slot>>);
+
+#[derive(Debug)]
+enum Slot {
+    Known {
+        data: Arc<[Data]>,
+        until: Instant,
+    },
+    /// Nothing where all have gone who waited for it.
+    Asked(Weak<Asking>),
+}
+
+/// A question that is being asked, for as long as somebody waits for its answer.
+#[derive(Debug)]
+struct Asking {
+    told: watch::Receiver<Option<Told>>,
+    task: AbortHandle,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// What is known; empty where nothing is.
+    pub(super) data: Arc<[Data]>,
+    /// When it arrived; nothing where it was known already.
+    pub(super) at: Option<Instant>,
+}
+
+/// How many answers are kept at most.
+const MOST: usize = 16_384;
+
+/// A question that was given up after so long had its chance: it counts as one that nobody answered.
+const CHANCE: Duration = Duration::from_millis(400);
+
+impl Identities {
+    /// What is known, or is told when it is asked. Questions of a probe go through `gate`, so that they are not too many at a time. Dropping
+    /// this ends the question, unless somebody else waits for it.
+    pub(super) async fn ask(self: &Arc<Self>, key: Key, gate: &Arc<Semaphore>) -> Told {
+        let asking = match self.known_or_asked(&key) {
+            Ok(told) => return told,
+            Err(Some(asking)) => asking,
+            Err(None) => self.begin(key, gate),
+        };
+        let mut told = asking.told.clone();
+        match told.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(told)) => told.clone(),
+            _ => Told { data: Arc::default(), at: None },
+        }
+    }
+
+    fn known_or_asked(&self, key: &Key) -> Result<Told, Option<Arc<Asking>>> {
+        match self.lock().get(key) {
+            Some(Slot::Known { data, until }) if Instant::now() < *until => {
+                Ok(Told { data: Arc::clone(data), at: None })
+            }
+            Some(Slot::Asked(asking)) => Err(asking.upgrade()),
+            Some(Slot::Known { .. }) | None => Err(None),
+        }
+    }
+
+    /// Begins to ask; where somebody was faster, that counts.
+    fn begin(self: &Arc<Self>, key: Key, gate: &Arc<Semaphore>) -> Arc<Asking> {
+        let mut slots = self.lock();
+        make_room(&mut slots, Instant::now());
+        if let Some(Slot::Asked(asking)) = slots.get(&key)
+            && let Some(asking) = asking.upgrade()
+        {
+            return asking;
+        }
+        let (tell, told) = watch::channel(None);
+        let open = Open { identities: Arc::clone(self), key: key.clone(), begun: None };
+        let task = tokio::spawn(put(open, Arc::clone(gate), tell)).abort_handle();
+        let asking = Arc::new(Asking { told, task });
+        slots.insert(key, Slot::Asked(Arc::downgrade(&asking)));
+        asking
+    }
+
+    fn keep(&self, key: &Key, data: Arc<[Data]>, keep: Duration) {
+        let mut slots = self.lock();
+        if let Entry::Occupied(mut slot) = slots.entry(key.clone()) {
+            slot.insert(Slot::Known { data, until: Instant::now() + keep });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks a question, keeps the answer and tells it.
+async fn put(mut open: Open, gate: Arc<Semaphore>, tell: watch::Sender<Option<Told>>) {
+    let Ok(_permit) = gate.acquire().await else { return };
+    open.begun = Some(Instant::now());
+    let Outcome { data, keep, at } = question::ask(&open.key).await;
+    open.begun = None;
+    let data: Arc<[Data]> = data.into();
+    open.identities.keep(&open.key, Arc::clone(&data), keep);
+    // Nobody may be there any more.
+    let _ = tell.send(Some(Told { data, at: Some(at) }));
+}
+
+/// A question that has no answer yet. Dropped after a while, it is one that nobody answers: the next probe need not wait for that again.
+struct Open {
+    identities: Arc<Identities>,
+    key: Key,
+    begun: Option<Instant>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.begun.is_some_and(|begun| begun.elapsed() >= CHANCE) {
+            let Outcome { data, keep, .. } = Outcome::silence();
+            self.identities.keep(&self.key, data.into(), keep);
+        }
+    }
+}
+
+/// Makes room for one more: what is over goes first, then what is over soonest.
+fn make_room(slots: &mut HashMap<Key, Slot>, now: Instant) {
+    if slots.len() < MOST {
+        return;
+    }
+    slots.retain(|_, slot| match slot {
+        Slot::Known { until, .. } => now < *until,
+        Slot::Asked(asking) => asking.strong_count() > 0,
+    });
+    let mut ends: Vec<_> = slots.values().filter_map(Slot::until).collect();
+    if let Some(excess) = slots.len().checked_sub(MOST / 8 * 7) {
+        ends.sort_unstable();
+        if let Some(last) = excess.checked_sub(1).and_then(|at| ends.get(at.min(ends.len().saturating_sub(1)))).copied()
+        {
+            slots.retain(|_, slot| slot.until().is_none_or(|until| until > last));
+        }
+    }
+}
+
+impl Slot {
+    fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Known { until, .. } => Some(*until),
+            Self::Asked(_) => None,
+        }
+    }
+}
