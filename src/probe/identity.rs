@@ -68,3 +68,6 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

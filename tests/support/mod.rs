@@ -10,6 +10,7 @@ pub(crate) mod mmdb;
 pub(crate) mod pcap;
 pub(crate) mod peer;
 pub(crate) mod tls;
+pub(crate) mod zone;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -164,3 +164,34 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::question::Via;
+    use super::*;
+    use crate::net::Source;
+    use crate::wire::dns::Wanted;
+
+    #[test]
+    fn what_is_over_soonest_makes_room() {
+        let via = Arc::new(Via { source: Source::default(), servers: Vec::new() });
+        let key = |number: usize| Key { via: Arc::clone(&via), name: number.to_string(), wanted: Wanted::Text };
+        let now = Instant::now();
+        let known = |seconds| Slot::Known { data: Arc::default(), until: now + Duration::from_secs(seconds) };
+        let mut slots: HashMap<_, _> = (0..MOST).map(|number| (key(number), known(number as u64))).collect();
+        make_room(&mut slots, now);
+        assert_eq!(slots.len(), MOST / 8 * 7);
+        let excess = MOST - MOST / 8 * 7;
+        assert!(!slots.contains_key(&key(excess - 1)) && slots.contains_key(&key(excess)));
+        // As long as there is room, all stays, also what is over.
+        let later = now + Duration::from_secs(MOST as u64 / 2);
+        make_room(&mut slots, later);
+        assert_eq!(slots.len(), MOST / 8 * 7);
+        // What is over goes first, and with it what nobody waits for.
+        slots.extend((MOST..MOST * 2 - slots.len()).map(|number| (key(number), Slot::Asked(Weak::new()))));
+        assert_eq!(slots.len(), MOST);
+        make_room(&mut slots, later);
+        assert_eq!(slots.len(), MOST / 2 - 1);
+        assert!(slots.values().all(|slot| matches!(slot, Slot::Known { until, .. } if *until > later)));
+    }
+}

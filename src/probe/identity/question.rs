@@ -1,9 +1,11 @@
 //! One question about an address, to whoever knows.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
 
 use crate::net::Source;
 use crate::net::stream::Observer;
@@ -23,7 +25,7 @@ pub(super) struct Via {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     /// Whom.
-    pub(super) via: std::sync::Arc<Via>,
+    pub(super) via: Arc<Via>,
     /// The name.
     pub(super) name: String,
     /// Its records.
@@ -64,34 +66,58 @@ impl Outcome {
     }
 }
 
-/// Asks, and waits for at most [`LIMIT`].
-pub(super) async fn ask(Key { via, name, wanted }: &Key) -> Outcome {
-    let tries = via.servers.len().max(TRIES);
+/// Asks one server after the other, each a while after the one before or as soon as that cannot say it, and takes the first answer that
+/// comes within [`LIMIT`].
+pub(super) async fn ask(key: &Key) -> Outcome {
+    let count = key.via.servers.len().max(TRIES);
+    let mut servers = key.via.servers.iter().cycle().take(count).copied().peekable();
     let mut useless = Vec::new();
-    for server in via.servers.iter().cycle().take(tries) {
-        // One that cannot say it now cannot say it at once.
-        if useless.contains(server) {
-            continue;
+    let mut tries = JoinSet::new();
+    let (begun, mut next) = (Instant::now(), Instant::now());
+    loop {
+        while servers.next_if(|server| useless.contains(server)).is_some() {}
+        if servers.peek().is_none() && tries.is_empty() {
+            return Outcome::silence();
         }
-        let mut id = [0; 2];
-        if aws_lc_rs::rand::fill(&mut id).is_err() {
-            break;
-        }
-        let Ok(question) = Question::new(name, *wanted, u16::from_be_bytes(id)) else { break };
-        let asked = timeout(LIMIT / tries as u32, exchange::ask(&via.source, *server, &question, &Unobserved)).await;
-        match asked {
-            Ok(Ok((Answer::Known(data, ttl), at))) => {
-                let longest = if data.is_empty() { LONGEST_NOTHING } else { LONGEST };
-                return Outcome { data, keep: keep(ttl, longest), at };
+        tokio::select! {
+            biased;
+            Some(tried) = tries.join_next() => match tried {
+                Ok(Ok(outcome)) => return outcome,
+                Ok(Err(server)) => {
+                    useless.push(server);
+                    next = Instant::now();
+                }
+                // It broke, and its server is not known.
+                Err(_) => {}
+            },
+            () = sleep_until((begun + LIMIT).into()) => return Outcome::silence(),
+            () = sleep_until(next.into()), if servers.peek().is_some() => {
+                if let Some(server) = servers.next() {
+                    tries.spawn(ask_one(Arc::clone(&key.via), server, key.name.clone(), key.wanted));
+                }
+                next += LIMIT / count as u32;
             }
-            Ok(Ok((Answer::NoName(ttl), at))) => {
-                return Outcome { data: Vec::new(), keep: keep(ttl, LONGEST_NOTHING), at };
-            }
-            Ok(Ok((Answer::Truncated | Answer::Failed(_), _)) | Err(_)) => useless.push(*server),
-            Err(_) => {}
         }
     }
-    Outcome::silence()
+}
+
+/// Asks one server, for as long as it is let.
+///
+/// # Errors
+/// The server, where it cannot say it.
+async fn ask_one(via: Arc<Via>, server: SocketAddr, name: String, wanted: Wanted) -> Result<Outcome, SocketAddr> {
+    let mut id = [0; 2];
+    // An id that cannot be guessed, beside the port, which the kernel chooses at random (RFC 5452).
+    aws_lc_rs::rand::fill(&mut id).map_err(|_| server)?;
+    let question = Question::new(&name, wanted, u16::from_be_bytes(id)).map_err(|_| server)?;
+    let (answer, at) = exchange::ask(&via.source, server, &question, &Unobserved).await.map_err(|_| server)?;
+    let (data, ttl) = match answer {
+        Answer::Known(data, ttl) => (data, ttl),
+        Answer::NoName(ttl) => (Vec::new(), ttl),
+        Answer::Truncated | Answer::Failed(_) => return Err(server),
+    };
+    let longest = if data.is_empty() { LONGEST_NOTHING } else { LONGEST };
+    Ok(Outcome { data, keep: keep(ttl, longest), at })
 }
 
 fn keep(ttl: Option<u32>, longest: Duration) -> Duration {

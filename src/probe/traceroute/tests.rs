@@ -20,7 +20,7 @@ fn settings(protocol: Protocol) -> Settings {
         first_hop: 1,
         max_hops: 20,
         preference: Preference::default(),
-        names: true,
+        names: false,
         registry: None,
     }
 }

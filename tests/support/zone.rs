@@ -11,7 +11,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::{CNAME, PTR, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record};
 
-use crate::support::lab::Site;
+use super::lab::Site;
 
 /// What a server knows: records by name, in small letters and with the dot at its end.
 #[derive(Debug, Clone, Default)]
