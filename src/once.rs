@@ -45,7 +45,8 @@ pub(crate) fn run(asked: &Probe, config_file: &Path) -> ExitCode {
 fn attempt(asked: &Probe, config_file: &Path) -> Result<ExitCode, String> {
     let has_place = matches!(asked.output, Output::Text | Output::Json);
     if asked.debug && !has_place {
-        return Err("metrics have no place for what --debug tells; use --output=text or json".to_owned());
+        let what = if asked.output == Output::Mtr { "mtr has" } else { "metrics have" };
+        return Err(format!("{what} no place for what --debug tells; use --output=text or json"));
     }
     let config = config::load(config_file).map_err(|errors| errors.to_string())?;
     let Probe { target, module, isp, hostname, .. } = asked;

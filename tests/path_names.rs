@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use support::lab::{Site, alone};
 use support::pcap::{Capture, Packet};
+use support::until;
 use support::zone::{Asked, Zone, serve};
 use uplink_exporter::flight::Phase;
 use uplink_exporter::lab::{Action, Fault, Isp, Matches, Path, TARGETS, Topology, target};
@@ -327,6 +328,36 @@ fn an_answer_that_comes_while_the_trace_goes_on_costs_no_time_and_a_late_one_wha
     let (traced, waited) = (phase(&report, Phase::Trace).unwrap(), phase(&report, Phase::Lookup).unwrap());
     assert!(traced + waited > Duration::from_millis(405) && waited < PATIENCE, "{traced:?} {waited:?}");
     assert_adds_up(&report);
+}
+
+#[test]
+fn a_probe_that_is_cancelled_leaves_no_question_behind() {
+    let Some(site) = Site::start(topology(), MODULES) else { return };
+    site.lab.change(|topology| {
+        topology.faults.push(Fault { of: Matches { port: Some(53), ..Matches::default() }, action: Action::Drop });
+    });
+    let server = resolver(Isp::A, Family::V4);
+    let request = || request(&site, "trace_icmp", "a", target(Family::V4, 10), server, Duration::from_secs(5));
+    let tasks = || site.runtime.metrics().num_alive_tasks();
+    // Its channels stay open.
+    assert_eq!(site.run_all(vec![request()])[0].failure, None);
+    until("the first has ended", || tasks() <= 1);
+    let before = tasks();
+    let mut other = request();
+    // Other questions than those that nobody answered.
+    other.target = target(Family::V6, 10).to_string();
+    let cancelled = || {
+        site.runtime.block_on(async {
+            let probe = tokio::spawn(async move { probe::run(&other).await });
+            while site.runtime.metrics().num_alive_tasks() < before + 10 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            probe.abort();
+        });
+    };
+    site.lab.prober().run(cancelled).unwrap();
+    // The channel of the other family has come.
+    until("nothing of it is left", || tasks() <= before + 1);
 }
 
 /// Every address of the far end is one that nobody is asked about.

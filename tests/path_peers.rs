@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::lab::Site;
-use support::program;
 use support::zone::{Zone, serve};
+use support::{Exporter, program};
 use uplink_exporter::lab::{Action, Fault, Isp, Labels, Matches, Path, Topology, target};
 use uplink_exporter::net::Family;
 use uplink_exporter::probe::{Measurement, traceroute};
@@ -107,8 +107,20 @@ impl Place {
         self.run(&format!("{program} probe --config.file={} {flags} {target}", file.display()))
     }
 
-    fn mtr(&self, target: IpAddr) -> String {
-        self.run(&format!("mtr -z -b -w --json -m 12 -c 3 -i 0.1 -G 1 {target}"))
+    /// The same by a server.
+    fn served(&self, target: IpAddr) -> String {
+        let configuration = fs::read_to_string(self.site.folder.path().join("probes.yml")).unwrap();
+        let exporter = Exporter::start_by(&configuration, |command| self.site.lab.prober().spawn(command).unwrap());
+        let get = || {
+            exporter.wait();
+            exporter.get(&format!("/probe?module=trace&isp=a&format=mtr&target={target}"))
+        };
+        self.site.lab.prober().run(get).unwrap()
+    }
+
+    /// What mtr prints. Only for root it is fast.
+    fn mtr(&self, flags: &str, target: IpAddr) -> String {
+        self.run(&format!("mtr -w -m 12 -i $([ $(id -u) = 0 ] && echo 0.1 || echo 1) -G 1 {flags} {target}"))
     }
 }
 
@@ -161,8 +173,9 @@ fn what_mtr_tells_is_told_key_by_key() {
     let Some(place) = Place::start() else { return };
     for family in FAMILIES {
         let target = target(family, 10);
-        let (ours, theirs) = (place.ours(target), place.mtr(target));
+        let (ours, theirs) = (place.ours(target), place.mtr("-z -b --json -c 3", target));
         assert_same(&ours, &theirs);
+        assert_same(&place.served(target), &theirs);
         let ours: Value = serde_json::from_str(&ours).unwrap();
         let hosts: Vec<_> =
             ours["report"]["hubs"].as_array().unwrap().iter().map(|hub| hub["host"].as_str().unwrap()).collect();
@@ -195,7 +208,7 @@ fn a_target_that_does_not_answer_and_one_that_is_refused_look_as_in_mtr() {
             let target = target(family, number);
             let of = Matches { destination: Some(target), ..Matches::default() };
             place.site.lab.change(|topology| topology.faults = vec![Fault { of, action }]);
-            let (ours, theirs) = (place.ours(target), place.mtr(target));
+            let (ours, theirs) = (place.ours(target), place.mtr("-z -b --json -c 3", target));
             assert_same(&ours, &theirs);
             let ours: Value = serde_json::from_str(&ours).unwrap();
             assert_eq!(ours["report"]["hubs"].as_array().unwrap().len(), hubs, "{ours}");
@@ -225,7 +238,7 @@ fn the_labels_of_a_hop_are_those_that_traceroute_and_mtr_read() {
             assert_eq!(line.contains("<MPLS:"), !labels.is_empty(), "{theirs}");
             assert!(labels.is_empty() || line.contains(&format!("<MPLS:{words}>")), "{words} in {theirs}");
         }
-        let theirs = place.run(&format!("mtr -z -b -w -r -e -m 12 -c 3 -i 0.1 -G 1 {target}"));
+        let theirs = place.mtr("-z -b -r -e -c 3", target);
         let read: Vec<_> = theirs.lines().filter_map(|line| line.trim().strip_prefix("[MPLS: Lbl ")).collect();
         let expected: Vec<_> = labels.concat();
         assert_eq!(read.len(), expected.len(), "{theirs}");
@@ -256,7 +269,7 @@ fn the_hops_are_those_that_they_meet() {
             assert_eq!(addresses, ours, "{options}");
         }
         for options in ["", "--udp", "--tcp -P 80"] {
-            let theirs = place.run(&format!("mtr -n -w --json -m 12 -c 1 -i 0.1 -G 1 {options} {target}"));
+            let theirs = place.mtr(&format!("-n --json -c 1 {options}"), target);
             let theirs: Value = serde_json::from_str(&theirs).unwrap();
             let hubs = theirs["report"]["hubs"].as_array().unwrap();
             let addresses: Vec<_> = hubs.iter().map(|hub| hub["host"].as_str().unwrap().replace("???", "*")).collect();

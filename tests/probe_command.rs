@@ -127,9 +127,10 @@ fn what_cannot_be_meant_is_refused_with_the_sentence_of_the_server() {
     for (arguments, sentence) in [
         (&["--config.file=none.yml", "http://x/"][..], "none.yml: cannot be read: No such file or directory"),
         (&["--debug", "--output=metrics", "http://x/"], "metrics have no place for what --debug tells"),
+        (&["--output=mtr", "http://x/"], "--output=mtr tells a trace, and the module's prober is http"),
         (&["--timeout=0", "http://x/"], "no probe ends within less than 1ms"),
         (&["--timeout=5", "http://x/"], "\"5\" is not a duration"),
-        (&["--output=xml", "http://x/"], "[possible values: text, metrics, openmetrics, json]"),
+        (&["--output=xml", "http://x/"], "[possible values: text, metrics, openmetrics, json, mtr]"),
         (&[""], "a value is required for '<TARGET>'"),
         (&[], "<TARGET>"),
         (&["http://x/", "http://y/"], "unexpected argument 'http://y/'"),
