@@ -214,6 +214,22 @@ fn another_table_is_a_change_of_the_configuration() {
 }
 
 #[test]
+fn a_module_that_is_made_anew_keeps_its_registry() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, body) = (folder.path().join("probes.yml"), folder.path().join("body"));
+    let text = "modules: {a: {prober: traceroute, http: {method: POST, body_file: body}}}\nasn: {source: dns}\n";
+    fs::write(&path, text).unwrap();
+    fs::write(&body, "1").unwrap();
+    let store = Store::open(&path).unwrap();
+    fs::write(&body, "another").unwrap();
+    let module = Arc::clone(&store.current().modules["a"]);
+    assert!(store.is_stale(&module));
+    let renewed = store.fresh(&module).unwrap();
+    assert!(!Arc::ptr_eq(&module, &renewed));
+    assert!(registry(&store.current(), "a").is_some());
+}
+
+#[test]
 fn the_section_is_shown_as_it_is() {
     let config = load_with("asn: {source: dns, zones: {names: as.corp.example}}", &[]).unwrap();
     assert!(

@@ -210,6 +210,7 @@ impl Site {
                         timeout,
                         log_limit: usize::MAX,
                         network: Arc::clone(&self.network),
+                        identities: Arc::default(),
                     });
                 }
             }
