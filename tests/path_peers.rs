@@ -79,6 +79,7 @@ impl Place {
         serve(&site, server, zone());
         let folder = site.folder.path();
         fs::write(folder.join("resolv.conf"), format!("nameserver {}\n", server.ip())).unwrap();
+        fs::write(folder.join("hosts"), "127.0.0.1 localhost\n").unwrap();
         let configuration = format!(
             "isps: {{a: {{source_ip: 10.1.0.2, source_ip6: 'fd00:a::2', resolvers: [{server}]}}}}\n\
              asn: {{source: dns}}\n\
@@ -88,10 +89,11 @@ impl Place {
         Some(Self { site })
     }
 
-    /// What a program prints that is run where we probe, with the lab's name server as the system's.
+    /// What a program prints that is run where we probe, with the lab's name server and hosts file as the system's.
     fn run(&self, command: &str) -> String {
         let folder = self.site.folder.path().display();
-        let script = format!("mount --bind {folder}/resolv.conf /etc/resolv.conf && exec {command}");
+        let bind = |name| format!("mount --bind {folder}/{name} /etc/{name}");
+        let script = format!("{} && {} && exec {command}", bind("resolv.conf"), bind("hosts"));
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", &script]).stdin(Stdio::null()).stdout(Stdio::piped());
         let output = self.site.lab.prober().spawn(&mut command).unwrap().wait_with_output().unwrap();
@@ -100,11 +102,11 @@ impl Place {
     }
 
     /// The trace of ours by the command line, in mtr's words.
-    fn ours(&self, target: IpAddr) -> String {
+    fn ours(&self, flags: &str, target: IpAddr) -> String {
         let file = self.site.folder.path().join("probes.yml");
         let program = env!("CARGO_BIN_EXE_uplink_exporter");
-        let flags = "--module=trace --isp=a --output=mtr --log.prober=none";
-        self.run(&format!("{program} probe --config.file={} {flags} {target}", file.display()))
+        let always = "--module=trace --output=mtr --log.prober=none";
+        self.run(&format!("{program} probe --config.file={} {always} {flags} {target}", file.display()))
     }
 
     /// The same by a server.
@@ -173,7 +175,7 @@ fn what_mtr_tells_is_told_key_by_key() {
     let Some(place) = Place::start() else { return };
     for family in FAMILIES {
         let target = target(family, 10);
-        let (ours, theirs) = (place.ours(target), place.mtr("-z -b --json -c 3", target));
+        let (ours, theirs) = (place.ours("--isp=a", target), place.mtr("-z -b --json -c 3", target));
         assert_same(&ours, &theirs);
         assert_same(&place.served(target), &theirs);
         let ours: Value = serde_json::from_str(&ours).unwrap();
@@ -197,6 +199,22 @@ fn what_mtr_tells_is_told_key_by_key() {
 }
 
 #[test]
+fn without_name_servers_of_an_isp_the_systems_names_are_told_as_mtr_tells_them() {
+    let Some(place) = Place::start() else { return };
+    let edge = Isp::A.router(1);
+    let hosts = format!("127.0.0.1 localhost\n{} edge.example edge\n{} edge6.example\n", edge.v4, edge.v6);
+    fs::write(place.site.folder.path().join("hosts"), hosts).unwrap();
+    for (family, name) in [(Family::V4, "edge.example"), (Family::V6, "edge6.example")] {
+        let target = target(family, 10);
+        let (ours, theirs) = (place.ours("", target), place.mtr("-z -b --json -c 3", target));
+        assert_same(&ours, &theirs);
+        let ours: Value = serde_json::from_str(&ours).unwrap();
+        // What the hosts file has nobody is asked for, so that it need not be of the Internet.
+        assert_eq!(ours["report"]["hubs"][0]["host"], format!("{name} ({})", edge.address(family)));
+    }
+}
+
+#[test]
 fn a_target_that_does_not_answer_and_one_that_is_refused_look_as_in_mtr() {
     let Some(place) = Place::start() else { return };
     for family in FAMILIES {
@@ -208,7 +226,7 @@ fn a_target_that_does_not_answer_and_one_that_is_refused_look_as_in_mtr() {
             let target = target(family, number);
             let of = Matches { destination: Some(target), ..Matches::default() };
             place.site.lab.change(|topology| topology.faults = vec![Fault { of, action }]);
-            let (ours, theirs) = (place.ours(target), place.mtr("-z -b --json -c 3", target));
+            let (ours, theirs) = (place.ours("--isp=a", target), place.mtr("-z -b --json -c 3", target));
             assert_same(&ours, &theirs);
             let ours: Value = serde_json::from_str(&ours).unwrap();
             assert_eq!(ours["report"]["hubs"].as_array().unwrap().len(), hubs, "{ours}");

@@ -22,8 +22,8 @@ use crate::wire::dns::{Data, DomainName, Wanted, reverse_name};
 /// How long a trace waits for who its hops are, after its last packet.
 pub const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How many questions a probe asks at a time.
-const AT_A_TIME: usize = 32;
+/// How many questions a probe asks at a time: both of every hop of a long path.
+const AT_A_TIME: usize = 64;
 
 /// Of how many addresses it wants to know.
 const MOST: usize = 512;
