@@ -7,16 +7,6 @@
 
 use super::Statistics;
 
-/// What round-trip times tell of a path.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Delay {
-    /// What each hop adds, in seconds: never negative, adding up to the round-trip time of the last hop. 0 for a hop that answered later
-    /// than hops behind it, whose share is in the next; nothing for one that did not answer, and for the last where it is not the destination.
-    pub segments: Vec<Option<f64>>,
-    /// The hop that adds most, where one does.
-    pub onset: Option<DelayOnset>,
-}
-
 /// The step that is the largest, and stays.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DelayOnset {
@@ -29,10 +19,10 @@ pub struct DelayOnset {
 }
 
 /// A step that is less, in seconds, is none: 100 km of fibre, there and back; routers take as long to make an answer.
-pub const LEAST_STEP: f64 = 0.001;
+const LEAST_STEP: f64 = 0.001;
 
-/// A step that is a lesser part of the whole round-trip time is none: ten like it would be no place where the delay is.
-pub const LEAST_PART: f64 = 0.1;
+/// A step that is less than so many times the middle one of the others is none: it is not where the delay is, but one link of many like it.
+const STANDS_OUT: f64 = 1.5;
 
 /// By what part of a step times may differ and still be taken for the same.
 ///
@@ -59,22 +49,26 @@ struct Stretch {
     excess: f64,
 }
 
-/// What the round-trip times of the hops of a path tell; `reached` says that the last of them is the destination.
+/// What each hop is known to add to the round-trip time, in seconds, and the one that adds most, where one does. `reached` says that the
+/// last of the hops is the destination.
+///
+/// Segments are never negative, and add up to the round-trip time of the destination. A hop that answered later than hops behind it has 0, and
+/// its share is in the next; one that did not answer has none, nor has the last that did, where that is not the destination.
 #[must_use]
-pub fn delay(hops: &[Statistics], reached: bool) -> Delay {
+pub(super) fn delay(hops: &[&Statistics], reached: bool) -> (Vec<Option<f64>>, Option<DelayOnset>) {
     let mut segments = vec![None; hops.len()];
     let mut stretches: Vec<Stretch> = Vec::new();
     // The envelope up to the last hop that tells.
     let (mut level, mut after) = (0.0, None);
     for (hop, rtt) in hops.iter().enumerate() {
         let (Some(best), Some(avg)) = (rtt.best(), rtt.avg()) else { continue };
-        let later: Vec<f64> = hops[hop + 1..].iter().filter_map(Statistics::best).collect();
+        let later: Vec<f64> = hops[hop + 1..].iter().filter_map(|hop| hop.best()).collect();
         let earliest_later = later.iter().copied().reduce(f64::min);
         if earliest_later.is_none() && !reached {
             break;
         }
         let envelope = earliest_later.map_or(best, |later| later.min(best));
-        let step = envelope - level;
+        let step = nanoseconds(envelope - level);
         if best - envelope > ALIKE * step {
             segments[hop] = Some(0.0);
             continue;
@@ -87,11 +81,25 @@ pub fn delay(hops: &[Statistics], reached: bool) -> Delay {
     let kept = |stretch: &&Stretch| reached || stretch.behind >= KEPT_BY;
     let largest = stretches.iter().filter(kept).map(|stretch| stretch.step).fold(0.0, f64::max);
     let first = stretches.iter().position(|stretch| stretch.step >= (1.0 - ALIKE) * largest);
-    let onset = first.filter(|_| largest >= LEAST_STEP.max(LEAST_PART * level)).and_then(|first| {
+    let onset = first.and_then(|first| {
         let Stretch { hop, after, step, .. } = stretches[first];
-        (step > by_chance(&stretches[first..])).then_some(DelayOnset { hop, after, step })
+        let others = stretches.iter().filter(|other| other.hop != hop).map(|other| other.step);
+        let least = LEAST_STEP.max(STANDS_OUT * middle(others)).max(by_chance(&stretches[first..]));
+        (step >= least).then_some(DelayOnset { hop, after, step })
     });
-    Delay { segments, onset }
+    (segments, onset)
+}
+
+/// The middle one, the lesser of two; 0 of none.
+fn middle(steps: impl Iterator<Item = f64>) -> f64 {
+    let mut steps: Vec<f64> = steps.collect();
+    steps.sort_by(f64::total_cmp);
+    steps.get(steps.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+}
+
+/// The same time in the fewest digits that tell its nanoseconds.
+fn nanoseconds(seconds: f64) -> f64 {
+    (seconds * 1e9).round() / 1e9
 }
 
 /// The step that chance alone makes seldom enough, in seconds: that all packets which went so far, and came back by so much later than the
@@ -132,14 +140,19 @@ mod tests {
         hops(&times.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
+    /// As of [`super::delay`].
+    fn delay(hops: &[Statistics], reached: bool) -> (Vec<Option<f64>>, Option<DelayOnset>) {
+        super::delay(&hops.iter().collect::<Vec<_>>(), reached)
+    }
+
     /// The hops of the onset, from 1, the one before as 0 where there is none, and the step in milliseconds.
     fn onset(hops: &[Statistics], reached: bool) -> Option<(usize, usize, f64)> {
-        let DelayOnset { hop, after, step } = delay(hops, reached).onset?;
+        let DelayOnset { hop, after, step } = delay(hops, reached).1?;
         Some((hop + 1, after.map_or(0, |after| after + 1), (step * 1e6).round() / 1e3))
     }
 
     fn segments(hops: &[Statistics], reached: bool) -> Vec<Option<f64>> {
-        let segments = delay(hops, reached).segments;
+        let (segments, _) = delay(hops, reached);
         segments.into_iter().map(|segment| segment.map(|segment| (segment * 1e6).round() / 1e3)).collect()
     }
 
@@ -199,10 +212,11 @@ mod tests {
         // Less than a millisecond.
         assert_eq!(onset(&steady(&[0.1, 0.2, 1.0, 1.1]), true), None);
         assert_eq!(onset(&steady(&[0.1, 0.2, 1.3, 1.4]), true), Some((3, 2, 1.1)));
-        // Twenty like it.
+        // As large as the others, or hardly larger.
         let even: Vec<f64> = (1..=20).map(|hop| f64::from(hop) * 2.5).collect();
         assert_eq!(onset(&steady(&even), true), None);
-        // A tenth and more of the whole.
+        assert_eq!(onset(&steady(&[2.0, 4.0, 6.0, 8.8, 11.0]), true), None);
+        assert_eq!(onset(&steady(&[5.0, 11.0]), true), None);
         assert_eq!(
             onset(&steady(&[2.0, 4.0, 6.0, 11.0, 13.0, 15.0, 17.0, 19.0, 21.0, 23.0, 25.0]), true),
             Some((4, 3, 5.0))
@@ -232,8 +246,8 @@ mod tests {
 
     #[test]
     fn a_path_without_answers_tells_nothing() {
-        assert_eq!(delay(&[], false), Delay::default());
-        assert_eq!(delay(&hops(&[SILENT, SILENT]), false), Delay { segments: vec![None, None], onset: None });
+        assert_eq!(delay(&[], false), (vec![], None));
+        assert_eq!(delay(&hops(&[SILENT, SILENT]), false), (vec![None, None], None));
     }
 
     /// Round-trip times of some hops in microseconds, up to three each.
@@ -272,23 +286,23 @@ mod tests {
     proptest! {
         #[test]
         fn segments_are_never_negative_and_add_up(hops in any_hops()) {
-            let Delay { segments, onset } = delay(&hops, true);
+            let (segments, onset) = delay(&hops, true);
             prop_assert_eq!(segments.len(), hops.len());
             for (hop, segment) in hops.iter().zip(&segments) {
                 prop_assert_eq!(hop.count() > 0, segment.is_some());
                 prop_assert!(segment.is_none_or(|segment| segment >= 0.0));
             }
             let whole = hops.iter().rev().find_map(Statistics::best).unwrap_or_default();
-            prop_assert!((segments.iter().flatten().sum::<f64>() - whole).abs() < 1e-9);
+            prop_assert!((segments.iter().flatten().sum::<f64>() - whole).abs() < 1e-7);
             if let Some(DelayOnset { hop, after, step }) = onset {
-                prop_assert!(segments[hop] == Some(step) && step >= LEAST_STEP && step >= LEAST_PART * whole - 1e-12);
+                prop_assert!(segments[hop] == Some(step) && step >= LEAST_STEP);
                 prop_assert!(after.is_none_or(|after| after < hop && segments[after].is_some()));
             }
         }
 
         #[test]
         fn the_first_hop_behind_the_step_that_is_not_slow_is_named((hops, at, step, slow) in known()) {
-            let named = delay(&hops, true).onset.unwrap();
+            let named = delay(&hops, true).1.unwrap();
             let expected = (at..hops.len()).find(|hop| !slow[*hop]).unwrap();
             prop_assert_eq!(named.hop, expected, "{:?}", slow);
             prop_assert!(named.step >= step / 1e3 - 0.001 && named.step < step / 1e3 + 0.3e-3 * hops.len() as f64 + 0.001);
@@ -297,7 +311,7 @@ mod tests {
         #[test]
         fn without_a_destination_no_slow_router_is_named_either((hops, _, _, slow) in known()) {
             let routers = &hops[..hops.len() - 1];
-            if let Some(named) = delay(routers, false).onset {
+            if let Some(named) = delay(routers, false).1 {
                 let quick_behind = (named.hop + 1..routers.len()).any(|hop| !slow[hop]);
                 prop_assert!(!slow[named.hop] || !quick_behind, "{:?}", slow);
             }

@@ -2,6 +2,7 @@
 
 pub mod cymru;
 
+mod analysis;
 mod delay;
 mod loss;
 mod prefix;
@@ -11,11 +12,11 @@ mod special;
 mod statistics;
 mod systems;
 
-pub use delay::{Delay, DelayOnset, LEAST_PART, LEAST_STEP, delay};
-pub use loss::{Count, LossClass, SURE, classify, onset};
+pub use analysis::{Analysis, Heard};
+pub use delay::DelayOnset;
+pub use loss::{Count, LossClass};
 pub use prefix::Prefix;
-pub use roles::{Role, roles};
-pub use route::{as_path, as_path_hash, route_hash};
+pub use roles::Role;
 pub use special::public;
 pub use statistics::Statistics;
 pub use systems::{AutonomousSystem, Origins, Wrong};

@@ -32,7 +32,7 @@ impl Role {
 /// The indices of the hops that have a role. `answered` says which hops answered, `isp` whose they are: the ISP's, another's, or nobody
 /// knows (as of silent ones), and `delay_onset` which one has that role.
 #[must_use]
-pub fn roles(answered: &[bool], isp: &[Option<bool>], delay_onset: Option<usize>) -> Vec<(Role, usize)> {
+pub(super) fn roles(answered: &[bool], isp: &[Option<bool>], delay_onset: Option<usize>) -> Vec<(Role, usize)> {
     let index = |role| match role {
         Role::First => answered.iter().position(|answered| *answered),
         Role::IspEdge => isp_edge(isp),
