@@ -21,7 +21,8 @@ pub struct DelayOnset {
 /// A step that is less, in seconds, is none: 100 km of fibre, there and back; routers take as long to make an answer.
 const LEAST_STEP: f64 = 0.001;
 
-/// A step that is less than so many times the middle one of the others is none: it is not where the delay is, but one link of many like it.
+/// A step that is less than so many times the middle one of the others, link by link, is none: it is not where the delay is, but one of many
+/// like it.
 const STANDS_OUT: f64 = 1.5;
 
 /// By what part of a step times may differ and still be taken for the same.
@@ -47,6 +48,13 @@ struct Stretch {
     /// How many packets were answered, and by how much they were later than the envelope in all.
     packets: u64,
     excess: f64,
+}
+
+impl Stretch {
+    /// How many links it has.
+    fn links(&self) -> f64 {
+        (self.hop - self.after.map_or(0, |after| after + 1) + 1) as f64
+    }
 }
 
 /// What each hop is known to add to the round-trip time, in seconds, and the one that adds most, where one does. `reached` says that the
@@ -83,8 +91,9 @@ pub(super) fn delay(hops: &[&Statistics], reached: bool) -> (Vec<Option<f64>>, O
     let first = stretches.iter().position(|stretch| stretch.step >= (1.0 - ALIKE) * largest);
     let onset = first.and_then(|first| {
         let Stretch { hop, after, step, .. } = stretches[first];
-        let others = stretches.iter().filter(|other| other.hop != hop).map(|other| other.step);
-        let least = LEAST_STEP.max(STANDS_OUT * middle(others)).max(by_chance(&stretches[first..]));
+        let others = stretches.iter().filter(|other| other.hop != hop).map(|other| other.step / other.links());
+        let usual = middle(others) * stretches[first].links();
+        let least = LEAST_STEP.max(STANDS_OUT * usual).max(by_chance(&stretches[first..]));
         (step >= least).then_some(DelayOnset { hop, after, step })
     });
     (segments, onset)
@@ -217,6 +226,9 @@ mod tests {
         assert_eq!(onset(&steady(&even), true), None);
         assert_eq!(onset(&steady(&[2.0, 4.0, 6.0, 8.8, 11.0]), true), None);
         assert_eq!(onset(&steady(&[5.0, 11.0]), true), None);
+        // Over two links, one of which leads to a slow router.
+        assert_eq!(onset(&steady(&[4.0, 8.0, 150.0, 16.0, 20.0, 24.0]), true), None);
+        assert_eq!(onset(&steady(&[4.0, 8.0, 150.0, 30.0, 34.0, 38.0]), true), Some((4, 2, 22.0)));
         assert_eq!(
             onset(&steady(&[2.0, 4.0, 6.0, 11.0, 13.0, 15.0, 17.0, 19.0, 21.0, 23.0, 25.0]), true),
             Some((4, 3, 5.0))

@@ -24,6 +24,13 @@ pub struct Count {
     pub lost: u32,
 }
 
+impl Count {
+    /// The part that was answered; 0 of none.
+    fn ratio(self) -> f64 {
+        f64::from(self.answered) / f64::from((self.answered + self.lost).max(1))
+    }
+}
+
 /// What the loss of a hop is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LossClass {
@@ -70,10 +77,12 @@ const LEAST: f64 = 0.001;
 #[must_use]
 pub(super) fn classify(counts: &[Count], host: bool) -> Vec<Option<LossClass>> {
     let explained = if counts.iter().any(|count| count.lost > 0) { weigh(counts, host) } else { Vec::new() };
+    // However improbable loss is: without a hop behind that answers more, nothing but the priors would say that there is none.
+    let is_outdone = |index: usize| counts[index + 1..].iter().any(|behind| behind.ratio() > counts[index].ratio());
     let class = |(index, count): (usize, &Count)| match (count, explained.get(index)) {
         (Count { answered: 0, lost: 0 }, _) => None,
         (Count { lost: 0, .. }, _) => Some(LossClass::None),
-        (_, Some(Explained { own, .. })) if *own >= SURELY_OWN => Some(LossClass::RateLimited),
+        (_, Some(Explained { own, .. })) if *own >= SURELY_OWN && is_outdone(index) => Some(LossClass::RateLimited),
         (_, Some(Explained { way, .. })) if *way >= SURELY_LOST => Some(LossClass::Forwarding),
         _ => Some(LossClass::Unknown),
     };
@@ -314,6 +323,7 @@ mod tests {
         // The last router that answered, with nothing behind it to compare with.
         assert_eq!(told("3/3 3/3 1/3", false), ["none", "none", "unknown"]);
         assert_eq!(told("100/100 100/100 50/100", false), ["none", "none", "unknown"]);
+        assert_eq!(told("1000/1000 1000/1000 500/1000 300/1000", false), ["none", "none", "unknown", "unknown"]);
         // Two hops that missed the only packet that they were asked by.
         assert_eq!(told("1/1 0/1 0/1 1/1", true)[1..3], ["unknown", "unknown"]);
     }
