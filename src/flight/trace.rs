@@ -179,7 +179,9 @@ impl Trace {
             let in_time = (asked.first + self.plan.wait).checked_sub(patience)?;
             let left = (self.plan.rounds + AGAIN).saturating_sub(asked.packets);
             let mut due = (0..left).rev().filter_map(|later| in_time.checked_sub(pause * later));
-            due.find(|due| *due >= asked.last + pause).map(|due| (hop, due))
+            // The first may have left a little late.
+            let apart = if left == AGAIN { pause } else { pause / 2 };
+            due.find(|due| *due >= asked.last + apart).map(|due| (hop, due))
         });
         due.min_by_key(|(_, due)| *due)
     }

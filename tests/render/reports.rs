@@ -8,7 +8,7 @@ use ::http::Method;
 use uplink_exporter::flight::{Phase, Traffic};
 use uplink_exporter::net::Source;
 use uplink_exporter::net::tls::{Certificate, TlsFacts};
-use uplink_exporter::path::{Analysis, AutonomousSystem, Statistics};
+use uplink_exporter::path::{Analysis, AutonomousSystem, DelayOnset, Role, Statistics};
 use uplink_exporter::probe::Isp;
 use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
@@ -379,6 +379,33 @@ fn traceroute_lossy() -> Report {
     let mut report = report("2001:db8::9", "trace", &phases, Measurement::Traceroute(measured));
     report.resolution = resolution("2001:db8::9", Some("2001:db8::9"));
     report
+}
+
+/// A trace that has everything that a trace may have, and more than that: each hop answered by ten routers, lost, and failed all the same.
+pub(crate) fn widest_trace(hops: u8) -> Report {
+    let (_, report) = all().into_iter().find(|(name, _)| *name == "traceroute_lossy").unwrap();
+    let Measurement::Traceroute(measured) = report.measurement else { panic!("it is a trace") };
+    let hop_of = |number: u8| {
+        let addresses: Vec<String> = (0..10).map(|router| format!("2001:db8:{number}::{router}")).collect();
+        let addresses: Vec<(&str, u32)> = addresses.iter().map(|address| (address.as_str(), 2)).collect();
+        traceroute::Hop { lost: 1, ..hop(number, &[number.into(), number.into()], &addresses) }
+    };
+    let hops: Vec<traceroute::Hop> = (1..=hops).map(hop_of).collect();
+    let destination = hops.last().and_then(|hop| hop.latest).map(|(_, address)| address);
+    let measured = traceroute::Measurement { hops, destination, ..measured };
+    let mut analysis = measured.meaning(|_| None);
+    analysis.as_path_hash = Some(1);
+    analysis.loss_onset = Some(0);
+    analysis.delay_onset = Some(DelayOnset { hop: 0, after: None, step: 0.1 });
+    analysis.roles = Role::ALL.map(|role| (role, 0)).to_vec();
+    let measured = traceroute::Measurement { analysis, ..measured };
+    let phases = [(Phase::Resolve, 1), (Phase::Setup, 1), (Phase::Trace, 220), (Phase::Lookup, 30)];
+    Report {
+        phases: phases.map(|(phase, ms)| (phase, Duration::from_millis(ms))).to_vec(),
+        measurement: Measurement::Traceroute(measured),
+        failure: failure(Phase::Trace, Reason::AdminProhibited, "no", None),
+        ..report
+    }
 }
 
 fn unix_success() -> Report {
