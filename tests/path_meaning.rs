@@ -37,10 +37,16 @@ fn ms(milliseconds: u64) -> Duration {
 
 /// A path through A whose links add so many milliseconds, the last the one to the target.
 fn start(links: &[u64]) -> Option<Site> {
+    start_with(links, "")
+}
+
+/// The same, with more in the configuration.
+fn start_with(links: &[u64], more: &str) -> Option<Site> {
     let links: Vec<u64> = links.iter().map(|link| link * 1_000).collect();
     let (target, hops) = links.split_last().unwrap();
     let a = Path::straight(Isp::A, hops, *target);
-    Site::start(Topology { seed: 3, a, b: Path::straight(Isp::B, &[1_000], 1_000), faults: Vec::new() }, MODULES)
+    let b = Path::straight(Isp::B, &[1_000], 1_000);
+    Site::start(Topology { seed: 3, a, b, faults: Vec::new() }, &format!("{MODULES}{more}"))
 }
 
 /// Every protocol in every family, by the name of its module.
@@ -465,5 +471,45 @@ fn roles_follow_their_hops() {
         let addresses: Vec<&str> = infos.samples.iter().map(|sample| sample.labels[1].1.as_str()).collect();
         let routers = [2, 3].map(|hop| Isp::A.router(hop).address(family).to_string());
         assert_eq!(addresses, [&routers[0], &routers[1], &address(family, 10).to_string()]);
+    }
+}
+
+#[test]
+fn the_number_of_the_systems_changes_with_them_and_not_with_their_routers() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("asn.txt");
+    std::fs::write(
+        &table,
+        "100.64.1.0/30 64500\nfd00:a:1::/126 64500\n100.64.1.4/30 64501\nfd00:a:1::4/126 64501\n100.64.1.33/32 64501\nfd00:a:1::33/128 64501\n\
+         100.64.1.44/32 64503\nfd00:a:1::44/128 64503\n198.51.100.0/24 64502\n2001:db8:100::/48 64502\n",
+    )
+    .unwrap();
+    let more = format!("asn: {{table: {}}}\n", table.display());
+    let Some(site) = start_with(&[1, 1, 1, 1, 1, 1, 1], &more) else { return };
+    let original = site.lab.topology();
+    for (protocol, family) in all() {
+        let hashes = || {
+            let report = run(&site, protocol, family);
+            let analysis = &trace(&report).analysis;
+            assert_eq!(metric(&report, "probe_traceroute_as_path_hash"), analysis.as_path_hash.map(|hash| hash as f64));
+            (analysis.route_hash.unwrap(), analysis.as_path_hash.unwrap())
+        };
+        let before = hashes();
+        // One of three routers says nothing.
+        site.lab.change(|topology| router(topology, 2).answers.silent = true);
+        let silent = hashes();
+        assert!(silent.0 != before.0 && silent.1 == before.1, "{before:?} {silent:?}");
+        // Another router of the same system, and one of another.
+        for (number, same) in [(33, true), (44, false)] {
+            site.lab.change(|topology| {
+                *topology = original.clone();
+                let link = router(topology, 5).link;
+                topology.a.hops[4] = Hop { routers: vec![Router { link, ..Isp::A.router(number) }] };
+            });
+            let other = hashes();
+            assert!(other.0 != before.0 && (other.1 == before.1) == same, "{before:?} {other:?}");
+        }
+        site.lab.change(|topology| *topology = original.clone());
+        assert_eq!(hashes(), before);
     }
 }

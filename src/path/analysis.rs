@@ -18,8 +18,8 @@ pub struct Heard<'a> {
     pub rtt: &'a Statistics,
     /// Who answered the latest packet that was answered.
     pub latest: Option<IpAddr>,
-    /// The number of that address' autonomous system, where it is known.
-    pub asn: Option<u32>,
+    /// The number of the autonomous system that announces that address: nothing where nobody could say, nothing within where none does.
+    pub asn: Option<Option<u32>>,
     /// Whether that address is the ISP's; nothing where nobody knows.
     pub isp: Option<bool>,
 }
@@ -37,7 +37,7 @@ pub struct Analysis {
     pub delay_onset: Option<DelayOnset>,
     /// What identifies the routers of a path that leads to its destination.
     pub route_hash: Option<u64>,
-    /// What identifies the autonomous systems of such a path, where any is known.
+    /// What identifies the autonomous systems of such a path, where there are any, and none was not to be known.
     pub as_path_hash: Option<u64>,
     /// The hops that have a role.
     pub roles: Vec<(Role, usize)>,
@@ -57,14 +57,16 @@ impl Analysis {
         let answered: Vec<bool> = hops.iter().map(|hop| hop.latest.is_some()).collect();
         let isp: Vec<Option<bool>> = hops.iter().map(|hop| hop.isp).collect();
         let route = || route::route_hash(hops.iter().filter_map(|hop| Some((hop.number, hop.latest?))));
-        let as_path = || route::as_path_hash(&route::as_path(hops.iter().map(|hop| hop.asn)));
+        // What a name server does not say this time would be another path.
+        let all_said = hops.iter().all(|hop| hop.latest.is_none() || hop.asn.is_some());
+        let as_path = || route::as_path_hash(&route::as_path(hops.iter().map(|hop| hop.asn.flatten())));
         Self {
             loss_onset: loss::onset(&counts, &loss),
             loss,
             segments,
             delay_onset,
             route_hash: reached.then(route),
-            as_path_hash: reached.then(as_path).flatten(),
+            as_path_hash: (reached && all_said).then(as_path).flatten(),
             roles: roles::roles(&answered, &isp, delay_onset.map(|onset| onset.hop)),
         }
     }
@@ -97,7 +99,7 @@ mod tests {
             count: Count { answered: *answered, lost: 3 - answered },
             rtt,
             latest: (*answered > 0).then(|| address(*from)),
-            asn: (number % 2 == 0).then_some(64_500),
+            asn: Some((number % 2 == 0).then_some(64_500)),
             isp: Some(number < 3),
         });
         Analysis::of(&heard.collect::<Vec<_>>(), Some(address(destination)), host)
@@ -133,6 +135,26 @@ mod tests {
             let told = analysis(hops, destination, true);
             assert_eq!((told.route_hash, told.as_path_hash), (None, None));
         }
+    }
+
+    #[test]
+    fn systems_that_nobody_could_tell_are_no_other_path() {
+        let rtt = Statistics::default();
+        let hash = |asns: [Option<Option<u32>>; 3]| {
+            let heard = (1..).zip(asns).map(|(number, asn)| Heard {
+                number,
+                count: Count::default(),
+                rtt: &rtt,
+                latest: (number != 2).then(|| address(number)),
+                asn,
+                isp: None,
+            });
+            Analysis::of(&heard.collect::<Vec<_>>(), Some(address(3)), true).as_path_hash
+        };
+        assert!(hash([Some(Some(1)), None, Some(Some(2))]).is_some(), "the second did not answer");
+        assert_eq!(hash([Some(None), None, Some(Some(2))]), hash([Some(Some(2)), None, Some(Some(2))]));
+        assert_eq!(hash([None, None, Some(Some(2))]), None, "nobody could say of the first");
+        assert_eq!(hash([Some(None), None, Some(None)]), None, "there is none");
     }
 
     #[test]

@@ -118,6 +118,8 @@ pub struct Router {
     pub name: Option<String>,
     /// The autonomous systems that announce its address, by their number; none where none is known.
     pub systems: Vec<AutonomousSystem>,
+    /// Whether that is said by those who know, also that there is none.
+    pub systems_said: bool,
     /// The MPLS labels that its last packet with some had come with, the top first; none where it tells none.
     pub labels: Vec<Label>,
     /// Type and code of the last ICMP error of it that did not say that the hop limit was exceeded.
@@ -144,7 +146,15 @@ impl Router {
     /// A router that has not answered yet.
     #[must_use]
     pub fn new(address: IpAddr) -> Self {
-        Self { address, answers: 0, name: None, systems: Vec::new(), labels: Vec::new(), error: None }
+        Self {
+            address,
+            answers: 0,
+            name: None,
+            systems: Vec::new(),
+            systems_said: false,
+            labels: Vec::new(),
+            error: None,
+        }
     }
 }
 
@@ -195,7 +205,9 @@ impl Measurement {
                 rtt: &hop.rtt,
                 latest: router.map(|router| router.address),
                 // Of several systems that announce an address, the one of the smallest number.
-                asn: router.and_then(|router| router.systems.first()).map(|system| system.number),
+                asn: router
+                    .filter(|router| router.systems_said)
+                    .map(|router| router.systems.first().map(|system| system.number)),
                 isp: router.and_then(&isp),
             }
         });

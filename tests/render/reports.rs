@@ -591,8 +591,9 @@ fn hop(number: u8, rtts: &[u64], addresses: &[(&str, u32)]) -> traceroute::Hop {
     }
 }
 
-/// The routers of 10.0.0.0/23 are the ISP's.
-fn analysed(measured: traceroute::Measurement) -> traceroute::Measurement {
+/// The routers of 10.0.0.0/23 are the ISP's, and who announces the others is known.
+fn analysed(mut measured: traceroute::Measurement) -> traceroute::Measurement {
+    measured.hops.iter_mut().flat_map(|hop| &mut hop.routers).for_each(|router| router.systems_said = true);
     let analysis = measured.meaning(|router| match router.address {
         IpAddr::V4(address) => Some(address.octets()[..2] == [10, 0] && address.octets()[2] < 2),
         IpAddr::V6(_) => None,

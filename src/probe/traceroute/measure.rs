@@ -228,9 +228,10 @@ impl Measurement {
                 routers.filter(|router| router.address == address).for_each(|router| router.name = Some(name.clone()));
             }
             Fact::Systems(address, systems) => {
-                routers
-                    .filter(|router| router.address == address)
-                    .for_each(|router| router.systems.clone_from(&systems));
+                for router in routers.filter(|router| router.address == address) {
+                    router.systems.clone_from(&systems);
+                    router.systems_said = true;
+                }
             }
             Fact::System(number, name) => {
                 let systems = routers.flat_map(|router| &mut router.systems);

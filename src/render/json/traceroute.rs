@@ -179,7 +179,7 @@ impl<'a> Hop<'a> {
 
 impl<'a> Address<'a> {
     fn of(router: &'a traceroute::Router) -> Self {
-        let traceroute::Router { address, answers, name, systems, labels, error } = router;
+        let traceroute::Router { address, answers, name, systems, systems_said: _, labels, error } = router;
         Self {
             address: *address,
             answers: *answers,
