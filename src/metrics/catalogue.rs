@@ -136,7 +136,7 @@ catalogue! {
     ROUTE_HASH = Gauge "probe_traceroute_route_hash" []
         "A number (53 bits, exact in a float) for the routers of a path that leads to its destination, and their hops; it changes when the path does";
     AS_PATH_HASH = Gauge "probe_traceroute_as_path_hash" []
-        "The same for the autonomous systems of the path; absent where the number of none is known";
+        "The same for the autonomous systems of the path; absent where there are none, or a name server could not say which";
     DELAY_ONSET = Gauge "probe_traceroute_delay_onset_hop" []
         "The hop at which the round-trip time grows most, and stays so; absent where nothing stands out";
     DELAY_ONSET_STEP = Gauge "probe_traceroute_delay_onset_seconds" []
