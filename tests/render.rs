@@ -134,6 +134,23 @@ fn what_was_not_measured_is_absent() {
 }
 
 #[test]
+fn a_trace_costs_no_more_series_than_the_readme_says() {
+    let series =
+        |hops: u8| -> usize { of_report(&reports::widest_trace(hops)).iter().map(|family| family.samples.len()).sum() };
+    let told: BTreeSet<_> = of_report(&reports::widest_trace(30)).iter().map(|family| family.name).collect();
+    let of_traces = CATALOGUE.iter().map(|metric| metric.name).filter(|name| name.starts_with("probe_traceroute_"));
+    assert_eq!(of_traces.filter(|name| !told.contains(name)).collect::<Vec<_>>(), [""; 0]);
+    let per_hop = series(31) - series(30);
+    let others = series(30) - 30 * per_hop;
+    assert_eq!(series(255), others + 255 * per_hop);
+    let told = format!(
+        "A trace costs at most {others} series, and {per_hop} for each of its hops: {} with 30, the most by default.",
+        series(30)
+    );
+    assert!(include_str!("../README.md").contains(&told), "the README must say: {told}");
+}
+
+#[test]
 fn waterfalls_fit_a_terminal() {
     for (name, report) in reports::all() {
         let text = person(&report);

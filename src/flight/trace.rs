@@ -29,7 +29,14 @@ const PATIENCE_FLOOR: Duration = Duration::from_millis(200);
 /// round trips, too (RFC 6298, section 2.2: RTT + 4 · RTT / 2).
 const PATIENCE_FACTOR: u32 = 3;
 
+/// How often a hop that has not answered is asked again after the rounds: a router that answers three of four packets says nothing in
+/// one of 64 traces of three rounds, and with these in one of 1,024.
+const AGAIN: u32 = 2;
+
 /// A trace: all hops in flight together, `rounds` times.
+///
+/// A hop that said nothing in all rounds, while others behind it answered, is asked again, up to [`AGAIN`] times, as long as the trace waits for
+/// it anyway: its answers then come within the time that is waited for the earlier ones.
 ///
 /// The first answer of the destination tells its distance, and nothing is sent beyond it from then on. A packet is given up when
 /// `wait` is over; earlier on the way to the farthest hop that answered, since what is silent there was reached, and just does not say
@@ -58,8 +65,11 @@ pub struct Trace {
 /// What is known of a hop that was asked.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
-    /// When the first packet left for it.
+    /// When the first packet left for it, and the last.
     first: Instant,
+    last: Instant,
+    /// How many did.
+    packets: u32,
     /// Its slowest round trip, once it has answered.
     slowest: Option<Duration>,
 }
@@ -68,7 +78,18 @@ struct Asked {
 struct Packet {
     hop: u8,
     sent: Instant,
-    answered: bool,
+    /// Whether it left after the rounds.
+    again: bool,
+    fate: Fate,
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    UnderWay,
+    /// Not answered in time; it still may be.
+    Lost,
+    Answered,
 }
 
 /// What to do next.
@@ -111,21 +132,17 @@ impl Trace {
         if now >= self.plan.end {
             return Step::Done;
         }
-        match self.next {
-            Some((round, hop, due)) if due <= now => {
+        let again = self.again();
+        match (self.next, again) {
+            (Some((round, hop, due)), _) if due <= now => {
                 self.advance(round, hop, now);
-                let number = self.packets.len() as u32;
-                self.packets.push(Packet { hop, sent: now, answered: false });
-                self.pending.push(number);
-                // In the first round, which asks one hop after the other.
-                if self.asked.len() == self.index(hop) {
-                    self.asked.push(Asked { first: now, slowest: None });
-                }
-                Step::Send { number, hop }
+                self.send(hop, false, now)
             }
-            next => {
+            (None, Some((hop, due))) if due <= now => self.send(hop, true, now),
+            (next, again) => {
                 let lost = self.pending.iter().map(|number| self.lost_at(self.packets[*number as usize]));
-                match lost.chain(next.map(|(.., due)| due)).min() {
+                let next = next.map(|(.., due)| due).or(again.map(|(_, due)| due));
+                match lost.chain(next).min() {
                     Some(until) => Step::Wait(until.min(self.plan.end)),
                     None => Step::Done,
                 }
@@ -133,11 +150,47 @@ impl Trace {
         }
     }
 
+    /// Takes note of a packet for a hop, which leaves now.
+    fn send(&mut self, hop: u8, again: bool, now: Instant) -> Step {
+        let number = self.packets.len() as u32;
+        self.packets.push(Packet { hop, sent: now, again, fate: Fate::UnderWay });
+        self.pending.push(number);
+        let index = self.index(hop);
+        // In the first round, which asks one hop after the other.
+        if self.asked.len() == index {
+            self.asked.push(Asked { first: now, last: now, packets: 0, slowest: None });
+        }
+        self.asked[index].last = now;
+        self.asked[index].packets += 1;
+        Step::Send { number, hop }
+    }
+
+    /// Once all rounds are over: the hop that is asked again next, and when: as late as an answer still comes in time, when slow ones have
+    /// come, and routers that limit their answers may give one again.
+    fn again(&self) -> Option<(u8, Instant)> {
+        if self.next.is_some() {
+            return None;
+        }
+        let patience = self.patience(self.slowest);
+        let pause = patience / 2;
+        let farthest = self.end_hop.map_or(self.farthest, |end| self.farthest.min(end));
+        let silent = (self.plan.first_hop..farthest).zip(&self.asked).filter(|(_, asked)| asked.slowest.is_none());
+        let due = silent.filter_map(|(hop, asked)| {
+            let in_time = (asked.first + self.plan.wait).checked_sub(patience)?;
+            let left = (self.plan.rounds + AGAIN).saturating_sub(asked.packets);
+            let mut due = (0..left).rev().filter_map(|later| in_time.checked_sub(pause * later));
+            // The first may have left a little late.
+            let apart = if left == AGAIN { pause } else { pause / 2 };
+            due.find(|due| *due >= asked.last + apart).map(|due| (hop, due))
+        });
+        due.min_by_key(|(_, due)| *due)
+    }
+
     /// A packet was answered after `rtt`; `ends` says that the path goes no farther than the hop that did. Returns the hop, if that
     /// is news: not for a duplicate, nor for a number that was not sent. Answers count, however late.
     pub fn answered(&mut self, number: u32, rtt: Duration, ends: bool) -> Option<u8> {
-        let packet = self.packets.get_mut(number as usize).filter(|packet| !packet.answered)?;
-        packet.answered = true;
+        let packet = self.packets.get_mut(number as usize).filter(|packet| packet.fate != Fate::Answered)?;
+        packet.fate = Fate::Answered;
         let hop = packet.hop;
         self.pending.retain(|pending| *pending != number);
         self.farthest = self.farthest.max(hop);
@@ -171,6 +224,13 @@ impl Trace {
         self.packets.iter().filter(|packet| packet.hop == hop).count() as u32
     }
 
+    /// How many packets to a hop were not answered in the time that they were waited for. Some may still be under way: where the trace was
+    /// cut short, and where a hop that was asked again then answered an earlier packet.
+    #[must_use]
+    pub fn lost(&self, hop: u8) -> u32 {
+        self.packets.iter().filter(|packet| packet.hop == hop && packet.fate == Fate::Lost).count() as u32
+    }
+
     /// Chooses the packet behind the one of `round` and `hop`, which leaves now.
     fn advance(&mut self, round: u32, hop: u8, now: Instant) {
         if hop == self.plan.first_hop {
@@ -191,20 +251,41 @@ impl Trace {
 
     fn give_up(&mut self, now: Instant) {
         let mut pending = std::mem::take(&mut self.pending);
-        pending.retain(|number| self.lost_at(self.packets[*number as usize]) > now);
+        pending.retain(|number| {
+            let packet = self.packets[*number as usize];
+            let waits = self.lost_at(packet) > now;
+            if !waits && !self.is_known(packet) {
+                self.packets[*number as usize].fate = Fate::Lost;
+            }
+            waits
+        });
         self.pending = pending;
     }
 
     /// When a packet is no longer waited for.
     fn lost_at(&self, packet: Packet) -> Instant {
+        if self.is_known(packet) {
+            return packet.sent;
+        }
         if packet.hop > self.farthest || self.end_hop == Some(packet.hop) {
             return packet.sent + self.plan.wait;
         }
-        let patience = |slowest: Duration| PATIENCE_FLOOR.max(slowest * PATIENCE_FACTOR).min(self.plan.wait);
         match self.asked[self.index(packet.hop)] {
-            Asked { slowest: Some(slowest), .. } => packet.sent + patience(slowest),
-            Asked { slowest: None, first } => (first + self.plan.wait).max(packet.sent + patience(self.slowest)),
+            Asked { slowest: Some(slowest), .. } => packet.sent + self.patience(slowest),
+            Asked { slowest: None, first, .. } => {
+                (first + self.plan.wait).max(packet.sent + self.patience(self.slowest))
+            }
         }
+    }
+
+    /// Whether a packet asks a hop again that has answered another since, so that nobody waits for it.
+    fn is_known(&self, packet: Packet) -> bool {
+        packet.again && self.asked[self.index(packet.hop)].slowest.is_some()
+    }
+
+    /// How long a packet is waited for where others took so long, at most.
+    fn patience(&self, slowest: Duration) -> Duration {
+        PATIENCE_FLOOR.max(slowest * PATIENCE_FACTOR).min(self.plan.wait)
     }
 
     /// Where a hop stands in `asked`.
@@ -234,6 +315,7 @@ mod tests {
         end_hop: Option<u8>,
         /// Sent and answered per hop.
         hops: Vec<(u32, u32)>,
+        lost: Vec<u32>,
     }
 
     const PLAN: (u32, u64, u64) = (3, 100, 2000);
@@ -275,7 +357,8 @@ mod tests {
             }
         }
         let hops = (1..=30).map(|hop| (trace.sent(hop), answered[usize::from(hop)])).collect();
-        Outcome { took: now - start, end_hop: trace.end_hop(), hops }
+        let lost = (1..=30).map(|hop| trace.lost(hop)).collect();
+        Outcome { took: now - start, end_hop: trace.end_hop(), hops, lost }
     }
 
     fn ramp(hops: u64, slowest: u64) -> Vec<Option<u64>> {
@@ -298,11 +381,33 @@ mod tests {
         let path = Path { hops, ends: true, lost: vec![] };
         let outcome = run(&path, (3, 100, 800));
         assert_eq!(outcome.took, ms(12 + 800));
-        assert_eq!((outcome.hops[6], outcome.hops[12], outcome.hops[11]), ((3, 0), (3, 0), (3, 3)));
+        assert_eq!((outcome.hops[6], outcome.hops[12], outcome.hops[11]), ((5, 0), (5, 0), (3, 3)));
         // Once it has been silent for as long, its packets cost the patience with the path.
         let outcome = run(&path, (50, 100, 800));
         assert_eq!(outcome.took, ms(49 * 100 + 12 + 200));
         assert_eq!((outcome.hops[12], outcome.hops[19]), ((50, 0), (50, 50)));
+    }
+
+    #[test]
+    fn a_hop_that_said_nothing_is_asked_again_while_it_is_waited_for_anyway() {
+        let ms = Duration::from_millis;
+        // Packets 0 to 29 are the first round, 30 to 49 and 50 to 69 the others, and the seventh hop has until 806 ms.
+        let outcome = run(&Path { hops: ramp(20, 50), ends: true, lost: vec![6, 36, 56] }, (3, 100, 800));
+        assert_eq!((outcome.hops[6], outcome.took), ((4, 1), ms(806 - 200 - 100 + 17)));
+        let outcome = run(&Path { hops: ramp(20, 50), ends: true, lost: vec![6, 36, 56, 70] }, (3, 100, 800));
+        assert_eq!((outcome.hops[6], outcome.took), ((5, 1), ms(806 - 200 + 17)));
+        let outcome = run(&Path { hops: ramp(20, 50), ends: true, lost: vec![6, 36, 56, 70, 71] }, (3, 100, 800));
+        assert_eq!((outcome.hops[6], outcome.took), ((5, 0), ms(806)));
+        // On a longer path there is time for one, on a long one for none.
+        for (slowest, packets) in [(120, 4), (200, 3)] {
+            let mut hops = ramp(20, slowest);
+            hops[6] = None;
+            let outcome = run(&Path { hops, ends: true, lost: vec![] }, (3, 100, 800));
+            assert_eq!((outcome.hops[6], outcome.took), ((packets, 0), ms(806)), "{slowest} ms");
+        }
+        // What lies beyond the last that answered may not be there.
+        let outcome = run(&Path { hops: vec![Some(1), Some(2), None], ends: false, lost: vec![] }, (3, 100, 800));
+        assert_eq!((outcome.hops[1], outcome.hops[2], outcome.hops[29]), ((3, 3), (3, 0), (3, 0)));
     }
 
     #[test]
@@ -312,12 +417,17 @@ mod tests {
         let path = Path { hops, ends: true, lost: vec![] };
         for rounds in [1, 3, 50] {
             let outcome = run(&path, (rounds, 100, 800));
-            assert_eq!(outcome.hops[..20], [(rounds, rounds); 20]);
+            let others = outcome.hops[..20].iter().enumerate().filter(|(hop, _)| *hop != 6);
+            assert!(others.into_iter().all(|(_, hop)| *hop == (rounds, rounds)), "{:?}", outcome.hops);
+            // It is asked again before it has answered once, and not waited for when it then does.
+            let again = u32::from(rounds < 50);
+            assert_eq!((outcome.hops[6], outcome.lost[6]), ((rounds + again, rounds), 0));
             assert_eq!(outcome.took, Duration::from_millis(u64::from(rounds - 1) * 100 + 6 + 600));
         }
         // Its patience is its own: a packet that it loses is waited for as long as three of its answers take, or `wait`.
         let outcome = run(&Path { lost: vec![56], ..path }, (3, 100, 5000));
         assert_eq!((outcome.hops[6], outcome.took), ((3, 2), Duration::from_millis(206 + 3 * 600)));
+        assert_eq!(outcome.lost[6], 1);
     }
 
     #[test]
@@ -401,5 +511,18 @@ mod tests {
             }
         }
         assert_eq!(now, plan.end);
+        assert_eq!((trace.sent(1), trace.lost(1)), (2, 0), "they are still under way");
+    }
+
+    #[test]
+    fn a_packet_is_lost_when_its_time_is_over_and_found_again_when_its_answer_comes_late() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let plan = Plan { first_hop: 1, max_hops: 1, rounds: 1, interval: ms(1), wait: ms(100), end: start + ms(1000) };
+        let mut trace = Trace::new(plan, start);
+        assert_eq!(trace.step(start), Step::Send { number: 0, hop: 1 });
+        assert_eq!((trace.step(start), trace.lost(1)), (Step::Wait(start + ms(100)), 0));
+        assert_eq!((trace.step(start + ms(100)), trace.lost(1)), (Step::Done, 1));
+        assert_eq!((trace.answered(0, ms(101), true), trace.lost(1)), (Some(1), 0));
     }
 }

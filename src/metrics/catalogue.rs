@@ -133,12 +133,33 @@ catalogue! {
     TRACE_REACHED = Gauge "probe_traceroute_reached" [] "Whether the destination answered (1) or not (0)";
     TRACE_HOPS = Gauge "probe_traceroute_total_hops" []
         "The number of the destination's hop, or of the last hop that answered";
+    ROUTE_HASH = Gauge "probe_traceroute_route_hash" []
+        "A number (53 bits, exact in a float) for the routers of a path that leads to its destination, and their hops; it changes when the path does";
+    AS_PATH_HASH = Gauge "probe_traceroute_as_path_hash" []
+        "The same for the autonomous systems of the path; absent where there are none, or a name server could not say which";
+    DELAY_ONSET = Gauge "probe_traceroute_delay_onset_hop" []
+        "The hop at which the round-trip time grows most, and stays so; absent where nothing stands out";
+    DELAY_ONSET_STEP = Gauge "probe_traceroute_delay_onset_seconds" []
+        "By how much the round-trip time grows there";
+    DELAY_ONSET_INFO = Info "probe_traceroute_delay_onset_info" ["hop", "address", "name", "asn", "as_name"] "Who answered there";
+    LOSS_ONSET = Gauge "probe_traceroute_loss_onset_hop" []
+        "The first hop from which loss surely persists to the end of the path; absent where none does";
+    ROLE_HOP = Gauge "probe_traceroute_role_hop" ["role"]
+        "The number of the hop that has a role: first, isp_edge, delay_onset, last";
+    ROLE_RTT_BEST = Gauge "probe_traceroute_role_rtt_best_seconds" ["role"] "The shortest round-trip time to the hop of a role";
+    ROLE_LOSS = Gauge "probe_traceroute_role_loss_ratio" ["role"]
+        "The part of the packets that the hop of a role did not answer, from 0 to 1";
+    ROLE_INFO = Info "probe_traceroute_role_info" ["role", "address", "name", "asn", "as_name"] "Who answered at the hop of a role";
     HOP = Info "probe_traceroute_hop_info" ["hop", "address", "name", "asn", "as_name"]
         "Who answered at a hop: address, name, number and name of the autonomous system, as far as they are known; one series per address, at most 8 per hop";
     HOP_SENT = Gauge "probe_traceroute_hop_sent" ["hop"] "Packets that were sent to expire at a hop";
     HOP_RECEIVED = Gauge "probe_traceroute_hop_received" ["hop"] "Packets that were answered by a hop";
     HOP_LOSS = Gauge "probe_traceroute_hop_loss_ratio" ["hop"]
         "The part of a hop's packets that was not answered, from 0 to 1; routers answer less than they forward";
+    HOP_LOSS_INFO = Info "probe_traceroute_hop_loss_info" ["hop", "class"]
+        "What the loss of a hop is: none; rate_limited, answers that its router does not give; forwarding, packets lost on the way; unknown";
+    HOP_SEGMENT = Gauge "probe_traceroute_hop_segment_seconds" ["hop"]
+        "What a hop is known to add to the round-trip time; over all hops that answer, the time to the destination";
     HOP_RTT_LAST = Gauge "probe_traceroute_hop_rtt_last_seconds" ["hop"] "The last round-trip time to a hop";
     HOP_RTT_AVG = Gauge "probe_traceroute_hop_rtt_avg_seconds" ["hop"] "The mean of the round-trip times to a hop";
     HOP_RTT_BEST = Gauge "probe_traceroute_hop_rtt_best_seconds" ["hop"] "The shortest round-trip time to a hop";

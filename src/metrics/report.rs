@@ -8,6 +8,7 @@ use super::catalogue::{self, Metric};
 use super::{Family, Sample};
 use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
+use crate::path::Analysis;
 use crate::probe::conversation::Heard;
 use crate::probe::resolve::Resolution;
 use crate::probe::{Handshake, Isp, Measurement, Report, dns, grpc, http, icmp, tcp, traceroute, unix, websocket};
@@ -333,24 +334,27 @@ impl Families {
             max_hops: _,
             reached,
             hops,
+            analysis,
         } = measured;
         self.truth(catalogue::TRACE_REACHED, *reached);
         self.number(catalogue::TRACE_HOPS, hops.last().map(|hop| f64::from(hop.number)));
+        self.path(hops, analysis);
         let addresses = hops.iter().flat_map(|hop| {
             let answered = hop.routers.iter().take(ADDRESSES_PER_HOP);
-            answered.map(|router| {
-                let traceroute::Router { address, name, systems, .. } = router;
-                let numbers: Vec<_> = systems.iter().map(|system| system.number.to_string()).collect();
-                let names: Vec<_> = systems.iter().filter_map(|system| system.name.as_deref()).collect();
-                let name = name.as_deref().unwrap_or_default();
-                let values = [&label(hop), &address.to_string(), name, &numbers.join(" "), &names.join("; ")];
-                sample(catalogue::HOP, &values, 1.0)
-            })
+            answered.map(|router| sample(catalogue::HOP, &info(&label(hop), &who(router)), 1.0))
         });
         self.family(catalogue::HOP, addresses.collect());
         self.per_hop(catalogue::HOP_SENT, hops, |hop| Some(f64::from(hop.sent)));
         self.per_hop(catalogue::HOP_RECEIVED, hops, |hop| Some(f64::from(hop.received)));
-        self.per_hop(catalogue::HOP_LOSS, hops, |hop| loss_ratio(hop.sent, hop.received));
+        self.per_hop(catalogue::HOP_LOSS, hops, traceroute::Hop::loss_ratio);
+        let classes = hops.iter().zip(&analysis.loss).filter_map(|(hop, class)| {
+            Some(sample(catalogue::HOP_LOSS_INFO, &[&label(hop), class.as_ref()?.name()], 1.0))
+        });
+        self.family(catalogue::HOP_LOSS_INFO, classes.collect());
+        let segments = hops.iter().zip(&analysis.segments);
+        let segments =
+            segments.filter_map(|(hop, segment)| Some(sample(catalogue::HOP_SEGMENT, &[&label(hop)], (*segment)?)));
+        self.family(catalogue::HOP_SEGMENT, segments.collect());
         self.per_hop(catalogue::HOP_RTT_LAST, hops, |hop| hop.rtt.last());
         self.per_hop(catalogue::HOP_RTT_AVG, hops, |hop| hop.rtt.avg());
         self.per_hop(catalogue::HOP_RTT_BEST, hops, |hop| hop.rtt.best());
@@ -359,10 +363,50 @@ impl Families {
         self.per_hop(catalogue::HOP_JITTER, hops, |hop| hop.rtt.jitter());
     }
 
+    /// What the hops mean, in few series, however many there are.
+    fn path(&mut self, hops: &[traceroute::Hop], analysis: &Analysis) {
+        let Analysis { loss: _, loss_onset, segments: _, delay_onset, route_hash, as_path_hash, roles } = analysis;
+        // 53 bits fit.
+        self.number(catalogue::ROUTE_HASH, route_hash.map(|hash| hash as f64));
+        self.number(catalogue::AS_PATH_HASH, as_path_hash.map(|hash| hash as f64));
+        let number = |index: usize| hops.get(index).map(|hop| f64::from(hop.number));
+        let onset = delay_onset.and_then(|onset| Some((hops.get(onset.hop)?, onset.step)));
+        self.number(catalogue::DELAY_ONSET, onset.map(|(hop, _)| f64::from(hop.number)));
+        self.number(catalogue::DELAY_ONSET_STEP, onset.map(|(_, step)| step));
+        if let Some((hop, router)) = onset.and_then(|(hop, _)| Some((hop, hop.latest_router()?))) {
+            self.info(catalogue::DELAY_ONSET_INFO, &info(&label(hop), &who(router)));
+        }
+        self.number(catalogue::LOSS_ONSET, loss_onset.and_then(number));
+        let roles = || roles.iter().filter_map(|(role, hop)| Some((role.name(), hops.get(*hop)?)));
+        let each = |metric, value: fn(&traceroute::Hop) -> Option<f64>| {
+            roles().filter_map(|(role, hop)| Some(sample(metric, &[role], value(hop)?))).collect()
+        };
+        self.family(catalogue::ROLE_HOP, each(catalogue::ROLE_HOP, |hop| Some(f64::from(hop.number))));
+        self.family(catalogue::ROLE_RTT_BEST, each(catalogue::ROLE_RTT_BEST, |hop| hop.rtt.best()));
+        self.family(catalogue::ROLE_LOSS, each(catalogue::ROLE_LOSS, traceroute::Hop::loss_ratio));
+        let infos = roles()
+            .filter_map(|(role, hop)| Some(sample(catalogue::ROLE_INFO, &info(role, &who(hop.latest_router()?)), 1.0)));
+        self.family(catalogue::ROLE_INFO, infos.collect());
+    }
+
     fn per_hop(&mut self, metric: Metric, hops: &[traceroute::Hop], value: impl Fn(&traceroute::Hop) -> Option<f64>) {
         let samples = hops.iter().filter_map(|hop| Some(sample(metric, &[&label(hop)], value(hop)?)));
         self.family(metric, samples.collect());
     }
+}
+
+/// Address, name, AS numbers and their names of a router, as far as they are known.
+fn who(router: &traceroute::Router) -> [String; 4] {
+    let traceroute::Router { address, name, systems, .. } = router;
+    let numbers: Vec<_> = systems.iter().map(|system| system.number.to_string()).collect();
+    let names: Vec<_> = systems.iter().filter_map(|system| system.name.as_deref()).collect();
+    [address.to_string(), name.clone().unwrap_or_default(), numbers.join(" "), names.join("; ")]
+}
+
+/// The values of an info: its first label, and who is meant.
+fn info<'a>(first: &'a str, who: &'a [String; 4]) -> [&'a str; 5] {
+    let [address, name, asn, as_name] = who;
+    [first, address, name, asn, as_name]
 }
 
 fn sample(metric: Metric, values: &[&str], value: f64) -> Sample {

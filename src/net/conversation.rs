@@ -109,12 +109,12 @@ impl std::error::Error for Refusal {}
 /// What the packets of a conversation are.
 #[derive(Debug)]
 pub(super) enum Speech {
-    /// Echo requests of one identifier; the sequence is the number, and the payload keeps the checksum the same.
-    Echo { id: Identifier, payload: Vec<u8> },
+    /// Echo requests of one identifier; the sequence is the number, from a first one on, and the payload keeps the checksum the same.
+    Echo { id: Identifier, first: u16, payload: Vec<u8> },
     /// The same by a datagram socket, where the kernel sets the identifier, and the sequence is the channel's.
     Ping { payload: Vec<u8> },
-    /// Datagrams from one port to another, numbered by their checksum.
-    Udp { port: Arc<Port>, remote: u16 },
+    /// Datagrams from one port to another, numbered by their checksum, from a first one on.
+    Udp { port: Arc<Port>, remote: u16, first: u16 },
     /// SYNs from one port to another.
     Tcp { port: Arc<Port>, remote: u16, first: u32, syns: Syns },
 }
@@ -245,8 +245,8 @@ impl Conversation {
     fn write(&mut self, number: u32) -> Result<Name, Refusal> {
         let mixed = || Refusal::Send(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
         match &mut self.speech {
-            Speech::Echo { id, payload } => {
-                let (id, sequence) = (id.number(), number as u16);
+            Speech::Echo { id, first, payload } => {
+                let (id, sequence) = (id.number(), first.wrapping_add(number as u16));
                 write_echo(&mut self.buffer, Family::of(self.remote), id, sequence, payload);
                 Ok(Name::Echo { id, sequence })
             }
@@ -258,9 +258,9 @@ impl Conversation {
                 write_echo(&mut self.buffer, Family::of(self.remote), 0, sequence, payload);
                 Ok(Name::Ping { sequence })
             }
-            Speech::Udp { port, remote } => {
+            Speech::Udp { port, remote, first } => {
                 // 0 and 0xffff are not to be had.
-                let checksum = 1 + (number % 0xfffe) as u16;
+                let checksum = 1 + (number.wrapping_add((*first).into()) % 0xfffe) as u16;
                 let datagram = Numbered { source_port: port.number, destination_port: *remote, checksum };
                 let bytes = datagram.emit(self.local, self.remote).ok_or_else(mixed)?;
                 self.buffer.clear();

@@ -22,5 +22,5 @@ mod strays;
 mod table;
 
 pub use conversation::{Answer, Conversation, Refusal, Reply, Shape, Syns};
-pub use network::Network;
+pub use network::{Flow, Network};
 pub use source::{Family, LocalFault, Source, SourceError, is_own};

@@ -1,8 +1,8 @@
 //! The sockets that the process keeps between probes.
 
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher as _, Hasher as _};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +27,37 @@ pub struct Network {
     /// The kernel stamps packets while a socket anywhere asks for it, and begins with a delay: without this one, the first answer
     /// of a probe on a quiet host has no stamp.
     _stamping: Option<Socket>,
+}
+
+/// Which of the flows to a destination the packets of a conversation are: routers that spread flows over several paths send those of one
+/// along one path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Another one each time.
+    Next,
+    /// The same one for the same number, from the same address, as long as no other conversation has its identifier or port.
+    Same(u64),
+}
+
+impl Flow {
+    /// Where the identifier or port is looked for.
+    fn place(self, local: IpAddr) -> Option<u16> {
+        match self {
+            Self::Next => None,
+            // Addresses that one firewall translates into one are not to have the same.
+            Self::Same(number) => {
+                let mut hasher = DefaultHasher::new();
+                (number, local).hash(&mut hasher);
+                Some(hasher.finish() as u16)
+            }
+        }
+    }
+}
+
+/// The first number of a conversation's packets: milliseconds. No conversation sends more than a packet per millisecond, so that the next one of
+/// its flow has other numbers, which a late answer to this one is not taken for.
+fn first_number() -> u16 {
+    clock::now().as_millis() as u16
 }
 
 /// What is kept for a source. Its sockets are read as long as this lives.
@@ -93,16 +124,19 @@ impl Network {
     }
 
     /// Echo requests to a destination by a raw socket, of one identifier and one checksum, with `size` bytes of payload. Numbers
-    /// are sequence numbers.
+    /// are sequence numbers, from a first one.
     ///
     /// # Errors
     /// A [`Refusal`]; `NotPermitted` without CAP_NET_RAW.
-    pub fn echo(&self, source: &Source, destination: IpAddr, size: usize) -> Result<Conversation, Refusal> {
+    pub fn echo(&self, source: &Source, destination: IpAddr, size: usize, flow: Flow) -> Result<Conversation, Refusal> {
         let uplink = self.uplink(source);
         let channel = self.channel(&uplink, source, Family::of(destination), Kind::Icmp)?;
         let local = source.address_towards(destination)?;
-        let id = self.identifiers.take(local).ok_or(Refusal::Exhausted("4,096 echo conversations of one address"))?;
-        let speech = Speech::Echo { id, payload: payload(&self.cookie, size) };
+        let id = self
+            .identifiers
+            .take(local, flow.place(local))
+            .ok_or(Refusal::Exhausted("4,096 echo conversations of one address"))?;
+        let speech = Speech::Echo { id, first: first_number(), payload: payload(&self.cookie, size) };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination, speech))
     }
 
@@ -123,14 +157,15 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::echo`].
-    pub fn datagrams(&self, source: &Source, destination: SocketAddr) -> Result<Conversation, Refusal> {
+    pub fn datagrams(&self, source: &Source, destination: SocketAddr, flow: Flow) -> Result<Conversation, Refusal> {
         let (family, remote) = (Family::of(destination.ip()), destination.port());
         let uplink = self.uplink(source);
         let channel = self.channel(&uplink, source, family, Kind::Udp)?;
         self.channel(&uplink, source, family, Kind::Icmp)?;
         let local = source.address_towards(destination.ip())?;
-        let port = self.ports.take(source, family, Use::Udp)?.ok_or(Refusal::Exhausted("4,536 source ports"))?;
-        let speech = Speech::Udp { port: Arc::new(port), remote };
+        let port = self.ports.take(source, family, Use::Udp, flow.place(local))?;
+        let port = Arc::new(port.ok_or(Refusal::Exhausted("4,536 source ports"))?);
+        let speech = Speech::Udp { port, remote, first: first_number() };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
     }
 
@@ -138,16 +173,23 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::echo`].
-    pub fn syns(&self, source: &Source, destination: SocketAddr, syns: Syns) -> Result<Conversation, Refusal> {
+    pub fn syns(
+        &self,
+        source: &Source,
+        destination: SocketAddr,
+        syns: Syns,
+        flow: Flow,
+    ) -> Result<Conversation, Refusal> {
         let (family, remote) = (Family::of(destination.ip()), destination.port());
         let uplink = self.uplink(source);
         let channel = self.channel(&uplink, source, family, Kind::Tcp)?;
         self.channel(&uplink, source, family, Kind::Icmp)?;
         let local = source.address_towards(destination.ip())?;
-        let port = self.ports.take(source, family, Use::Tcp)?.ok_or(Refusal::Exhausted("4,536 source ports"))?;
+        let port = self.ports.take(source, family, Use::Tcp, flow.place(local))?;
+        let port = Arc::new(port.ok_or(Refusal::Exhausted("4,536 source ports"))?);
         // RFC 9293, section 3.4.1: initial sequence numbers follow a clock of 4 µs.
         let first = (clock::now().as_micros() / 4) as u32;
-        let speech = Speech::Tcp { port: Arc::new(port), remote, first, syns };
+        let speech = Speech::Tcp { port, remote, first, syns };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
     }
 
@@ -209,7 +251,7 @@ mod tests {
 
     /// An echo conversation; nothing, and a word why, where it is not permitted. With `UPLINK_REQUIRE_LAB=1`, that is an error.
     fn echo(network: &Network, source: &Source) -> Option<Conversation> {
-        match network.echo(source, LOOPBACK, 56) {
+        match network.echo(source, LOOPBACK, 56, Flow::Next) {
             Err(Refusal::Source(SourceError::NotPermitted(what, error))) => {
                 crate::testing::skip(&format!("{what}: {error}"));
                 None

@@ -1,4 +1,4 @@
-//! Identifiers and source ports for packets in flight: from blocks of our own, in sequence, one user at a time.
+//! Identifiers and source ports for packets in flight: from blocks of our own, in sequence or from where the user says, one user at a time.
 //!
 //! They are not random: a firewall's SNAT table keys on them, and random 16-bit numbers collide (200 users of one address: 26 %).
 
@@ -46,18 +46,16 @@ struct Used {
 }
 
 impl Identifiers {
-    /// Claims a block. An abstract Unix socket by its name keeps other processes of this network namespace out; where all are
+    /// Claims the first free block: the process after this one has the same identifiers, and so the same flows. An abstract Unix socket by its name keeps other processes of this network namespace out; where all are
     /// claimed, blocks are shared, and only the cookie in the payload tells processes apart.
     pub(super) fn claim() -> Self {
-        let preferred = std::process::id() % 16;
-        let claimed = (0..16).find_map(|step| {
-            let slot = (preferred + step) % 16;
+        let claimed = (0..16).find_map(|slot| {
             let name = UnixAddr::from_abstract_name(format!("uplink_exporter/echo-identifiers/{slot:x}")).ok()?;
             Some((slot, UnixDatagram::bind_addr(&name).ok()?))
         });
         let (slot, claim) = match claimed {
             Some((slot, claim)) => (slot, Some(claim)),
-            None => (preferred, None),
+            None => (std::process::id() % 16, None),
         };
         Self { block: (slot as u16) << 12, _claim: claim, used: Mutex::default() }
     }
@@ -67,14 +65,17 @@ impl Identifiers {
         self.block
     }
 
-    /// The next free identifier for packets from an address; nothing while all are in flight.
-    pub(super) fn take(self: &Arc<Self>, local: IpAddr) -> Option<Identifier> {
+    /// The next free identifier for packets from an address, behind the last that was taken or from a place on; nothing while all are in
+    /// flight.
+    pub(super) fn take(self: &Arc<Self>, local: IpAddr, from: Option<u16>) -> Option<Identifier> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let used = used.entry(local).or_insert_with(|| Used { next: 0, taken: Box::new([false; BLOCK_SIZE as usize]) });
-        let step = (0..BLOCK_SIZE).find(|step| !used.taken[usize::from((used.next + step) % BLOCK_SIZE)])?;
-        let number = (used.next + step) % BLOCK_SIZE;
+        let first = from.map_or(used.next, |from| from % BLOCK_SIZE);
+        let number = (0..BLOCK_SIZE).map(|step| (first + step) % BLOCK_SIZE).find(|n| !used.taken[usize::from(*n)])?;
         used.taken[usize::from(number)] = true;
-        used.next = (number + 1) % BLOCK_SIZE;
+        if from.is_none() {
+            used.next = (number + 1) % BLOCK_SIZE;
+        }
         Some(Identifier { number, local, owner: Arc::clone(self) })
     }
 }
@@ -124,13 +125,24 @@ impl Ports {
         Self { next: AtomicU16::new((std::process::id() % u32::from(PORTS)) as u16) }
     }
 
-    /// The next free port of a source, kept by a socket that is bound to it; nothing while all are in use.
+    /// The next free port of a source, behind the last that was taken or from a place on, kept by a socket that is bound to it; nothing
+    /// while all are in use.
     ///
     /// A TCP socket [listens and says nothing](listen_silently): so the kernel neither answers a SYN-ACK with a reset of its own, which
     /// would be routed without the source's mark and interface, nor accepts anything.
-    pub(super) fn take(&self, source: &Source, family: Family, what: Use) -> Result<Option<Port>, SourceError> {
-        for _ in 0..PORTS {
-            let number = FIRST_PORT + self.next.fetch_add(1, Ordering::Relaxed) % PORTS;
+    pub(super) fn take(
+        &self,
+        source: &Source,
+        family: Family,
+        what: Use,
+        from: Option<u16>,
+    ) -> Result<Option<Port>, SourceError> {
+        for step in 0..PORTS {
+            let place = match from {
+                Some(from) => from % PORTS + step,
+                None => self.next.fetch_add(1, Ordering::Relaxed),
+            };
+            let number = FIRST_PORT + place % PORTS;
             let made = match what {
                 Use::Tcp => source.tcp(family, number),
                 Use::Udp => source.udp(family, number),
@@ -175,22 +187,33 @@ mod tests {
     #[test]
     fn identifiers_come_in_sequence_and_none_twice_while_in_flight() {
         let identifiers = Arc::new(Identifiers::claim());
-        let mut taken: Vec<_> = (0..BLOCK_SIZE).map_while(|_| identifiers.take(LOCAL)).collect();
+        let mut taken: Vec<_> = (0..BLOCK_SIZE).map_while(|_| identifiers.take(LOCAL, None)).collect();
         let numbers: Vec<_> = taken.iter().map(Identifier::number).collect();
         assert!(numbers.iter().copied().eq((0..BLOCK_SIZE).map(|number| identifiers.block() | number)));
-        assert!(identifiers.take(LOCAL).is_none());
-        assert!(identifiers.take([192, 0, 2, 1].into()).is_some());
+        assert!(identifiers.take(LOCAL, None).is_none());
+        assert!(identifiers.take([192, 0, 2, 1].into(), None).is_some());
 
         drop(taken.swap_remove(1000));
-        assert_eq!(identifiers.take(LOCAL).map(|identifier| identifier.number()), Some(numbers[1000]));
+        assert_eq!(identifiers.take(LOCAL, None).map(|identifier| identifier.number()), Some(numbers[1000]));
     }
 
     #[test]
     fn an_identifier_is_not_given_out_again_before_all_others_were() {
         let identifiers = Arc::new(Identifiers::claim());
-        let first = identifiers.take(LOCAL).map(|identifier| identifier.number());
-        let second = identifiers.take(LOCAL).map(|identifier| identifier.number());
+        let first = identifiers.take(LOCAL, None).map(|identifier| identifier.number());
+        let second = identifiers.take(LOCAL, None).map(|identifier| identifier.number());
         assert_eq!(second, first.map(|number| number + 1));
+    }
+
+    #[test]
+    fn who_asks_for_an_identifier_by_its_place_gets_that_or_the_next_free_one() {
+        let identifiers = Arc::new(Identifiers::claim());
+        let place = |identifier: Option<Identifier>| identifier.map(|identifier| identifier.number() & !BLOCK_MASK);
+        let one = identifiers.take(LOCAL, Some(BLOCK_SIZE + 77));
+        assert_eq!(place(identifiers.take(LOCAL, Some(77))), Some(78));
+        assert_eq!(place(one), Some(77));
+        assert_eq!(place(identifiers.take(LOCAL, Some(77))), Some(77), "once it is free, it is given out again");
+        assert_eq!(place(identifiers.take(LOCAL, None)), Some(0), "the sequence of the others goes on");
     }
 
     #[test]
@@ -204,15 +227,25 @@ mod tests {
         let source = Source { v4: Some(Ipv4Addr::LOCALHOST), ..Source::default() };
         let ports = Ports::new();
         for what in [Use::Tcp, Use::Udp] {
-            let one = match ports.take(&source, Family::V4, what) {
+            let one = match ports.take(&source, Family::V4, what, None) {
                 Err(SourceError::Other(doing, error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                     return crate::testing::skip(&format!("{doing}: {error}"));
                 }
                 taken => taken.unwrap().unwrap(),
             };
             let again = Ports { next: AtomicU16::new(one.number - FIRST_PORT) };
-            let other = again.take(&source, Family::V4, what).unwrap().unwrap();
+            let other = again.take(&source, Family::V4, what, None).unwrap().unwrap();
             assert!(one.number >= FIRST_PORT && other.number >= FIRST_PORT && one.number != other.number);
+
+            let taken = |from| ports.take(&source, Family::V4, what, Some(from)).unwrap().unwrap();
+            // The last of all, after which the first comes; another process may have either.
+            let last = taken(PORTS - 1);
+            let next = taken(PORTS - 1);
+            assert!(last.number == u16::MAX || last.number < FIRST_PORT + 10, "{last:?}");
+            assert!((FIRST_PORT..FIRST_PORT + 20).contains(&next.number), "{next:?}");
+            let number = last.number;
+            drop(last);
+            assert_eq!(taken(PORTS - 1).number, number);
         }
     }
 }

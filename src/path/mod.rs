@@ -2,12 +2,21 @@
 
 pub mod cymru;
 
+mod analysis;
+mod delay;
+mod loss;
 mod prefix;
+mod roles;
+mod route;
 mod special;
 mod statistics;
 mod systems;
 
+pub use analysis::{Analysis, Heard};
+pub use delay::DelayOnset;
+pub use loss::{Count, LossClass};
 pub use prefix::Prefix;
+pub use roles::Role;
 pub use special::public;
 pub use statistics::Statistics;
 pub use systems::{AutonomousSystem, Origins, Wrong};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Probe, packets, tcp};
 use crate::flight::Phase;
 use crate::net::clock::instant_of;
-use crate::net::{Reply, Shape, Syns};
+use crate::net::{Flow, Reply, Shape, Syns};
 use crate::verdict::{Failure, Reason};
 
 /// How long an answer to a SYN is waited for before it is sent again: RFC 6298's initial timeout, kept as it is for the first
@@ -28,7 +28,8 @@ pub(super) async fn measure(
     probe.timeline.enter(Phase::Connect);
     measured.handshake.remote = Some(destination);
     let refused = |refusal| packets::refused(probe, destination.ip(), &refusal);
-    let mut conversation = probe.request.network.syns(probe.source(), destination, Syns::Clock).map_err(refused)?;
+    let mut conversation =
+        probe.request.network.syns(probe.source(), destination, Syns::Clock, Flow::Next).map_err(refused)?;
     measured.handshake.local = conversation.port().map(|port| SocketAddr::new(conversation.local(), port));
     let end = packets::end(probe);
     let mut departures = Vec::new();

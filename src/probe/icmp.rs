@@ -8,7 +8,7 @@ use super::{Probe, host, packets};
 use crate::flight::Phase;
 use crate::flight::series::{Series, Step};
 use crate::net::clock::instant_of;
-use crate::net::{Answer, Conversation, Family, Refusal, Reply, Shape, SourceError};
+use crate::net::{Answer, Conversation, Family, Flow, Refusal, Reply, Shape, SourceError};
 use crate::path::Statistics;
 use crate::verdict::{Failure, Reason};
 
@@ -169,7 +169,9 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
 /// A conversation by a raw socket or a datagram one, and whether it is raw.
 fn open(settings: &Settings, probe: &Probe<'_>, destination: IpAddr) -> Result<(Conversation, bool), Failure> {
     let (network, source) = (&probe.request.network, probe.source());
-    let raw = || network.echo(source, destination, settings.payload_size).map(|conversation| (conversation, true));
+    let raw = || {
+        network.echo(source, destination, settings.payload_size, Flow::Next).map(|conversation| (conversation, true))
+    };
     let datagram =
         || network.ping(source, destination, settings.payload_size).map(|conversation| (conversation, false));
     let opened = match settings.raw {

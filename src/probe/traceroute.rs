@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::host;
 use super::identity::Registry;
 use super::resolve::Preference;
-use crate::path::{AutonomousSystem, Statistics};
+use crate::path::{Analysis, AutonomousSystem, Count, Heard, Statistics};
 use crate::wire::icmp::Label;
 pub use measure::measure;
 
@@ -84,6 +84,8 @@ pub struct Measurement {
     pub reached: bool,
     /// The hops in order, from the first to the destination, or to the last that answered.
     pub hops: Vec<Hop>,
+    /// What they mean: [`Measurement::meaning`], at the end.
+    pub analysis: Analysis,
 }
 
 /// A hop.
@@ -95,8 +97,12 @@ pub struct Hop {
     pub sent: u32,
     /// Packets answered.
     pub received: u32,
+    /// Packets that were not answered in the time that they were waited for. Those that are neither were still under way when the trace ended.
+    pub lost: u32,
     /// Round-trip times of the answered.
     pub rtt: Statistics,
+    /// The latest packet that was answered: its number among those of the trace, and by whom.
+    pub latest: Option<(u32, IpAddr)>,
     /// Who answered, the most frequent first.
     pub routers: Vec<Router>,
 }
@@ -112,17 +118,43 @@ pub struct Router {
     pub name: Option<String>,
     /// The autonomous systems that announce its address, by their number; none where none is known.
     pub systems: Vec<AutonomousSystem>,
+    /// Whether that is said by those who know, also that there is none.
+    pub systems_said: bool,
     /// The MPLS labels that its last packet with some had come with, the top first; none where it tells none.
     pub labels: Vec<Label>,
     /// Type and code of the last ICMP error of it that did not say that the hop limit was exceeded.
     pub error: Option<(u8, u8)>,
 }
 
+impl Hop {
+    /// Who answered the latest packet that was answered.
+    #[must_use]
+    pub fn latest_router(&self) -> Option<&Router> {
+        let (_, address) = self.latest?;
+        self.routers.iter().find(|router| router.address == address)
+    }
+
+    /// The part of the packets that was not answered, of those whose time is over; nothing where there are none.
+    #[must_use]
+    pub fn loss_ratio(&self) -> Option<f64> {
+        let over = self.received + self.lost;
+        (over > 0).then(|| f64::from(self.lost) / f64::from(over))
+    }
+}
+
 impl Router {
     /// A router that has not answered yet.
     #[must_use]
     pub fn new(address: IpAddr) -> Self {
-        Self { address, answers: 0, name: None, systems: Vec::new(), labels: Vec::new(), error: None }
+        Self {
+            address,
+            answers: 0,
+            name: None,
+            systems: Vec::new(),
+            systems_said: false,
+            labels: Vec::new(),
+            error: None,
+        }
     }
 }
 
@@ -158,12 +190,35 @@ impl Measurement {
             max_hops: settings.max_hops,
             reached: false,
             hops: Vec::new(),
+            analysis: Analysis::default(),
         }
     }
 
+    /// What the hops mean. `isp` says whether a router is the ISP's; nothing where nobody knows.
+    #[must_use]
+    pub fn meaning(&self, isp: impl Fn(&Router) -> Option<bool>) -> Analysis {
+        let hops = self.hops.iter().map(|hop| {
+            let router = hop.latest_router();
+            Heard {
+                number: hop.number,
+                count: Count { answered: hop.received, lost: hop.lost },
+                rtt: &hop.rtt,
+                latest: router.map(|router| router.address),
+                // Of several systems that announce an address, the one of the smallest number.
+                asn: router
+                    .filter(|router| router.systems_said)
+                    .map(|router| router.systems.first().map(|system| system.number)),
+                isp: router.and_then(&isp),
+            }
+        });
+        // Linux limits its "port unreachable" as it limits what it says as a router; echo replies and SYN-ACKs it does not.
+        let host = self.protocol != Protocol::Udp;
+        Analysis::of(&hops.collect::<Vec<_>>(), self.destination, host)
+    }
+
     /// The hop of a number, if it is among those that are known.
-    fn hop(&mut self, first_hop: u8, number: u8) -> Option<&mut Hop> {
-        self.hops.get_mut(usize::from(number.checked_sub(first_hop)?))
+    fn hop(&mut self, number: u8) -> Option<&mut Hop> {
+        self.hops.get_mut(usize::from(number.checked_sub(self.first_hop)?))
     }
 }
 

@@ -6,7 +6,6 @@
 use serde::{Serialize, Serializer};
 use serde_json::ser::PrettyFormatter;
 
-use crate::metrics::loss_ratio;
 use crate::probe::traceroute::{self, Hop, Router};
 use crate::probe::{Measurement, Report};
 
@@ -118,11 +117,11 @@ fn hubs(measured: &traceroute::Measurement) -> Vec<Hub> {
 
 impl Hub {
     fn of(hop: &Hop) -> Self {
-        let Hop { number, sent, received, rtt, routers } = hop;
+        let Hop { number, sent, received: _, lost: _, rtt, latest: _, routers } = hop;
         let [last, avg, best, worst, stddev] = [rtt.last(), rtt.avg(), rtt.best(), rtt.worst(), rtt.stddev()]
             .map(|seconds| Milliseconds(seconds.unwrap_or(0.0)));
         // In thousandths of a percent, cut off.
-        let loss = (loss_ratio(*sent, *received).unwrap_or(0.0) * 1e5).trunc() / 1e3;
+        let loss = (hop.loss_ratio().unwrap_or(0.0) * 1e5).trunc() / 1e3;
         let router = routers.first();
         Self {
             count: *number,

@@ -8,7 +8,7 @@ use ::http::Method;
 use uplink_exporter::flight::{Phase, Traffic};
 use uplink_exporter::net::Source;
 use uplink_exporter::net::tls::{Certificate, TlsFacts};
-use uplink_exporter::path::{AutonomousSystem, Statistics};
+use uplink_exporter::path::{Analysis, AutonomousSystem, DelayOnset, Role, Statistics};
 use uplink_exporter::probe::Isp;
 use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
@@ -35,6 +35,7 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("dns_broken_off", dns_broken_off()),
         ("traceroute_success", traceroute_success()),
         ("traceroute_not_reached", traceroute_not_reached()),
+        ("traceroute_lossy", traceroute_lossy()),
         ("unix_success", unix_success()),
         ("unix_missing", unix_missing()),
         ("grpc_success", grpc_success()),
@@ -319,7 +320,9 @@ fn traceroute_success() -> Report {
         max_hops: 30,
         reached: true,
         hops,
+        analysis: Analysis::default(),
     };
+    let measured = analysed(measured);
     let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 220), (Phase::Lookup, 30)];
     let mut report = report("192.0.2.1", "trace", &phases, Measurement::Traceroute(measured));
     report.resolution = resolution("192.0.2.1", Some("192.0.2.1"));
@@ -341,12 +344,68 @@ fn traceroute_not_reached() -> Report {
         max_hops: 2,
         reached: false,
         hops,
+        analysis: Analysis::default(),
     };
+    let measured = analysed(measured);
     let mut report =
         report("192.0.2.9", "trace", &[(Phase::Resolve, 0), (Phase::Trace, 4000)], Measurement::Traceroute(measured));
     report.resolution = resolution("192.0.2.9", Some("192.0.2.9"));
     report.failure = failure(Phase::Trace, Reason::IcmpTimeout, "192.0.2.9 did not answer", None);
     report
+}
+
+fn traceroute_lossy() -> Report {
+    let answered = [20, 5, 20, 14, 13, 15];
+    let hops = (1..).zip(answered).map(|(number, answered)| {
+        let address = if number == 6 { "2001:db8::9".to_owned() } else { format!("2001:db8:a::{number}") };
+        let hop = hop(number, &vec![u64::from(number); answered as usize], &[(&address, answered)]);
+        traceroute::Hop { sent: 21, lost: 20 - answered, ..hop }
+    });
+    let mut measured = analysed(traceroute::Measurement {
+        protocol: traceroute::Protocol::Icmp,
+        port: None,
+        source: Some("2001:db8:a::12".parse().unwrap()),
+        destination: Some("2001:db8::9".parse().unwrap()),
+        packet_size: Some(104),
+        rounds: 30,
+        first_hop: 1,
+        max_hops: 30,
+        reached: true,
+        hops: hops.collect(),
+        analysis: Analysis::default(),
+    });
+    measured.analysis.as_path_hash = Some(302_424_885_708_026);
+    let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 2100)];
+    let mut report = report("2001:db8::9", "trace", &phases, Measurement::Traceroute(measured));
+    report.resolution = resolution("2001:db8::9", Some("2001:db8::9"));
+    report
+}
+
+/// A trace that has everything that a trace may have, and more than that: each hop answered by ten routers, lost, and failed all the same.
+pub(crate) fn widest_trace(hops: u8) -> Report {
+    let (_, report) = all().into_iter().find(|(name, _)| *name == "traceroute_lossy").unwrap();
+    let Measurement::Traceroute(measured) = report.measurement else { panic!("it is a trace") };
+    let hop_of = |number: u8| {
+        let addresses: Vec<String> = (0..10).map(|router| format!("2001:db8:{number}::{router}")).collect();
+        let addresses: Vec<(&str, u32)> = addresses.iter().map(|address| (address.as_str(), 2)).collect();
+        traceroute::Hop { lost: 1, ..hop(number, &[number.into(), number.into()], &addresses) }
+    };
+    let hops: Vec<traceroute::Hop> = (1..=hops).map(hop_of).collect();
+    let destination = hops.last().and_then(|hop| hop.latest).map(|(_, address)| address);
+    let measured = traceroute::Measurement { hops, destination, ..measured };
+    let mut analysis = measured.meaning(|_| None);
+    analysis.as_path_hash = Some(1);
+    analysis.loss_onset = Some(0);
+    analysis.delay_onset = Some(DelayOnset { hop: 0, after: None, step: 0.1 });
+    analysis.roles = Role::ALL.map(|role| (role, 0)).to_vec();
+    let measured = traceroute::Measurement { analysis, ..measured };
+    let phases = [(Phase::Resolve, 1), (Phase::Setup, 1), (Phase::Trace, 220), (Phase::Lookup, 30)];
+    Report {
+        phases: phases.map(|(phase, ms)| (phase, Duration::from_millis(ms))).to_vec(),
+        measurement: Measurement::Traceroute(measured),
+        failure: failure(Phase::Trace, Reason::AdminProhibited, "no", None),
+        ..report
+    }
 }
 
 fn unix_success() -> Report {
@@ -525,9 +584,21 @@ fn hop(number: u8, rtts: &[u64], addresses: &[(&str, u32)]) -> traceroute::Hop {
         number,
         sent: 3,
         received: rtts.len() as u32,
+        lost: 3_u32.saturating_sub(rtts.len() as u32),
         rtt: statistics(rtts),
+        latest: addresses.last().map(|(address, _)| (number.into(), address.parse().unwrap())),
         routers: addresses.iter().map(router).collect(),
     }
+}
+
+/// The routers of 10.0.0.0/23 are the ISP's, and who announces the others is known.
+fn analysed(mut measured: traceroute::Measurement) -> traceroute::Measurement {
+    measured.hops.iter_mut().flat_map(|hop| &mut hop.routers).for_each(|router| router.systems_said = true);
+    let analysis = measured.meaning(|router| match router.address {
+        IpAddr::V4(address) => Some(address.octets()[..2] == [10, 0] && address.octets()[2] < 2),
+        IpAddr::V6(_) => None,
+    });
+    traceroute::Measurement { analysis, ..measured }
 }
 
 fn statistics(milliseconds: &[u64]) -> Statistics {

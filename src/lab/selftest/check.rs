@@ -289,6 +289,7 @@ mod tests {
     use super::*;
     use crate::lab::topology::{Binding, Isp, target};
     use crate::net::Family;
+    use crate::path::Analysis;
     use crate::probe::traceroute::{Hop, Protocol, Router};
 
     const CASE: Case = Case {
@@ -326,6 +327,7 @@ mod tests {
             max_hops: 20,
             reached: true,
             hops: (1..=9).map(hop).collect(),
+            analysis: Analysis::default(),
         }
     }
 

@@ -124,8 +124,8 @@ impl Bench {
             self.lab.link(case.isp, false)?;
         }
         let mut reports = Vec::new();
-        for _ in 0..case.repeats() {
-            reports.push(self.probe(case, address).await);
+        for repeat in 0..case.repeats() {
+            reports.push(self.probe(case, address, repeat).await);
         }
         if case.injected == Injected::LinkDown {
             self.lab.link(case.isp, true)?;
@@ -139,7 +139,7 @@ impl Bench {
         Ok(check(case, &reports, &Truth { target: address, path, counts: &counts, left: &left, accepted }))
     }
 
-    async fn probe(&self, case: &Case, address: std::net::IpAddr) -> Report {
+    async fn probe(&self, case: &Case, address: std::net::IpAddr, repeat: usize) -> Report {
         let mut source = case.isp.bound_by(case.binding);
         let mut port = case.kind.port();
         match case.injected {
@@ -148,9 +148,12 @@ impl Bench {
             Injected::Nothing | Injected::Fault(_) | Injected::LinkDown | Injected::Loss(..) => {}
         }
         let isp = probe::Isp { name: case.isp.name().to_owned(), source, ..probe::Isp::default() };
+        let mut module = case.kind.module(case.family, case.count(), &self.tls);
+        // All traces of a module are one flow.
+        module.name = format!("{} {repeat}", module.name);
         let request = Request {
             target: case.kind.target(address, port),
-            module: Arc::new(case.kind.module(case.family, case.count(), &self.tls)),
+            module: Arc::new(module),
             isp: Some(Arc::new(isp)),
             hostname: None,
             timeout: case.timeout(),

@@ -54,7 +54,7 @@ struct Scope {
 pub(in crate::probe) enum Fact {
     /// The name of an address.
     Name(IpAddr, String),
-    /// The systems that announce an address.
+    /// The systems that announce an address; none where none does.
     Systems(IpAddr, Vec<AutonomousSystem>),
     /// What a system is called.
     System(u32, String),
@@ -138,6 +138,7 @@ impl Fact {
     fn told(&self) -> String {
         match self {
             Self::Name(address, name) => format!("{address} is {name}"),
+            Self::Systems(address, systems) if systems.is_empty() => format!("{address} is announced by nobody"),
             Self::Systems(address, systems) => {
                 let numbers: Vec<_> = systems.iter().map(|system| format!("AS{}", system.number)).collect();
                 format!("{address} is announced by {}", numbers.join(" and "))
@@ -173,18 +174,17 @@ impl Scope {
 
     /// Finds the systems that announce an address, and what they are called.
     async fn systems(&self, address: IpAddr, tell: &UnboundedSender<News>) {
-        let announced = |systems: Vec<AutonomousSystem>| {
-            if !systems.is_empty() {
-                drop(tell.send(News::Fact(Fact::Systems(address, systems))));
-            }
-        };
+        let announced = |systems: Vec<AutonomousSystem>| drop(tell.send(News::Fact(Fact::Systems(address, systems))));
         let zones = match self.registry.as_deref() {
             Some(Registry::Zones(zones)) => zones,
             Some(registry) => return announced(registry.local(address).unwrap_or_default()),
             None => return,
         };
-        let Some(stands_for) = public(address) else { return };
+        let Some(stands_for) = public(address) else { return announced(Vec::new()) };
         let told = self.ask(zones.of_address(stands_for), Wanted::Text, tell).await;
+        if !told.said {
+            return;
+        }
         let numbers = cymru::origins(&texts(&told), stands_for);
         announced(numbers.iter().map(|number| AutonomousSystem { number: *number, name: None }).collect());
         // One after the other: few addresses have more than one.

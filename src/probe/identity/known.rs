@@ -20,6 +20,7 @@ pub struct Identities(Mutex<HashMap<Key, Slot>>);
 enum Slot {
     Known {
         data: Arc<[Data]>,
+        said: bool,
         until: Instant,
     },
     /// Nothing where all have gone who waited for it.
@@ -44,6 +45,8 @@ impl Drop for Asking {
 pub(super) struct Told {
     /// What is known; empty where nothing is.
     pub(super) data: Arc<[Data]>,
+    /// Whether somebody said so.
+    pub(super) said: bool,
     /// When it arrived; nothing where it was known already.
     pub(super) at: Option<Instant>,
 }
@@ -66,14 +69,14 @@ impl Identities {
         let mut told = asking.told.clone();
         match told.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(told)) => told.clone(),
-            _ => Told { data: Arc::default(), at: None },
+            _ => Told { data: Arc::default(), said: false, at: None },
         }
     }
 
     fn known_or_asked(&self, key: &Key) -> Result<Told, Option<Arc<Asking>>> {
         match self.lock().get(key) {
-            Some(Slot::Known { data, until }) if Instant::now() < *until => {
-                Ok(Told { data: Arc::clone(data), at: None })
+            Some(Slot::Known { data, said, until }) if Instant::now() < *until => {
+                Ok(Told { data: Arc::clone(data), said: *said, at: None })
             }
             Some(Slot::Asked(asking)) => Err(asking.upgrade()),
             Some(Slot::Known { .. }) | None => Err(None),
@@ -97,10 +100,10 @@ impl Identities {
         asking
     }
 
-    fn keep(&self, key: &Key, data: Arc<[Data]>, keep: Duration) {
+    fn keep(&self, key: &Key, data: Arc<[Data]>, said: bool, keep: Duration) {
         let mut slots = self.lock();
         if let Entry::Occupied(mut slot) = slots.entry(key.clone()) {
-            slot.insert(Slot::Known { data, until: Instant::now() + keep });
+            slot.insert(Slot::Known { data, said, until: Instant::now() + keep });
         }
     }
 
@@ -113,12 +116,12 @@ impl Identities {
 async fn put(mut open: Open, gate: Arc<Semaphore>, tell: watch::Sender<Option<Told>>) {
     let Ok(_permit) = gate.acquire().await else { return };
     open.begun = Some(Instant::now());
-    let Outcome { data, keep, at } = question::ask(&open.key).await;
+    let Outcome { data, said, keep, at } = question::ask(&open.key).await;
     open.begun = None;
     let data: Arc<[Data]> = data.into();
-    open.identities.keep(&open.key, Arc::clone(&data), keep);
+    open.identities.keep(&open.key, Arc::clone(&data), said, keep);
     // Nobody may be there any more.
-    let _ = tell.send(Some(Told { data, at: Some(at) }));
+    let _ = tell.send(Some(Told { data, said, at: Some(at) }));
 }
 
 /// A question that has no answer yet. Dropped after a while, it is one that nobody answers: the next probe need not wait for that again.
@@ -131,8 +134,8 @@ struct Open {
 impl Drop for Open {
     fn drop(&mut self) {
         if self.begun.is_some_and(|begun| begun.elapsed() >= CHANCE) {
-            let Outcome { data, keep, .. } = Outcome::silence();
-            self.identities.keep(&self.key, data.into(), keep);
+            let Outcome { data, said, keep, .. } = Outcome::silence();
+            self.identities.keep(&self.key, data.into(), said, keep);
         }
     }
 }
@@ -177,7 +180,8 @@ mod tests {
         let via = Arc::new(Via { source: Source::default(), servers: Vec::new() });
         let key = |number: usize| Key { via: Arc::clone(&via), name: number.to_string(), wanted: Wanted::Text };
         let now = Instant::now();
-        let known = |seconds| Slot::Known { data: Arc::default(), until: now + Duration::from_secs(seconds) };
+        let known =
+            |seconds| Slot::Known { data: Arc::default(), said: true, until: now + Duration::from_secs(seconds) };
         let mut slots: HashMap<_, _> = (0..MOST).map(|number| (key(number), known(number as u64))).collect();
         make_room(&mut slots, now);
         assert_eq!(slots.len(), MOST / 8 * 7);

@@ -37,6 +37,8 @@ pub(super) struct Key {
 pub(super) struct Outcome {
     /// What is known; empty where nothing is, for whatever reason.
     pub(super) data: Vec<Data>,
+    /// Whether somebody said so.
+    pub(super) said: bool,
     /// How long that may be kept.
     pub(super) keep: Duration,
     /// When the answer arrived, or was not waited for any more.
@@ -62,7 +64,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(20);
 impl Outcome {
     /// Nobody said anything.
     pub(super) fn silence() -> Self {
-        Self { data: Vec::new(), keep: SILENCE, at: Instant::now() }
+        Self { data: Vec::new(), said: false, keep: SILENCE, at: Instant::now() }
     }
 }
 
@@ -117,7 +119,7 @@ async fn ask_one(via: Arc<Via>, server: SocketAddr, name: String, wanted: Wanted
         Answer::Truncated | Answer::Failed(_) => return Err(server),
     };
     let longest = if data.is_empty() { LONGEST_NOTHING } else { LONGEST };
-    Ok(Outcome { data, keep: keep(ttl, longest), at })
+    Ok(Outcome { data, said: true, keep: keep(ttl, longest), at })
 }
 
 fn keep(ttl: Option<u32>, longest: Duration) -> Duration {

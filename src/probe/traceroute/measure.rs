@@ -1,6 +1,7 @@
 //! The packets of a trace, and what their answers mean.
 
 use std::cmp::Reverse;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use super::{Hop, Measurement, Protocol, Router, Settings, parse};
 use crate::flight::Phase;
 use crate::flight::trace::{Plan, Step, Trace};
 use crate::net::clock::instant_of;
-use crate::net::{Answer, Conversation, Refusal, Reply, Shape, Syns};
+use crate::net::{Answer, Conversation, Flow, Refusal, Reply, Shape, Syns};
 use crate::probe::identity::{Fact, Inquiry};
 use crate::probe::resolve::resolve;
 use crate::probe::{Probe, packets};
@@ -21,8 +22,10 @@ use crate::verdict::{Failure, Reason};
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
     let mut inquiry = Inquiry::new(probe, settings.names, settings.registry.as_ref());
     let outcome = trace(settings, probe, measured, &mut inquiry).await;
+    measured.analysis = measured.meaning(|_| None);
     if let Some(inquiry) = inquiry {
         inquiry.finish(|fact| measured.learn(fact)).await;
+        measured.analysis = measured.meaning(|_| None);
     }
     outcome
 }
@@ -56,6 +59,37 @@ async fn trace(
         end: packets::end(probe),
     };
     let mut trace = Trace::new(plan, Instant::now());
+    let ended = follow(&mut trace, &mut conversation, probe, destination, measured, inquiry).await;
+    for hop in &mut measured.hops {
+        hop.lost = trace.lost(hop.number);
+    }
+    match ended? {
+        // Where a router refuses some packets and the destination answers others, it was reached all the same.
+        Some(failure) if !measured.reached || failure.offender == Some(destination) => Err(failure),
+        _ if measured.reached => Ok(()),
+        _ => {
+            let detail = format!("{destination} did not answer within {} hops", settings.max_hops);
+            let reason = match settings.protocol {
+                Protocol::Icmp | Protocol::Udp => Reason::IcmpTimeout,
+                Protocol::Tcp => Reason::ConnectionTimeout,
+            };
+            Err(probe.failure(reason, detail))
+        }
+    }
+}
+
+/// Sends the packets of a trace, and takes their answers. Returns who said last that they go no further, if anybody did.
+///
+/// # Errors
+/// Why packets do not leave.
+async fn follow(
+    trace: &mut Trace,
+    conversation: &mut Conversation,
+    probe: &Probe<'_>,
+    destination: IpAddr,
+    measured: &mut Measurement,
+    inquiry: &mut Option<Inquiry<'_>>,
+) -> Result<Option<Failure>, Failure> {
     let mut ended = None;
     let mut last_arrival = None;
     let mut until = probe.deadline;
@@ -65,8 +99,9 @@ async fn trace(
             None => match trace.step(Instant::now()) {
                 Step::Send { number, hop } => {
                     let shape = Shape { hop_limit: Some(hop), dont_fragment: false };
-                    let departed = conversation.send(number, shape).map_err(refused)?;
-                    if let Some(hop) = measured.hop(plan.first_hop, hop) {
+                    let sent = conversation.send(number, shape);
+                    let departed = sent.map_err(|refusal| packets::refused(probe, destination, &refusal))?;
+                    if let Some(hop) = measured.hop(hop) {
                         hop.sent += 1;
                     }
                     if number == 0 {
@@ -112,33 +147,25 @@ async fn trace(
         if let Some(inquiry) = inquiry {
             inquiry.about(answer.from);
         }
-        take(&answer, hop, &trace, plan.first_hop, measured);
+        take(&answer, hop, trace, measured);
     }
     // A trace that is over with an answer was over when it arrived; the rest is ours.
     if let Some(arrived) = last_arrival {
         probe.timeline.received(instant_of(arrived));
     }
-    match ended {
-        // Where a router refuses some packets and the destination answers others, it was reached all the same.
-        Some(failure) if !measured.reached || failure.offender == Some(destination) => Err(failure),
-        _ if measured.reached => Ok(()),
-        _ => {
-            let detail = format!("{destination} did not answer within {} hops", settings.max_hops);
-            let reason = match settings.protocol {
-                Protocol::Icmp | Protocol::Udp => Reason::IcmpTimeout,
-                Protocol::Tcp => Reason::ConnectionTimeout,
-            };
-            Err(probe.failure(reason, detail))
-        }
-    }
+    Ok(ended)
 }
 
 fn open(protocol: Protocol, probe: &Probe<'_>, destination: IpAddr, port: u16) -> Result<Conversation, Refusal> {
     let (network, source) = (&probe.request.network, probe.source());
+    // The same flow in every probe of a module: else it would be by chance which of several paths one sees.
+    let mut hasher = DefaultHasher::new();
+    (&probe.request.module.name, destination, port).hash(&mut hasher);
+    let flow = Flow::Same(hasher.finish());
     match protocol {
-        Protocol::Icmp => network.echo(source, destination, ECHO_PAYLOAD),
-        Protocol::Udp => network.datagrams(source, SocketAddr::new(destination, port)),
-        Protocol::Tcp => network.syns(source, SocketAddr::new(destination, port), Syns::Sequence),
+        Protocol::Icmp => network.echo(source, destination, ECHO_PAYLOAD, flow),
+        Protocol::Udp => network.datagrams(source, SocketAddr::new(destination, port), flow),
+        Protocol::Tcp => network.syns(source, SocketAddr::new(destination, port), Syns::Sequence, flow),
     }
 }
 
@@ -177,15 +204,16 @@ fn meaning(probe: &Probe<'_>, destination: IpAddr, answer: &Answer) -> Meaning {
 }
 
 /// Counts an answer of a hop, and keeps what lies beyond the end of the path out.
-fn take(answer: &Answer, number: u8, trace: &Trace, first_hop: u8, measured: &mut Measurement) {
+fn take(answer: &Answer, number: u8, trace: &Trace, measured: &mut Measurement) {
     let end = trace.end_hop().unwrap_or(u8::MAX);
-    for hop in (first_hop..=number.min(end)).skip(measured.hops.len()) {
+    for hop in (measured.first_hop..=number.min(end)).skip(measured.hops.len()) {
         measured.hops.push(Hop { number: hop, sent: trace.sent(hop), ..Hop::default() });
     }
     measured.hops.retain(|hop| hop.number <= end);
-    if let Some(hop) = measured.hop(first_hop, number) {
+    if let Some(hop) = measured.hop(number) {
         hop.received += 1;
         hop.rtt.add(answer.rtt());
+        hop.latest = hop.latest.max(Some((answer.number, answer.from)));
         hop.router(answer.from).answered(&answer.reply);
         hop.routers.sort_by_key(|router| Reverse(router.answers));
     }
@@ -200,9 +228,10 @@ impl Measurement {
                 routers.filter(|router| router.address == address).for_each(|router| router.name = Some(name.clone()));
             }
             Fact::Systems(address, systems) => {
-                routers
-                    .filter(|router| router.address == address)
-                    .for_each(|router| router.systems.clone_from(&systems));
+                for router in routers.filter(|router| router.address == address) {
+                    router.systems.clone_from(&systems);
+                    router.systems_said = true;
+                }
             }
             Fact::System(number, name) => {
                 let systems = routers.flat_map(|router| &mut router.systems);

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::RoundTrips;
-use crate::metrics::loss_ratio;
-use crate::path::AutonomousSystem;
+use crate::path::{self, Analysis, AutonomousSystem, LossClass, Role};
 use crate::probe::traceroute;
 use crate::wire::icmp;
 
@@ -25,7 +24,36 @@ pub(super) struct Traceroute<'a> {
     first_hop: u8,
     max_hops: u8,
     reached: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route_hash: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_path_hash: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay_onset: Option<DelayOnset>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss_onset_hop: Option<u8>,
+    roles: Roles,
     hops: Vec<Hop<'a>>,
+}
+
+#[derive(Serialize)]
+struct DelayOnset {
+    hop: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_hop: Option<u8>,
+    step_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Roles {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isp_edge: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay_onset: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<u8>,
 }
 
 #[derive(Serialize)]
@@ -33,8 +61,13 @@ struct Hop<'a> {
     hop: u8,
     sent: u32,
     received: u32,
+    lost: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     loss_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss_class: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segment_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_seconds: Option<RoundTrips>,
     addresses: Vec<Address<'a>>,
@@ -89,7 +122,19 @@ impl<'a> Traceroute<'a> {
             max_hops,
             reached,
             hops,
+            analysis,
         } = measured;
+        let Analysis { loss, loss_onset, segments, delay_onset, route_hash, as_path_hash, roles: _ } = analysis;
+        let number = |index: usize| hops.get(index).map(|hop| hop.number);
+        let role = |role| analysis.hop_of(role).and_then(number);
+        let onset = |onset: &path::DelayOnset| {
+            let after_hop = onset.after.and_then(number);
+            Some(DelayOnset { hop: number(onset.hop)?, after_hop, step_seconds: onset.step })
+        };
+        let hop = |(index, hop)| {
+            let class: Option<LossClass> = loss.get(index).copied().flatten();
+            Hop::of(hop, class, segments.get(index).copied().flatten())
+        };
         Self {
             protocol: protocol.name(),
             port: *port,
@@ -100,19 +145,32 @@ impl<'a> Traceroute<'a> {
             first_hop: *first_hop,
             max_hops: *max_hops,
             reached: *reached,
-            hops: hops.iter().map(Hop::of).collect(),
+            route_hash: *route_hash,
+            as_path_hash: *as_path_hash,
+            delay_onset: delay_onset.as_ref().and_then(onset),
+            loss_onset_hop: loss_onset.and_then(number),
+            roles: Roles {
+                first: role(Role::First),
+                isp_edge: role(Role::IspEdge),
+                delay_onset: role(Role::DelayOnset),
+                last: role(Role::Last),
+            },
+            hops: hops.iter().enumerate().map(hop).collect(),
         }
     }
 }
 
 impl<'a> Hop<'a> {
-    fn of(hop: &'a traceroute::Hop) -> Self {
-        let traceroute::Hop { number, sent, received, rtt, routers } = hop;
+    fn of(hop: &'a traceroute::Hop, class: Option<LossClass>, segment: Option<f64>) -> Self {
+        let traceroute::Hop { number, sent, received, lost, rtt, latest: _, routers } = hop;
         Self {
             hop: *number,
             sent: *sent,
             received: *received,
-            loss_ratio: loss_ratio(*sent, *received),
+            lost: *lost,
+            loss_ratio: hop.loss_ratio(),
+            loss_class: class.map(LossClass::name),
+            segment_seconds: segment,
             rtt_seconds: RoundTrips::of(rtt),
             addresses: routers.iter().map(Address::of).collect(),
         }
@@ -121,7 +179,7 @@ impl<'a> Hop<'a> {
 
 impl<'a> Address<'a> {
     fn of(router: &'a traceroute::Router) -> Self {
-        let traceroute::Router { address, answers, name, systems, labels, error } = router;
+        let traceroute::Router { address, answers, name, systems, systems_said: _, labels, error } = router;
         Self {
             address: *address,
             answers: *answers,

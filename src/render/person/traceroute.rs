@@ -5,9 +5,8 @@ use std::fmt::Write;
 
 use super::units::milliseconds;
 use super::{Page, waterfall};
-use crate::metrics::loss_ratio;
-use crate::path::AutonomousSystem;
-use crate::probe::traceroute::Router;
+use crate::path::{Analysis, AutonomousSystem, DelayOnset, LossClass};
+use crate::probe::traceroute::{Hop, Router};
 use crate::probe::{Report, traceroute};
 use crate::render::mtr::{SILENT, asn_of, host_of};
 use crate::wire::icmp::Label;
@@ -39,6 +38,7 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
         max_hops,
         reached,
         hops,
+        analysis,
     } = measured;
     page.blank();
     let mut packets = format!("{rounds} rounds of {}", protocol.name());
@@ -74,13 +74,14 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
         "{:8}{:width$}{loss:>6}{sent:>6}{last:>7}{avg:>7}{best:>7}{worst:>7}{stddev:>7}",
         "", "Host"
     ));
-    for traceroute::Hop { number, sent, received, rtt, routers } in hops {
+    for hop in hops {
+        let Hop { number, sent, received: _, lost: _, rtt, latest: _, routers } = hop;
         let (first, others) = match routers.split_first() {
             Some((first, others)) => (Some(first), others),
             None => (None, routers.as_slice()),
         };
         let host = asn(first) + &first.map_or_else(|| SILENT.to_owned(), host_of);
-        let loss = loss_ratio(*sent, *received).map(|loss| format!("{:.1}%", loss * 100.0));
+        let loss = hop.loss_ratio().map(|loss| format!("{:.1}%", loss * 100.0));
         let loss = loss.as_deref().unwrap_or(NOTHING);
         let times = [rtt.last(), rtt.avg(), rtt.best(), rtt.worst(), rtt.stddev()];
         let [last, avg, best, worst, stddev] = times.map(|time| time.map_or_else(|| NOTHING.to_owned(), milliseconds));
@@ -102,5 +103,47 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
     }
     if !reached {
         page.line("the destination did not answer");
+    }
+    page.blank();
+    meaning(page, hops, analysis);
+}
+
+/// What the hops mean.
+fn meaning(page: &mut Page, hops: &[Hop], analysis: &Analysis) {
+    let Analysis { loss, loss_onset, segments: _, delay_onset, route_hash, as_path_hash: _, roles: _ } = analysis;
+    let named = |index: usize| hops.get(index).map(named).unwrap_or_default();
+    if let Some(DelayOnset { hop, after, step }) = delay_onset {
+        let more = format!("{} ms more at {}", milliseconds(*step), named(*hop));
+        match after {
+            Some(after) => page.entry("delay", format_args!("{more} than at {}", named(*after))),
+            None => page.entry("delay", more),
+        }
+    }
+    let mut title = "loss";
+    for (class, what) in [
+        (LossClass::Forwarding, "lost on the way"),
+        (LossClass::RateLimited, "not lost, only not answered"),
+        (LossClass::Unknown, "too few packets to tell"),
+    ] {
+        let of_class = hops.iter().zip(loss).filter(|(_, of)| **of == Some(class));
+        let numbers: Vec<String> = of_class.map(|(hop, _)| hop.number.to_string()).collect();
+        if !numbers.is_empty() {
+            page.entry(title, format_args!("{what}: hop {}", numbers.join(", ")));
+            title = "";
+        }
+    }
+    if let Some(onset) = loss_onset {
+        page.entry("", format_args!("from {} on, it persists to the end", named(*onset)));
+    }
+    if let Some(hash) = route_hash {
+        page.entry("route", hash);
+    }
+}
+
+/// A hop, and who answered there last.
+fn named(hop: &Hop) -> String {
+    match hop.latest {
+        Some((_, address)) => format!("hop {} ({address})", hop.number),
+        None => format!("hop {}", hop.number),
     }
 }
