@@ -1,20 +1,24 @@
 //! TLS as a client: configurations made once per module, and what a handshake tells.
 
 mod certificate;
+mod group;
 mod legacy;
+mod provider;
 mod roots;
+mod rsa;
 mod server;
+mod signatures;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ClientConnection, ResolvesClientCert, Resumption};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SigningKey};
@@ -25,11 +29,9 @@ use tokio_rustls::client::TlsStream;
 
 pub use certificate::Certificate;
 pub use legacy::old_hello;
+use provider::PROVIDER;
 use roots::Roots;
 pub use server::{ClientAuth, Group, ServerTlsOptions, Suite, server};
-
-/// The cryptography, named: with two in the build, rustls' own choice would be a panic.
-static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
 
 /// The `tls_config` of a module, its files read.
 #[derive(Debug, Clone, Default)]
@@ -430,8 +432,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &PROVIDER.signature_verification_algorithms;
-        self.witness(TLS12, || verify_tls12_signature(message, certificate, signed, algorithms))
+        self.witness(TLS12, || verify_tls12_signature(message, certificate, signed, &signatures::OF_SERVERS))
     }
 
     fn verify_tls13_signature(
@@ -440,11 +441,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &PROVIDER.signature_verification_algorithms;
-        self.witness(TLS13, || verify_tls13_signature(message, certificate, signed, algorithms))
+        self.witness(TLS13, || verify_tls13_signature(message, certificate, signed, &signatures::OF_SERVERS))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        PROVIDER.signature_verification_algorithms.supported_schemes()
+        signatures::OF_SERVERS.supported_schemes()
     }
 }

@@ -7,8 +7,8 @@ use rustls::DistinguishedName;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 
-use super::PROVIDER;
 use super::certificate::validity;
+use super::provider::PROVIDER;
 
 /// Certificates that we trust.
 #[derive(Debug)]

@@ -16,8 +16,10 @@ use rustls::{
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::group::SECP521R1;
+use super::provider::PROVIDER;
 use super::roots::Roots;
-use super::{PROVIDER, TlsProblem, TlsProblems, Version, identity, versions};
+use super::{TlsProblem, TlsProblems, Version, identity, versions};
 
 /// The `tls_server_config` of a web configuration, its files read.
 #[derive(Debug, Clone)]
@@ -92,9 +94,10 @@ pub struct Group(&'static dyn SupportedKxGroup);
 
 impl Group {
     /// Those that can be chosen, by Go's names.
-    pub const ALL: [(&'static str, Self); 3] = [
+    pub const ALL: [(&'static str, Self); 4] = [
         ("CurveP256", Self(kx_group::SECP256R1)),
         ("CurveP384", Self(kx_group::SECP384R1)),
+        ("CurveP521", Self(SECP521R1)),
         ("X25519", Self(kx_group::X25519)),
     ];
 }
