@@ -1,7 +1,10 @@
 //! TLS as a client: configurations made once per module, and what a handshake tells.
 
 mod certificate;
+mod grants;
 mod group;
+mod hostname;
+mod leaf;
 mod legacy;
 mod provider;
 mod roots;
@@ -194,7 +197,7 @@ impl Tls {
     }
 
     /// Verifies a chain, the server's own certificate first; says when the first of its certificates ends, the root's included. A
-    /// certificate that is itself trusted (self-signed, in `ca_file`) is good where its time and name are right.
+    /// certificate that is itself trusted (self-signed, in `ca_file`) is good where its time, its purpose and its name are right.
     ///
     /// # Errors
     /// What is wrong with it (RFC 5280, section 6).

@@ -1,14 +1,15 @@
 //! What a certificate says, in the words of Go's `crypto/x509`, which dashboards know.
 
 use std::fmt::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use aws_lc_rs::digest;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
-use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
+
+use super::grants::time;
 
 /// What a certificate says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,19 +48,6 @@ impl Certificate {
             not_after: time(certificate.validity().not_after),
         })
     }
-}
-
-/// Start and end of a certificate's time, and whether its issuer is itself, by name.
-pub(super) fn validity(der: &[u8]) -> Option<(SystemTime, SystemTime)> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    Some((time(certificate.validity().not_before), time(certificate.validity().not_after)))
-}
-
-fn time(time: ASN1Time) -> SystemTime {
-    let seconds = time.timestamp();
-    let distance = Duration::from_secs(seconds.unsigned_abs());
-    let time = if seconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
-    time.unwrap_or(UNIX_EPOCH)
 }
 
 fn dns_names<'a>(certificate: &'a X509Certificate<'_>) -> Vec<&'a str> {

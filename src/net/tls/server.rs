@@ -1,6 +1,5 @@
 //! TLS as a server, for those who scrape us.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -17,6 +16,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::group::SECP521R1;
+use super::hostname::address;
 use super::provider::PROVIDER;
 use super::roots::Roots;
 use super::{TlsProblem, TlsProblems, Version, identity, versions};
@@ -280,12 +280,4 @@ fn subject_alternative_names(der: &CertificateDer<'_>) -> Vec<String> {
         _ => None,
     };
     extension.value.general_names.iter().filter_map(written).collect()
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(|bytes| IpAddr::from(bytes).to_canonical()),
-        _ => None,
-    }
 }
