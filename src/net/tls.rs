@@ -1,6 +1,7 @@
 //! TLS as a client: configurations made once per module, and what a handshake tells.
 
 mod certificate;
+mod distinguished_name;
 mod grants;
 mod group;
 mod hostname;
