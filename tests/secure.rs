@@ -146,6 +146,10 @@ fn versions_suites_and_groups_are_those_that_were_chosen() {
     assert!(agreed(&new, &["-tls1_2"]).0.contains("(NONE)"));
     assert!(agreed(&new, &["-tls1_3"]).1.contains("Server Temp Key: ECDH, secp384r1"));
     assert!(agreed(&new, &["-tls1_3", "-groups", "X25519"]).0.contains("(NONE)"));
+    let strong = Secured::start("tls_server_config: {SERVER, curve_preferences: [CurveP521]}");
+    for version in ["-tls1_2", "-tls1_3"] {
+        assert!(agreed(&strong, &[version]).1.contains("Server Temp Key: ECDH, secp521r1"));
+    }
     let old = "tls_server_config: {SERVER, max_version: TLS12, cipher_suites: \
         [TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]";
     let both = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305";

@@ -136,9 +136,6 @@ const OLD_SUITES: [&str; 8] = [
     "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
 ];
 
-/// Groups that Go speaks and rustls does not.
-const OLD_GROUPS: [&str; 1] = ["CurveP521"];
-
 /// TLS; nothing where the section is empty, or where something is wrong with it.
 fn tls_server(fields: Fields<'_>, http2: bool) -> Option<Arc<ServerConfig>> {
     let empty = fields.is_empty();
@@ -149,7 +146,7 @@ fn tls_server(fields: Fields<'_>, http2: bool) -> Option<Arc<ServerConfig>> {
     let suites = list("cipher_suites");
     let cipher_suites = suites.iter().filter_map(|value| spoken(value, &Suite::ALL, &OLD_SUITES)).collect();
     let groups = list("curve_preferences");
-    let curve_preferences = groups.iter().filter_map(|value| spoken(value, &Group::ALL, &OLD_GROUPS)).collect();
+    let curve_preferences = groups.iter().filter_map(|value| value.choice(&Group::ALL)).collect();
     let prefer_server_cipher_suites = fields.boolean("prefer_server_cipher_suites", true);
     let auth = fields.filled("client_auth_type");
     let client_auth = auth.map_or(Some(ClientAuth::NoClientCert), |value| value.choice(&CLIENT_AUTH));

@@ -1,20 +1,28 @@
 //! TLS as a client: configurations made once per module, and what a handshake tells.
 
 mod certificate;
+mod distinguished_name;
+mod grants;
+mod group;
+mod hostname;
+mod leaf;
 mod legacy;
+mod provider;
 mod roots;
+mod rsa;
 mod server;
+mod signatures;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ClientConnection, ResolvesClientCert, Resumption};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SigningKey};
@@ -25,29 +33,9 @@ use tokio_rustls::client::TlsStream;
 
 pub use certificate::Certificate;
 pub use legacy::old_hello;
+use provider::PROVIDER;
 use roots::Roots;
 pub use server::{ClientAuth, Group, ServerTlsOptions, Suite, server};
-
-/// The cryptography, named: with two in the build, rustls' own choice would be a panic.
-///
-/// Suites are preferred as Go does it (which rustls does not), so that a server that leaves the choice to its clients, as most do, takes the
-/// same of us as of blackbox_exporter.
-static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
-    let mut provider = aws_lc_rs::default_provider();
-    provider.cipher_suites.sort_by_key(|suite| {
-        let cipher = match suite.suite() {
-            CipherSuite::TLS13_AES_128_GCM_SHA256
-            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
-            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
-            CipherSuite::TLS13_AES_256_GCM_SHA384
-            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
-            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => 1,
-            _ => 2,
-        };
-        (suite.tls13().is_none(), cipher)
-    });
-    Arc::new(provider)
-});
 
 /// The `tls_config` of a module, its files read.
 #[derive(Debug, Clone, Default)]
@@ -210,7 +198,7 @@ impl Tls {
     }
 
     /// Verifies a chain, the server's own certificate first; says when the first of its certificates ends, the root's included. A
-    /// certificate that is itself trusted (self-signed, in `ca_file`) is good where its time and name are right.
+    /// certificate that is itself trusted (self-signed, in `ca_file`) is good where its time, its purpose and its name are right.
     ///
     /// # Errors
     /// What is wrong with it (RFC 5280, section 6).
@@ -448,8 +436,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &PROVIDER.signature_verification_algorithms;
-        self.witness(TLS12, || verify_tls12_signature(message, certificate, signed, algorithms))
+        self.witness(TLS12, || verify_tls12_signature(message, certificate, signed, &signatures::OF_SERVERS))
     }
 
     fn verify_tls13_signature(
@@ -458,11 +445,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &PROVIDER.signature_verification_algorithms;
-        self.witness(TLS13, || verify_tls13_signature(message, certificate, signed, algorithms))
+        self.witness(TLS13, || verify_tls13_signature(message, certificate, signed, &signatures::OF_SERVERS))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        PROVIDER.signature_verification_algorithms.supported_schemes()
+        signatures::OF_SERVERS.supported_schemes()
     }
 }

@@ -79,14 +79,15 @@ pub(super) fn judge(
     if tls.insecure_skip_verify {
         return Ok(());
     }
+    // A certificate that is not good is told first: what its key has signed says less.
+    let expiry = tls
+        .verify(chain, name, SystemTime::now())
+        .map_err(|error| certificate_failure(probe, &error, told.chain.first()))?;
     if let Some(fault) = signature_fault {
         let detail = format!("the server's signature of the handshake: {}", short(fault));
         return Err(probe.failure(Reason::TlsCertificateError(CertificateFault::Invalid), detail));
     }
-    match tls.verify(chain, name, SystemTime::now()) {
-        Ok(expiry) => told.chain_expiry = Some(expiry),
-        Err(error) => return Err(certificate_failure(probe, &error, told.chain.first())),
-    }
+    told.chain_expiry = Some(expiry);
     Ok(())
 }
 
@@ -171,8 +172,12 @@ fn alert_name(alert: AlertDescription) -> String {
 /// rustls lists every algorithm that it knows in some of its errors.
 fn short(error: &Error) -> String {
     match error {
-        Error::InvalidCertificate(CertificateError::UnsupportedSignatureAlgorithmContext { .. }) => {
-            "it is made with an algorithm that is not supported".to_owned()
+        Error::InvalidCertificate(
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => "it is made with an algorithm that is not supported for its key".to_owned(),
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            "it is not of the certificate's key, or that has less than 1024 bits".to_owned()
         }
         error => error.to_string(),
     }
@@ -189,11 +194,14 @@ fn certificate_failure(probe: &Probe<'_>, error: &webpki::Error, leaf: Option<&C
             (CertificateFault::NotYetValid, format!("begins {}", date(*not_before)))
         }
         webpki::Error::CertNotValidForName(context) => {
-            let presented = context.presented.join(", ");
-            (CertificateFault::NameMismatch, format!("is for [{presented}], not for {}", context.expected.to_str()))
+            let presented = match context.presented.as_slice() {
+                [] => "nobody (it has no subjectAltName)".to_owned(),
+                names => format!("[{}]", names.join(", ")),
+            };
+            (CertificateFault::NameMismatch, format!("is for {presented}, not for {}", context.expected.to_str()))
         }
         webpki::Error::CertRevoked => (CertificateFault::Revoked, "was revoked".to_owned()),
-        webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity if issued_itself => {
+        webpki::Error::UnknownIssuer if issued_itself => {
             (CertificateFault::SelfSigned, "signed itself, and is not trusted".to_owned())
         }
         // The other one: an issuer of a name that we trust, but with another key.
@@ -204,7 +212,94 @@ fn certificate_failure(probe: &Probe<'_>, error: &webpki::Error, leaf: Option<&C
                 format!("was issued by \"{issuer}\", whom no trusted certificate vouches for"),
             )
         }
-        error => (CertificateFault::Invalid, format!("cannot be used: {error:?}")),
+        error => (CertificateFault::Invalid, unusable(error)),
     };
     probe.failure(Reason::TlsCertificateError(fault), format!("the server's certificate, or one above it, {what}"))
+}
+
+/// Why a certificate is no good, where it is neither its time nor its name nor its issuer.
+fn unusable(error: &webpki::Error) -> String {
+    match error {
+        webpki::Error::RequiredEkuNotFoundContext(context) => {
+            let dotted = |oid: &Vec<usize>| oid.iter().map(usize::to_string).collect::<Vec<_>>().join(".");
+            let present: Vec<_> = context.present.iter().map(dotted).collect();
+            format!("is not for servers, by its extended key usage: {}", present.join(", "))
+        }
+        webpki::Error::EndEntityUsedAsCa => "was issued by a certificate that may issue none".to_owned(),
+        webpki::Error::PathLenConstraintViolated => {
+            "was issued by more CAs, one above the other, than one of them allows".to_owned()
+        }
+        webpki::Error::NameConstraintViolation => "has a name for which its issuer may issue none".to_owned(),
+        webpki::Error::UnsupportedCriticalExtension => {
+            "has a critical extension that this program cannot obey, as one of policies".to_owned()
+        }
+        webpki::Error::UnsupportedCertVersion => "is of a version of X.509 before 3".to_owned(),
+        webpki::Error::UnsupportedSignatureAlgorithmContext(_) => {
+            "is signed with an algorithm that proves nothing, as one with SHA-1 or MD5, or that is not supported"
+                .to_owned()
+        }
+        webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "is signed with an algorithm that is not of its issuer's key".to_owned()
+        }
+        error => format!("cannot be used: {error:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use webpki::{Error, InvalidNameContext, KeyUsage, RequiredEkuNotFoundContext};
+
+    use super::*;
+    use crate::probe::testing;
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said_in_a_sentence() {
+        let request = testing::configured("{prober: icmp}", "192.0.2.1", Duration::from_secs(1));
+        let probe = Probe::start(&request);
+        let time = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let name = |presented: &[&str]| {
+            let presented = presented.iter().map(|name| (*name).to_owned()).collect();
+            Error::CertNotValidForName(InvalidNameContext { expected: server_name("a.test").unwrap(), presented })
+        };
+        let purposes = RequiredEkuNotFoundContext {
+            required: KeyUsage::server_auth(),
+            present: vec![vec![1, 3, 6, 1, 5, 5, 7, 3, 2], vec![1, 2, 3]],
+        };
+        for (error, fault, said) in [
+            (
+                Error::CertExpired { time: time(1), not_after: time(0) },
+                CertificateFault::Expired,
+                "ended Thu, 01 Jan 1970 00:00:00 GMT",
+            ),
+            (
+                name(&["*.b.test", "10.0.0.1"]),
+                CertificateFault::NameMismatch,
+                "is for [*.b.test, 10.0.0.1], not for a.test",
+            ),
+            (name(&[]), CertificateFault::NameMismatch, "is for nobody (it has no subjectAltName), not for a.test"),
+            (
+                Error::UnknownIssuer,
+                CertificateFault::UnknownCa,
+                "was issued by \"somebody unknown\", whom no trusted certificate vouches for",
+            ),
+            (
+                Error::RequiredEkuNotFoundContext(purposes),
+                CertificateFault::Invalid,
+                "is not for servers, by its extended key usage: 1.3.6.1.5.5.7.3.2, 1.2.3",
+            ),
+            (Error::EndEntityUsedAsCa, CertificateFault::Invalid, "was issued by a certificate that may issue none"),
+            (
+                Error::UnsupportedCriticalExtension,
+                CertificateFault::Invalid,
+                "has a critical extension that this program cannot obey, as one of policies",
+            ),
+            (Error::BadDer, CertificateFault::Invalid, "cannot be used: BadDer"),
+        ] {
+            let failure = certificate_failure(&probe, &error, None);
+            assert_eq!(failure.reason, Reason::TlsCertificateError(fault));
+            assert_eq!(failure.detail, format!("the server's certificate, or one above it, {said}"));
+        }
+    }
 }

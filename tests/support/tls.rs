@@ -29,6 +29,11 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
+        Self::of(params)
+    }
+
+    /// One whose certificate is as `params` say.
+    pub(crate) fn of(params: CertificateParams) -> Self {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
@@ -65,8 +70,12 @@ impl Authority {
         params.extended_key_usages = vec![usage];
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(until, 1, 1);
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &self.0).unwrap();
+        self.issue(&params, &KeyPair::generate().unwrap())
+    }
+
+    /// The certificate that `params` say, of a key.
+    pub(crate) fn issue(&self, params: &CertificateParams, key: &KeyPair) -> Pair {
+        let cert = params.signed_by(key, &self.0).unwrap();
         Pair { cert: cert.pem(), key: key.serialize_pem() }
     }
 }

@@ -5,7 +5,8 @@ use std::io;
 use rustls::pki_types::ServerName;
 use rustls::{CipherSuite, ProtocolVersion};
 
-use super::{PROVIDER, TLS12, Tls, TlsFacts, certificates, suite_name};
+use super::provider::PROVIDER;
+use super::{TLS12, Tls, TlsFacts, certificates, suite_name};
 use crate::wire::tls::{ClientHello, ServerFlight, ServerHello};
 
 /// What servers may speak that have a certificate and do not speak as rustls does, by IANA's numbers and names, the better first.

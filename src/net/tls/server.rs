@@ -1,6 +1,5 @@
 //! TLS as a server, for those who scrape us.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,8 +15,11 @@ use rustls::{
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::group::SECP521R1;
+use super::hostname::address;
+use super::provider::PROVIDER;
 use super::roots::Roots;
-use super::{PROVIDER, TlsProblem, TlsProblems, Version, identity, versions};
+use super::{TlsProblem, TlsProblems, Version, identity, versions};
 
 /// The `tls_server_config` of a web configuration, its files read.
 #[derive(Debug, Clone)]
@@ -92,9 +94,10 @@ pub struct Group(&'static dyn SupportedKxGroup);
 
 impl Group {
     /// Those that can be chosen, by Go's names.
-    pub const ALL: [(&'static str, Self); 3] = [
+    pub const ALL: [(&'static str, Self); 4] = [
         ("CurveP256", Self(kx_group::SECP256R1)),
         ("CurveP384", Self(kx_group::SECP384R1)),
+        ("CurveP521", Self(SECP521R1)),
         ("X25519", Self(kx_group::X25519)),
     ];
 }
@@ -277,12 +280,4 @@ fn subject_alternative_names(der: &CertificateDer<'_>) -> Vec<String> {
         _ => None,
     };
     extension.value.general_names.iter().filter_map(written).collect()
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(|bytes| IpAddr::from(bytes).to_canonical()),
-        _ => None,
-    }
 }
