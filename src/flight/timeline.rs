@@ -254,13 +254,13 @@ impl Timeline {
         }
     }
 
-    /// We waited in vain until `now`.
-    pub fn waited(&mut self, now: Instant) {
-        let now = now.max(self.since);
+    /// We waited in vain, and that was to end at `due`: by how much later we noticed is ours.
+    pub fn waited(&mut self, due: Instant) {
+        let due = due.max(self.since);
         if let Turn::Ours { waiting } = self.turn {
-            self.idle(waiting.unwrap_or(now).min(now));
+            self.idle(waiting.unwrap_or(due).min(due));
         }
-        self.book(now);
+        self.book(due);
         self.turn = Turn::Ours { waiting: None };
     }
 

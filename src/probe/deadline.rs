@@ -24,7 +24,7 @@ pub(super) async fn until_deadline<M>(
         Some(Ok(result)) => result.err(),
         Some(Err(panic)) => Some(probe.failure(Reason::ProberError, format!("the prober broke: {panic}"))),
         None => {
-            probe.timeline.waited();
+            probe.timeline.waited(probe.deadline);
             Some(timed_out(probe))
         }
     };

@@ -70,8 +70,7 @@ pub(super) async fn measure(
                 Reply::Echo => probe.timeline.waiting(Instant::now()),
             }
         }
-        packets::awake(probe, again);
-        probe.timeline.waited();
+        probe.timeline.waited(again);
         if Instant::now() >= end {
             let detail = format!("{destination} answered none of {} SYNs", departures.len());
             return Err(probe.failure(Reason::ConnectionTimeout, detail));

@@ -124,9 +124,9 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                     match conversation.answer_until(next).await {
                         Some(answer) => answer,
                         None => {
-                            packets::awake(probe, next);
-                            if series.all_sent() {
-                                probe.timeline.waited();
+                            match series.all_sent() {
+                                true => probe.timeline.waited(next),
+                                false => packets::awake(probe, next),
                             }
                             continue;
                         }

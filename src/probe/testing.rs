@@ -1,16 +1,19 @@
 //! Servers that misbehave on purpose, and probes of them.
 
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{Measurement, Module, Prober, Report, Request, run};
+use super::{Measurement, Module, Prober, Report, Request, lock, run};
 use crate::flight::Phase;
 use crate::net::Source;
 use crate::net::tls::{Tls, TlsOptions};
@@ -54,10 +57,7 @@ fn request_of(module: Arc<Module>, target: impl ToString, timeout: Duration) -> 
 
 /// Runs a probe, and checks what holds for every report.
 pub(super) async fn probe(request: &Request) -> Report {
-    let report = run(request).await;
-    let phases: Duration = report.phases.iter().map(|(_, span)| *span).sum();
-    let sum = phases + report.overhead;
-    assert!(sum.abs_diff(report.duration) < Duration::from_millis(1), "{sum:?} is not the duration of {report:#?}");
+    let report = watch(run(request)).await;
     if let Measurement::Http(measured) = &report.measurement {
         let of_requests = measured.requests.iter().flat_map(|request| &request.phases);
         let sum_of = |wanted| of_requests.clone().filter(|(phase, _)| *phase == wanted).map(|(_, span)| *span).sum();
@@ -67,15 +67,47 @@ pub(super) async fn probe(request: &Request) -> Report {
     report
 }
 
+/// Sees how late a probe and its servers were, for [`check_phase`], and that its times add up.
+pub(super) async fn watch(probe: impl Future<Output = Report>) -> Report {
+    let (servers, waits) = (times(&SERVERS.with_borrow(Arc::clone)), Thread::here().times().1);
+    let mut ours = Duration::ZERO;
+    let mut running = Box::pin(probe);
+    let report = poll_fn(|context| {
+        let begun = Instant::now();
+        let report = running.as_mut().poll(context);
+        ours += begun.elapsed();
+        report
+    })
+    .await;
+    let servers = times(&SERVERS.with_borrow(Arc::clone)).saturating_sub(servers);
+    LATE.set(Late { servers, ours: ours + Thread::here().times().1 - waits });
+    let phases: Duration = report.phases.iter().map(|(_, span)| *span).sum();
+    let sum = phases + report.overhead;
+    assert!(sum.abs_diff(report.duration) < Duration::from_millis(1), "{sum:?} is not the duration of {report:#?}");
+    report
+}
+
 /// The time spent in a phase, in seconds.
 pub(super) fn seconds(report: &Report, phase: Phase) -> Option<f64> {
     report.phases.iter().find(|(reached, _)| *reached == phase).map(|(_, span)| span.as_secs_f64())
 }
 
+/// Checks how long a phase of the last probe took.
 pub(super) fn check_phase(report: &Report, phase: Phase, milliseconds: std::ops::Range<u64>) {
-    let span = seconds(report, phase).map(|seconds| seconds * 1e3);
-    let within = span.is_some_and(|span| (milliseconds.start as f64..milliseconds.end as f64).contains(&span));
-    assert!(within, "{phase:?} took {span:?} ms, not {milliseconds:?}: {report:#?}");
+    let span = report.phases.iter().find(|(reached, _)| *reached == phase).map(|(_, span)| *span);
+    check_span(report, phase, span, milliseconds);
+}
+
+/// Checks how long something of the last probe took. It is longer by what its servers were late, since that is seen on the wire, and may be shorter
+/// by what the probe was late itself while they were busy: that is its overhead.
+pub(super) fn check_span(report: &Report, what: Phase, span: Option<Duration>, milliseconds: std::ops::Range<u64>) {
+    let Late { servers, ours } = LATE.get();
+    let least = Duration::from_millis(milliseconds.start).saturating_sub(report.overhead.min(ours + PRECISION));
+    // The kernel stamps nothing on sockets of this host.
+    let stamped = !matches!(report.measurement, Measurement::Unix(_));
+    let most = Duration::from_millis(milliseconds.end) + servers + if stamped { Duration::ZERO } else { ours };
+    let within = span.is_some_and(|span| (least..most).contains(&span));
+    assert!(within, "{what:?} took {span:?}, not {milliseconds:?} ms (here {least:?}..{most:?}): {report:#?}");
 }
 
 pub(super) fn check_failure(report: &Report, phase: Phase, reason: Reason) {
@@ -87,16 +119,78 @@ pub(super) fn check_success(report: &Report) {
     assert_eq!(report.failure, None, "{report:#?}");
 }
 
+/// By how much the kernel's timers and ours are late on an idle machine, at most.
+const PRECISION: Duration = Duration::from_millis(3);
+
+/// By how much the last probe of this thread, and its servers, can have been late.
+#[derive(Debug, Clone, Copy, Default)]
+struct Late {
+    /// The time that all servers which this thread started ran, or wanted to and had no processor.
+    servers: Duration,
+    /// The time that the probe ran, and that this thread wanted to and had no processor.
+    ours: Duration,
+}
+
+thread_local! {
+    static SERVERS: RefCell<Threads> = RefCell::default();
+    static LATE: Cell<Late> = Cell::default();
+}
+
+/// Threads of servers; of those that have ended, the time that they took.
+type Threads = Arc<Mutex<Vec<Result<Thread, Duration>>>>;
+
+/// A thread, as `/proc` has it.
+#[derive(Debug, Clone)]
+struct Thread(PathBuf);
+
+impl Thread {
+    fn here() -> Self {
+        Self(Path::new("/proc").join(std::fs::read_link("/proc/thread-self").unwrap()))
+    }
+
+    /// For how long it ran, and for how long it waited for a processor (`Documentation/scheduler/sched-stats.rst`).
+    fn times(&self) -> (Duration, Duration) {
+        let statistics = std::fs::read_to_string(self.0.join("schedstat")).unwrap_or_default();
+        let mut fields = statistics.split(' ').map(|field| Duration::from_nanos(field.parse().unwrap_or(0)));
+        (fields.next().unwrap_or_default(), fields.next().unwrap_or_default())
+    }
+
+    fn time(&self) -> Duration {
+        let (ran, waited) = self.times();
+        ran + waited
+    }
+}
+
+fn times(threads: &Threads) -> Duration {
+    lock(threads).iter().map(|thread| thread.as_ref().map_or_else(|ended| *ended, Thread::time)).sum()
+}
+
+/// Runs a server on a thread of its own, of whose lateness [`check_phase`] knows.
+pub(super) fn spawn_server<T: Send + 'static>(serve: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+    let threads = SERVERS.with_borrow(Arc::clone);
+    thread::spawn(move || {
+        SERVERS.set(threads.clone());
+        let here = Thread::here();
+        let mut known = lock(&threads);
+        let number = known.len();
+        known.push(Ok(here.clone()));
+        drop(known);
+        let served = serve();
+        lock(&threads)[number] = Err(here.time());
+        served
+    })
+}
+
 /// A server that treats every connection in the same way.
 pub(super) fn serve(ip: IpAddr, treat: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind((ip, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let treat = Arc::new(treat);
-    thread::spawn(move || {
+    spawn_server(move || {
         for stream in listener.incoming() {
             let (stream, treat) = (stream.unwrap(), treat.clone());
             stream.set_nodelay(true).unwrap();
-            thread::spawn(move || treat(stream));
+            spawn_server(move || treat(stream));
         }
     });
     address

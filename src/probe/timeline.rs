@@ -72,9 +72,9 @@ impl SharedTimeline {
         lock(&self.0).overslept(due, Instant::now());
     }
 
-    /// What was waited for has not come until now.
-    pub fn waited(&self) {
-        lock(&self.0).waited(Instant::now());
+    /// What was waited for, until `due`, has not come.
+    pub fn waited(&self, due: Instant) {
+        lock(&self.0).waited(due);
     }
 
     /// What arrived last is not what was asked for.

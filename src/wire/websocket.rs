@@ -96,7 +96,13 @@ pub fn frame(kind: Kind, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
         }
     }
     frame.extend(mask);
-    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let start = frame.len();
+    frame.extend(payload);
+    let (words, rest) = frame[start..].as_chunks_mut();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(mask)).to_ne_bytes();
+    }
+    rest.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
     frame
 }
 

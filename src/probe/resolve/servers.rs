@@ -118,9 +118,10 @@ impl Servers<'_> {
                 let detail = format!("the name server {server} did not answer within {} s", wait.as_secs_f64());
                 self.probe.failure(Reason::DnsTimeout, detail)
             };
-            let answer = tokio::time::timeout(wait, self.ask_for(server, host, family)).await;
+            let end = Instant::now() + wait;
+            let answer = tokio::time::timeout_at(end.into(), self.ask_for(server, host, family)).await;
             answer.unwrap_or_else(|_| {
-                self.probe.timeline.waited();
+                self.probe.timeline.waited(end);
                 Err(silent())
             })
         };

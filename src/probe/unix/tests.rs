@@ -16,10 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 fn serve_at(path: &Path, treat: impl Fn(UnixStream) + Send + Sync + 'static) -> String {
     let listener = UnixListener::bind(path).unwrap();
     let treat = Arc::new(treat);
-    thread::spawn(move || {
+    spawn_server(move || {
         for stream in listener.incoming() {
             let (stream, treat) = (stream.unwrap(), treat.clone());
-            thread::spawn(move || treat(stream));
+            spawn_server(move || treat(stream));
         }
     });
     path.display().to_string()
@@ -144,7 +144,7 @@ async fn a_listener_whose_queue_is_full_is_waited_for() {
     assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
     let report = probe(&request(talk(vec![]), &shown, Duration::from_millis(200))).await;
     check_failure(&report, Phase::Connect, Reason::ConnectionTimeout);
-    check_phase(&report, Phase::Connect, 190..300);
+    check_phase(&report, Phase::Connect, 190..201);
 
     let accepting = thread::spawn(move || {
         sleep(100);
@@ -163,7 +163,7 @@ async fn a_conversation_that_fails_says_how() {
     let silent = serve_at(&folder.path().join("silent"), |stream| drop((sleep(1000), stream)));
     let report = probe(&request(talk(vec![expect("^220")]), &silent, fast)).await;
     check_failure(&report, Phase::Query, Reason::ConnectionReadTimeout);
-    check_phase(&report, Phase::Query, 290..400);
+    check_phase(&report, Phase::Query, 290..301);
 
     let filling = Step { send: Some("x".repeat(4 << 20)), ..Step::default() };
     let report = probe(&request(talk(vec![filling]), &silent, fast)).await;

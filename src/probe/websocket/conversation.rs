@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::{Measurement, Step, fill};
 use crate::flight::Phase;
@@ -196,12 +196,13 @@ impl Peer<'_> {
                 }
             }
         };
-        let closed: Result<Result<_, Failure>, _> = timeout(CLOSING.min(left / 2), closing).await;
+        let end = Instant::now() + CLOSING.min(left / 2);
+        let closed: Result<Result<_, Failure>, _> = timeout_at(end.into(), closing).await;
         match closed {
             Ok(Ok(code)) => self.measured.close_code = code,
             Ok(Err(failure)) => self.probe.note(format_args!("closing: {failure}")),
             Err(_) => {
-                self.probe.timeline.waited();
+                self.probe.timeline.waited(end);
                 self.probe.note(format_args!("the server did not close its side"));
             }
         }

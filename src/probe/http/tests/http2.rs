@@ -46,7 +46,7 @@ fn http2_server(identity: Identity, half: usize) -> (String, Arc<std::sync::atom
     config.alpn_protocols = vec![b"h2".to_vec()];
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let half = Bytes::from(vec![b'x'; half]);
-    std::thread::spawn(move || {
+    spawn_server(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();

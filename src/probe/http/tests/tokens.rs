@@ -115,7 +115,7 @@ async fn of_many_probes_one_fetches_and_every_isp_has_its_own_token() {
         .map(|_| {
             tokio::spawn({
                 let request = request.clone();
-                async move { run(&request).await }
+                async move { watch(run(&request)).await }
             })
         })
         .collect();
