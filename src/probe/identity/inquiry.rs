@@ -127,8 +127,7 @@ impl<'p> Inquiry<'p> {
                 Err(_) => break,
             }
         }
-        packets::awake(self.probe, until);
-        timeline.waited();
+        timeline.waited(until);
         self.probe.note(format_args!("{} hops are not known in time", self.tasks.len()));
     }
 }
