@@ -156,7 +156,7 @@ async fn what_cannot_be_meant_is_refused_with_one_sentence() {
             "the parameter target is there twice; each of target, module, isp, hostname, debug, format is given once",
         ),
         ("?target=x&module=ping&debug=yes", "debug is true or false, not \"yes\""),
-        ("?target=x&module=ping&format=yaml", "format is json, not \"yaml\"; without it the answer is metrics"),
+        ("?target=x&module=ping&format=yaml", "format is json or mtr, not \"yaml\"; without it the answer is metrics"),
     ];
     for (query, sentence) in cases {
         let reply = server.fetch("GET", &format!("/probe{query}"), &[]).await;
@@ -365,8 +365,11 @@ async fn a_client_that_goes_away_cancels_its_probe_whatever_it_said_behind_its_r
         // The probe's socket is closed, or reset, but not left open.
         let read = timeout(Duration::from_secs(5), probe.read(&mut [0; 16])).await.unwrap();
         assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
-        assert!(!server.metrics().await.contains("uplink_exporter_probes_total{module=\"banner\""));
     }
+    // They count, by what ended them.
+    let metrics = server.metrics().await;
+    let aborted = "uplink_exporter_probe_failures_total{module=\"banner\",isp=\"\",reason=\"aborted\"} 3\n";
+    assert!(metrics.contains(aborted), "{metrics}");
 }
 
 #[tokio::test]
