@@ -5,6 +5,7 @@ mod system;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
