@@ -35,7 +35,7 @@ const AGAIN: u32 = 2;
 
 /// A trace: all hops in flight together, `rounds` times.
 ///
-/// A hop that said nothing in all rounds, while others behind it answered, is asked again, up to [`AGAIN`] times, as long as the trace waits for
+/// A hop that said nothing in all rounds, while others behind it answered, is asked again, up to `AGAIN` times, as long as the trace waits for
 /// it anyway: its answers then come within the time that is waited for the earlier ones.
 ///
 /// The first answer of the destination tells its distance, and nothing is sent beyond it from then on. A packet is given up when
