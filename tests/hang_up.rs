@@ -114,7 +114,10 @@ impl Secured {
         self.until("uplink_exporter_probes_in_flight 0\n").await;
         let read = timeout(Duration::from_secs(5), probe.read(&mut [0; 16])).await.unwrap();
         assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
-        assert!(!self.metrics().await.contains("uplink_exporter_probes_total{module=\"banner\""));
+        let metrics = self.metrics().await;
+        let count = |series: &str| support::value(&metrics, &format!("uplink_exporter_{series}"));
+        let aborted = count("probe_failures_total{module=\"banner\",isp=\"\",reason=\"aborted\"}");
+        assert!(aborted.is_some() && aborted == count("probes_total{module=\"banner\",isp=\"\"}"), "{metrics}");
     }
 }
 
@@ -160,7 +163,10 @@ async fn a_stream_that_is_reset_takes_its_probe_with_it_and_no_other() {
     secured.until("uplink_exporter_probes_in_flight 0\n").await;
     let mut cut = cut;
     assert!(matches!(timeout(Duration::from_secs(5), cut.read(&mut [0; 16])).await.unwrap(), Ok(0) | Err(_)));
-    assert!(secured.metrics().await.contains("uplink_exporter_probes_total{module=\"banner\",isp=\"\"} 1\n"));
+    let metrics = secured.metrics().await;
+    let count = |series: &str| support::value(&metrics, &format!("uplink_exporter_{series}"));
+    assert_eq!(count("probes_total{module=\"banner\",isp=\"\"}"), Some(2.0));
+    assert_eq!(count("probe_failures_total{module=\"banner\",isp=\"\",reason=\"aborted\"}"), Some(1.0));
 }
 
 #[tokio::test]
