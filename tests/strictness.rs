@@ -1,13 +1,23 @@
 //! What blackbox_exporter refuses is refused, and what it takes is taken, unless no probe could succeed with it or it says something
-//! else than what it means. Debian's is the witness; it is older than what modules are written for, and some fields it has not yet.
+//! else than what it means.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "strictness/fields.rs"]
+mod fields;
+#[path = "strictness/newer.rs"]
+mod newer;
 mod support;
 
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
 
 use Word::{Looser, Refused, Stricter, Taken};
-use support::program;
-use uplink_exporter::config::load_str;
+use fields::{FIELDS, STRICTER, VALUES};
+use newer::NEWER;
+use support::peer::{Peer, Version};
+use support::tls::Authority;
+use uplink_exporter::config::load;
 
 /// What the two say of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +176,6 @@ const MODULES: &[(&str, Word)] = &[
     ("prober: tcp, tcp: {query_response: [{expects: a}]}", Refused),
     ("prober: tcp, tcp: {query_response: [{expect: '('}]}", Refused),
     ("prober: tcp, tcp: {query_response: [{starttls: true}, {starttls: true}]}", Stricter("every probe would panic")),
-    ("prober: tcp, tcp: {query_response: [{expect_bytes: a}]}", Looser("a field of 0.28")),
     ("prober: tcp, tcp: {query_response: [{send_bytes: a}]}", Looser("a field of ours")),
     // TLS.
     ("prober: tcp, tcp: {tls_config: }", Taken),
@@ -176,8 +185,6 @@ const MODULES: &[(&str, Word)] = &[
     ("prober: tcp, tcp: {tls_config: {min_version: ''}}", Refused),
     ("prober: tcp, tcp: {tls_config: {min_version: '1.2'}}", Refused),
     ("prober: tcp, tcp: {tls_config: {insecure: true}}", Refused),
-    ("prober: tcp, tcp: {tls_config: {cert_file: /etc/hostname}}", Stricter("0.28 refuses it, too")),
-    ("prober: tcp, tcp: {tls_config: {key_file: /etc/hostname}}", Stricter("0.28 refuses it, too")),
     ("prober: tcp, tcp: {tls_config: {ca_file: no-such-file}}", Stricter("no handshake would be tried")),
     ("prober: tcp, tcp: {tls_config: {min_version: TLS13, max_version: TLS12}}", Stricter("no handshake could end")),
     ("prober: tcp, tcp: {tls_config: {max_version: TLS11}}", Stricter("rustls does not speak it")),
@@ -207,30 +214,91 @@ const MODULES: &[(&str, Word)] = &[
     ("prober: dns, dns: {query_name: a, edns_udp_size: 1232}", Looser("a field of ours")),
 ];
 
+/// A folder with the files that configurations name.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("the authority");
+    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    authority.client("client", Vec::new()).write(folder.path(), "client");
+    std::fs::write(folder.path().join("secret"), "secret").unwrap();
+    folder
+}
+
 #[test]
 fn what_blackbox_exporter_says_of_a_configuration_is_said_here() {
-    let modules = MODULES.iter().map(|(module, word)| (format!("modules: {{m: {{{module}}}}}\n"), *word));
-    let cases = FILES.iter().map(|(file, word)| ((*file).to_owned(), *word)).chain(modules);
-    let cases: Vec<(String, Word)> = cases.collect();
-    for (text, word) in &cases {
-        let ours = load_str(text, "blackbox.yml").map(drop);
-        assert_eq!(ours.is_ok(), matches!(word, Taken | Looser(_)), "{text}: {ours:?}");
+    let peer = Peer::find();
+    let folder = folder();
+    let file = folder.path().join("blackbox.yml");
+    let module = |module: &str| format!("modules: {{m: {{{module}}}}}\n");
+    let files = FILES.iter().map(|(text, word)| ((*text).to_owned(), *word, None));
+    let modules = MODULES.iter().map(|(text, word)| (module(text), *word, None));
+    let newer = NEWER.iter().map(|(since, text, word)| (module(text), *word, Some(*since)));
+    let (mut wrong, mut skipped) = (Vec::new(), 0);
+    for (text, word, since) in files.chain(modules).chain(newer) {
+        std::fs::write(&file, &text).unwrap();
+        let ours = load(&file).map(drop);
+        if ours.is_ok() != matches!(word, Taken | Looser(_)) {
+            wrong.push(format!("{text:?} is here {ours:?}"));
+        }
         if let Err(errors) = ours {
             assert!(errors.0.iter().all(|problem| problem.line.is_some() || text.len() < 20), "{text}: {errors}");
         }
-    }
-    let Some(peer) = program("prometheus-blackbox-exporter") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("blackbox.yml");
-    let mut wrong = Vec::new();
-    for (text, word) in &cases {
-        std::fs::write(&file, text).unwrap();
-        let mut command = Command::new(&peer);
-        command.arg("--config.check").arg(format!("--config.file={}", file.display())).current_dir(folder.path());
-        let theirs = command.stderr(Stdio::null()).status().unwrap().success();
-        if theirs != matches!(word, Taken | Stricter(_)) {
-            wrong.push(format!("{text:?} is taken: {theirs}"));
+        match &peer {
+            Some(peer) if since.is_none_or(|since| since <= peer.version) => {
+                let theirs = peer.check(&file);
+                if theirs != Some(i32::from(!matches!(word, Taken | Stricter(_)))) {
+                    wrong.push(format!("{text:?} ends there with {theirs:?}"));
+                }
+            }
+            Some(_) => skipped += 1,
+            None => {}
         }
     }
-    assert!(wrong.is_empty(), "of what blackbox_exporter says, this is otherwise: {}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "not as listed:\n{}", wrong.join("\n"));
+    if let (Some(peer), 1..) = (peer, skipped) {
+        support::tell(&format!("{skipped} configurations have what blackbox_exporter {} has not yet", peer.version));
+    }
+}
+
+#[test]
+fn every_field_takes_the_values_that_blackbox_exporter_takes() {
+    let Some(peer) = Peer::find() else { return };
+    if peer.version < Version(0, 28) {
+        return support::tell(&format!(
+            "blackbox_exporter {} has not all fields, and is not asked for each",
+            peer.version
+        ));
+    }
+    let folder = folder();
+    let cases: Vec<_> = FIELDS
+        .iter()
+        .flat_map(|(name, module)| VALUES.iter().map(move |value| (*name, *value, module.replace("VALUE", value))))
+        .collect();
+    let wrong = Mutex::new(Vec::new());
+    let threads = thread::available_parallelism().map_or(2, usize::from);
+    thread::scope(|scope| {
+        for (n, cases) in cases.chunks(cases.len().div_ceil(threads)).enumerate() {
+            let file = folder.path().join(format!("{n}.yml"));
+            let (peer, wrong) = (&peer, &wrong);
+            scope.spawn(move || {
+                for (name, value, module) in cases {
+                    if let Some(what) = compare(peer, &file, name, value, module) {
+                        wrong.lock().unwrap().push(format!("{name}: {value} is {what}"));
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "not as listed:\n{}", wrong.join("\n"));
+}
+
+/// What is otherwise than listed of a value of a field.
+fn compare(peer: &Peer, file: &Path, name: &str, value: &str, module: &str) -> Option<String> {
+    std::fs::write(file, format!("modules: {{m: {{{module}}}}}\n")).unwrap();
+    let listed = STRICTER.iter().any(|(fields, values, _)| fields.contains(&name) && values.contains(&value));
+    match (peer.check(file), load(file).map(drop), listed) {
+        (Some(0), Ok(()), false) | (Some(1), Err(_), false) | (Some(0), Err(_), true) => None,
+        (theirs, ours, listed) => Some(format!("{theirs:?} there and {ours:?} here; listed: {listed}")),
+    }
 }

@@ -9,15 +9,16 @@ use crate::probe::host_header;
 
 /// The `Authorization` header that `basic_auth`, `authorization`, `bearer_token` or `bearer_token_file` ask for; at most one of them may.
 pub(super) fn authorization(fields: &Fields<'_>) -> Option<HeaderValue> {
+    let (section, text) = (|key| (key, fields.get(key)), |key| (key, fields.filled(key)));
     let given = [
-        ("basic_auth", basic_auth as fn(&Value<'_>) -> Option<HeaderValue>),
-        ("authorization", credentials),
-        ("bearer_token", |value| header(value, &format!("Bearer {}", value.text()?))),
-        ("bearer_token_file", |value| header(value, &format!("Bearer {}", file_text(value)?))),
+        (section("basic_auth"), basic_auth as fn(&Value<'_>) -> Option<HeaderValue>),
+        (section("authorization"), credentials),
+        (text("bearer_token"), |value| header(value, &format!("Bearer {}", value.text()?))),
+        (text("bearer_token_file"), |value| header(value, &format!("Bearer {}", file_text(value)?))),
     ];
     let mut chosen: Option<(&str, Option<HeaderValue>)> = None;
-    for (key, read) in given {
-        let Some(value) = fields.filled(key) else { continue };
+    for ((key, value), read) in given {
+        let Some(value) = value else { continue };
         let read = read(&value);
         match &chosen {
             Some((first, _)) => value.problem(format!("excludes {first}, which is there too")),

@@ -1,9 +1,11 @@
 //! Conditions on the JSON of a body, in the Common Expression Language (cel.dev), as blackbox_exporter has them.
 
+mod types;
+
 use std::fmt;
 use std::sync::Arc;
 
-use cel::{Context, ExecutionError, Program, ResolveResult, Value};
+use cel::{Context, Program, ResolveResult, Value};
 
 /// A condition on `body`, the JSON of a response's body.
 pub struct Condition {
@@ -22,10 +24,7 @@ impl Condition {
             let first = errors.errors.first().map(|error| error.to_string()).unwrap_or_default();
             first.lines().next().unwrap_or("a syntax error").to_owned()
         })?;
-        // What no JSON has a part in is known before any came: a name or a function that there is not.
-        if let Err(ExecutionError::UndeclaredReference(name)) = run(&program, value(serde_json::json!({}))) {
-            return Err(format!("{name} is not known; the JSON is called body"));
-        }
+        types::check(program.expression())?;
         Ok(Self { program, text: text.to_owned(), forbids })
     }
 
@@ -130,6 +129,10 @@ mod tests {
             ("boddy.n == 1", "boddy is not known"),
             ("body.n == ", ""),
             ("nope(body)", "nope is not known"),
+            ("false && nope(body)", "nope is not known"),
+            ("size(body.list) == '3'", "_==_ does not take (int, string)"),
+            ("body.list.map(x, x > 1)", "no condition but a list(bool)"),
+            ("size(body.list)", "it is no condition but a int"),
         ] {
             let error = Condition::new(text, false).map(drop).unwrap_err();
             assert!(error.contains(wrong) && !error.is_empty() && !error.contains('\n'), "{text}: {error}");
