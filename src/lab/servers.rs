@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Namespace;
 use super::topology::{TARGETS, target};
-use crate::net::Family;
+use crate::net::{Family, clock, options, udp};
 use crate::wire::{grpc, websocket};
 
 /// The servers, on every address of the far end:
@@ -42,6 +42,8 @@ pub struct Servers {
     /// The certificate of the CA that signed the servers', as PEM.
     pub ca_pem: String,
     accepts: [(u16, Arc<AtomicU64>); 4],
+    /// By how many microseconds a name server answered too late.
+    late: Arc<AtomicU64>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -57,6 +59,7 @@ impl Servers {
         let (ca_pem, tls) = certificates()?;
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let runtime = far.runtime()?;
+        let late = Arc::<AtomicU64>::default();
         let accepts = [80, 443, 25, 7].map(|port| (port, Arc::new(AtomicU64::new(0))));
         for (port, accepts) in &accepts {
             // One socket serves both families.
@@ -73,18 +76,26 @@ impl Servers {
         }
         // A datagram is answered from the address that it was sent to, so each has a socket of its own.
         for address in TARGETS.flat_map(|number| [Family::V4, Family::V6].map(|family| target(family, number))) {
-            let socket = far.run(|| name_server(address))??;
+            let (socket, late) = (far.run(|| name_server(address))??, Arc::clone(&late));
             runtime.spawn(async move {
                 let Ok(socket) = UdpSocket::from_std(socket) else { return };
                 let mut message = [0; 512];
-                while let Ok((length, client)) = socket.recv_from(&mut message).await {
+                while let Ok(received) = udp::receive(&socket, &mut message).await {
+                    let Some(client) = received.peer else { continue };
                     // The question is the answer, but for the flag that says which it is.
                     message[2] |= 0x80;
-                    let _ = socket.send_to(&message[..length], client).await;
+                    let _ = socket.send_to(&message[..received.len], client).await;
+                    let taken = received.stamp.map(|arrived| clock::now().saturating_sub(arrived).as_micros() as u64);
+                    late.fetch_max(taken.unwrap_or_default(), Ordering::Relaxed);
                 }
             });
         }
-        Ok(Self { ca_pem, accepts, runtime: Some(runtime) })
+        Ok(Self { ca_pem, accepts, late, runtime: Some(runtime) })
+    }
+
+    /// By how much the most belated answer of a name server came late, because this machine was busy; and begins anew.
+    pub(super) fn lateness(&self) -> Duration {
+        Duration::from_micros(self.late.swap(0, Ordering::Relaxed))
     }
 
     /// How often `accept()` has returned on a port: never for a half-open check.
@@ -108,6 +119,7 @@ impl Drop for Servers {
 fn name_server(address: IpAddr) -> io::Result<std::net::UdpSocket> {
     let socket = std::net::UdpSocket::bind((address, 53))?;
     socket.set_nonblocking(true)?;
+    options::stamp_arrivals(&socket)?;
     Ok(socket)
 }
 

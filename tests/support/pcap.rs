@@ -87,6 +87,11 @@ impl Packet {
         names.iter().filter(|(bit, _)| self.transport[13] & bit != 0).map(|(_, name)| name).collect()
     }
 
+    /// The sequence number of a TCP segment.
+    pub(crate) fn sequence(&self) -> u32 {
+        u32::from(self.half(4)) << 16 | u32::from(self.half(6))
+    }
+
     /// Whether it is a TCP segment with data.
     pub(crate) fn has_data(&self) -> bool {
         self.protocol == 6 && self.transport.len() > usize::from(self.transport[12] >> 4) * 4

@@ -25,13 +25,13 @@ pub(super) struct Truth<'a> {
 }
 
 /// How far a time may be off.
-const TOLERANCE: Duration = Duration::from_millis(1);
+pub(super) const TOLERANCE: Duration = Duration::from_millis(1);
 
 /// Why a measurement is not as it should be.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// A time; a late lab excuses it.
-    Time(String),
+    /// A time; a late lab excuses that it is too long by so much.
+    Time(String, Option<Duration>),
     /// Anything else; nothing excuses it.
     Fact(String),
 }
@@ -143,7 +143,7 @@ fn check_rtt(reports: &[Report], path: &Path) -> Result<String, Wrong> {
     let median = times.and_then(median).ok_or("no round-trip time")?;
     let expected = path.target_rtt();
     let said = format!("rtt {}, {} asked", ms(median), ms(expected));
-    if median.abs_diff(expected) > TOLERANCE { Err(Wrong::Time(said)) } else { Ok(said) }
+    if median.abs_diff(expected) > TOLERANCE { Err(Wrong::Time(said, median.checked_sub(expected))) } else { Ok(said) }
 }
 
 /// The round-trip time that a probe measured: the kernel's of a handshake where there is one.
@@ -209,7 +209,8 @@ fn check_traces(case: &Case, traces: &[&traceroute::Measurement], truth: &Truth<
             worst = worst.max(best.abs_diff(truth.path.rtt(number)));
             if worst > TOLERANCE {
                 let asked = truth.path.rtt(number);
-                return Err(Wrong::Time(format!("hop {number} after {}, {} asked", ms(best), ms(asked))));
+                let said = format!("hop {number} after {}, {} asked", ms(best), ms(asked));
+                return Err(Wrong::Time(said, best.checked_sub(asked)));
             }
         }
     }
@@ -368,7 +369,7 @@ mod tests {
         assert_eq!(said(|trace| trace.hops.truncate(8)), fact("8 hops, reached: true"));
         assert_eq!(
             said(|trace| trace.hops[6].rtt = trace.hops[7].rtt.clone()),
-            Err(Wrong::Time("hop 7 after 19.00 ms, 17.00 ms asked".to_owned()))
+            Err(Wrong::Time("hop 7 after 19.00 ms, 17.00 ms asked".to_owned(), Some(Duration::from_millis(2))))
         );
     }
 }
