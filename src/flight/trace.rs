@@ -224,11 +224,10 @@ impl Trace {
         self.packets.iter().filter(|packet| packet.hop == hop).count() as u32
     }
 
-    /// How many packets to a hop were not answered in the time that they were waited for. Some may still be under way: where the trace was
-    /// cut short, and where a hop that was asked again then answered an earlier packet.
-    #[must_use]
-    pub fn lost(&self, hop: u8) -> u32 {
-        self.packets.iter().filter(|packet| packet.hop == hop && packet.fate == Fate::Lost).count() as u32
+    /// The hops of the packets that were not answered in the time that they were waited for, each as often as it has such a packet. Others may
+    /// still be under way: where the trace was cut short, and where a hop that was asked again then answered an earlier packet.
+    pub fn lost(&self) -> impl Iterator<Item = u8> {
+        self.packets.iter().filter(|packet| packet.fate == Fate::Lost).map(|packet| packet.hop)
     }
 
     /// Chooses the packet behind the one of `round` and `hop`, which leaves now.
@@ -315,7 +314,7 @@ mod tests {
         end_hop: Option<u8>,
         /// Sent and answered per hop.
         hops: Vec<(u32, u32)>,
-        lost: Vec<u32>,
+        lost: Vec<usize>,
     }
 
     const PLAN: (u32, u64, u64) = (3, 100, 2000);
@@ -357,7 +356,7 @@ mod tests {
             }
         }
         let hops = (1..=30).map(|hop| (trace.sent(hop), answered[usize::from(hop)])).collect();
-        let lost = (1..=30).map(|hop| trace.lost(hop)).collect();
+        let lost = (1..=30).map(|hop| trace.lost().filter(|lost| *lost == hop).count()).collect();
         Outcome { took: now - start, end_hop: trace.end_hop(), hops, lost }
     }
 
@@ -511,7 +510,7 @@ mod tests {
             }
         }
         assert_eq!(now, plan.end);
-        assert_eq!((trace.sent(1), trace.lost(1)), (2, 0), "they are still under way");
+        assert_eq!((trace.sent(1), trace.lost().count()), (2, 0), "they are still under way");
     }
 
     #[test]
@@ -521,8 +520,8 @@ mod tests {
         let plan = Plan { first_hop: 1, max_hops: 1, rounds: 1, interval: ms(1), wait: ms(100), end: start + ms(1000) };
         let mut trace = Trace::new(plan, start);
         assert_eq!(trace.step(start), Step::Send { number: 0, hop: 1 });
-        assert_eq!((trace.step(start), trace.lost(1)), (Step::Wait(start + ms(100)), 0));
-        assert_eq!((trace.step(start + ms(100)), trace.lost(1)), (Step::Done, 1));
-        assert_eq!((trace.answered(0, ms(101), true), trace.lost(1)), (Some(1), 0));
+        assert_eq!((trace.step(start), trace.lost().count()), (Step::Wait(start + ms(100)), 0));
+        assert_eq!((trace.step(start + ms(100)), trace.lost().count()), (Step::Done, 1));
+        assert_eq!((trace.answered(0, ms(101), true), trace.lost().count()), (Some(1), 0));
     }
 }

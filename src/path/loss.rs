@@ -14,6 +14,7 @@
 //! probabilities are guesses, and so few counts decide nothing that only they suggest: hence [`SURELY_OWN`] and [`SURELY_LOST`].
 
 use std::f64::consts::PI;
+use std::sync::LazyLock;
 
 /// What became of the packets that were to end at a hop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -125,7 +126,7 @@ fn survival(level: f64) -> f64 {
 }
 
 /// How probable a count of a hop is at each level.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Likelihood {
     /// However it comes about.
     all: PerLevel,
@@ -134,7 +135,7 @@ struct Likelihood {
 }
 
 impl Likelihood {
-    fn of(count: Count, host: bool, limited: &[PerLevel]) -> Self {
+    fn of(count: Count, host: bool) -> Self {
         let (answered, asked) = (count.answered, count.answered + count.lost);
         let chosen = ln_choose(asked, answered);
         let of_all: PerLevel = std::array::from_fn(|level| binomial(chosen, answered, asked, survival(level as f64)));
@@ -143,7 +144,7 @@ impl Likelihood {
         }
         let silent = if answered == 0 { SILENT } else { 0.0 };
         let own = |level: usize| {
-            silent + LIMITS * limited[level].iter().zip(&of_all).map(|(part, all)| part * all).sum::<f64>()
+            silent + LIMITS * LIMITED[level].iter().zip(&of_all).map(|(part, all)| part * all).sum::<f64>()
         };
         let own: PerLevel = std::array::from_fn(own);
         Self { all: std::array::from_fn(|level| (1.0 - SILENT - LIMITS) * of_all[level] + own[level]), own }
@@ -152,7 +153,7 @@ impl Likelihood {
 
 /// How probable it is, for each level of survival (the rows), that a router which answers a part of what survives answers as much of what was
 /// sent as survives at a level (the columns).
-fn limited() -> Vec<PerLevel> {
+static LIMITED: LazyLock<Vec<PerLevel>> = LazyLock::new(|| {
     // What is withheld of what survives, where so much of what was sent is answered; and how probable it is that it is less.
     let withheld = |answered: f64, survives: f64| (1.0 - answered / survives).clamp(LEAST, 1.0);
     let less = |withheld: f64| (withheld / LEAST).ln() / LEAST.recip().ln();
@@ -169,14 +170,17 @@ fn limited() -> Vec<PerLevel> {
         })
     };
     (0..=LEVELS).map(row).collect()
-}
+});
 
 /// Weighs all explanations by the forward-backward algorithm.
 fn weigh(counts: &[Count], host: bool) -> Vec<Explained> {
-    let limited = limited();
-    let likelihood =
-        |(index, count): (usize, &Count)| Likelihood::of(*count, host && index + 1 == counts.len(), &limited);
-    let likelihoods: Vec<Likelihood> = counts.iter().enumerate().map(likelihood).collect();
+    let mut likelihoods: Vec<Likelihood> = Vec::with_capacity(counts.len());
+    for (index, count) in counts.iter().enumerate() {
+        let host = host && index + 1 == counts.len();
+        // Most hops have the same counts.
+        let known = counts[..index].iter().position(|before| before == count).filter(|_| !host);
+        likelihoods.push(known.map_or_else(|| Likelihood::of(*count, host), |before| likelihoods[before]));
+    }
     // From the front: how probable a level and all counts up to the hop are.
     let mut level = [0.0; LEVELS + 1];
     level[0] = 1.0;

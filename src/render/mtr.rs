@@ -110,7 +110,7 @@ fn hubs(measured: &traceroute::Measurement) -> Vec<Hub> {
         && last.number < measured.max_hops
     {
         // As many packets were to end there as at the hop before.
-        hubs.push(Hub::of(&Hop { number: last.number + 1, sent: last.sent, ..Hop::default() }));
+        hubs.push(Hub::of(&Hop { number: last.number + 1, sent: last.sent, lost: last.sent, ..Hop::default() }));
     }
     hubs
 }

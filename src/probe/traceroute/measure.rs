@@ -60,8 +60,10 @@ async fn trace(
     };
     let mut trace = Trace::new(plan, Instant::now());
     let ended = follow(&mut trace, &mut conversation, probe, destination, measured, inquiry).await;
-    for hop in &mut measured.hops {
-        hop.lost = trace.lost(hop.number);
+    for number in trace.lost() {
+        if let Some(hop) = measured.hop(number) {
+            hop.lost += 1;
+        }
     }
     match ended? {
         // Where a router refuses some packets and the destination answers others, it was reached all the same.
