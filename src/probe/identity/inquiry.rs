@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
@@ -114,17 +115,26 @@ impl<'p> Inquiry<'p> {
         drop(self.tell);
         let mut last = begun;
         loop {
-            match timeout_at(until.into(), self.news.recv()).await {
-                Ok(Some(News::Arrived(at))) => last = last.max(at),
-                Ok(Some(News::Fact(fact))) => {
+            let news = match self.news.try_recv() {
+                Ok(news) => Some(news),
+                Err(TryRecvError::Disconnected) => None,
+                // A timer has its precision, and the deadline may be over.
+                Err(TryRecvError::Empty) if Instant::now() >= until => break,
+                Err(TryRecvError::Empty) => match timeout_at(until.into(), self.news.recv()).await {
+                    Ok(news) => news,
+                    Err(_) => break,
+                },
+            };
+            match news {
+                Some(News::Arrived(at)) => last = last.max(at),
+                Some(News::Fact(fact)) => {
                     self.probe.note(format_args!("{}", fact.told()));
                     take(fact);
                 }
-                Ok(None) => {
+                None => {
                     timeline.received(last);
                     return;
                 }
-                Err(_) => break,
             }
         }
         timeline.waited(until);
