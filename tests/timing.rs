@@ -30,7 +30,8 @@ const MODULES: &str = "
   banner: {prober: tcp, tcp: {query_response: [{expect: never}]}}
   http: {prober: http}
   https: {prober: http, http: {tls_config: {ca_file: CA}}}
-  trace: {prober: traceroute}
+  trace: {prober: traceroute, traceroute: {names: false}}
+  trace_and_names: {prober: traceroute}
 ";
 
 /// Probes per sample: enough that the 99th percentile is not the maximum.
@@ -282,7 +283,7 @@ fn phases_and_overhead_are_the_duration_on_success_and_on_failure() {
     let (fine, stalls, drops) = (host(Family::V4, 10), host(Family::V4, 12), host(Family::V4, 13));
     let half_second = Duration::from_millis(500);
     // Module, target, the phases that are reached, and how long the last takes in milliseconds.
-    let rows: [(&str, String, &[Phase], u64); 12] = [
+    let rows: [(&str, String, &[Phase], u64); 13] = [
         ("http", format!("http://{fine}/"), &[Phase::Resolve, Phase::Connect, Phase::Processing, Phase::Transfer], 0),
         (
             "https",
@@ -299,7 +300,9 @@ fn phases_and_overhead_are_the_duration_on_success_and_on_failure() {
         ("banner", format!("{fine}:80"), &[Phase::Resolve, Phase::Connect, Phase::Query], 480),
         ("icmp_ten", fine.clone(), &[Phase::Resolve, Phase::Setup, Phase::Interval, Phase::Rtt], 20),
         ("icmp_raw", drops.clone(), &[Phase::Resolve, Phase::Setup, Phase::Rtt], 500),
-        ("trace", fine, &[Phase::Resolve, Phase::Setup, Phase::Trace], 220),
+        ("trace", fine.clone(), &[Phase::Resolve, Phase::Setup, Phase::Trace], 220),
+        // Only the hosts file is asked for these names.
+        ("trace_and_names", fine, &[Phase::Resolve, Phase::Setup, Phase::Trace, Phase::Lookup], 0),
     ];
     for (module, target, phases, last) in rows {
         let report = site.run(module, "a", &target, half_second);
