@@ -5,7 +5,8 @@ mod support;
 
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use support::lab::{Site, host};
 use support::{Running, program};
@@ -316,6 +317,38 @@ fn a_neighbour_that_does_not_answer_to_its_address_is_not_the_networks_fault() {
         for report in site.run_all(requests.into()) {
             assert_eq!(reason(&report), "arp_unresolved", "{} {:?} {:#?}", report.module, report.failure, report.log);
         }
+    }
+}
+
+#[test]
+fn an_established_connection_outlives_what_a_router_says_of_it() {
+    let path = |isp| Path::straight(isp, &[100_000, 100_000], 100_000);
+    let Some(site) = start(Topology { seed: 7, a: path(Isp::A), b: path(Isp::B), faults: Vec::new() }) else { return };
+    for (family, says) in
+        [(Family::V4, Evidence::Icmp { ty: 3, code: 1 }), (Family::V6, Evidence::Icmp6 { ty: 1, code: 3 })]
+    {
+        site.lab.clear_counts();
+        let most = Duration::from_secs(5);
+        let end = Instant::now() + most;
+        let arrive = |packets| {
+            let arrived = || site.lab.counts(Isp::A, target(family, 10)).first().map_or(0, |hop| hop.arrived);
+            while arrived() < packets && Instant::now() < end {
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let report = thread::scope(|scope| {
+            scope.spawn(|| {
+                // The SYN, and then the ACK and what begins the handshake of TLS, in which there is more to be sent.
+                arrive(1);
+                set_fault(&site, Matches::default(), Action::Unreachable { hop: 1, says });
+                arrive(3);
+                site.lab.change(|topology| topology.faults.clear());
+            });
+            site.run("https", "a", &format!("https://{}/", host(family, 10)), most)
+        });
+        assert_eq!(report.failure, None, "{:#?}", report.log);
+        let (_, tls) = report.phases.iter().find(|(phase, _)| *phase == Phase::Tls).unwrap();
+        assert!(*tls > Duration::from_millis(400), "the handshake was begun again: {tls:?}");
     }
 }
 

@@ -517,3 +517,31 @@ pub(super) fn unspecified(family: Family) -> IpAddr {
         Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::net::conversation::payload;
+
+    #[tokio::test]
+    async fn an_echo_reply_with_the_payload_of_another_program_is_not_ours() {
+        let (ours, theirs) = ([1; size_of::<Cookie>()], [2; size_of::<Cookie>()]);
+        let channel = match Channel::open(&Source::default(), Family::V4, Kind::Icmp, 0, ours, Arc::default()) {
+            Err(SourceError::NotPermitted(what, error)) => return crate::testing::skip(&format!("{what}: {error}")),
+            opened => opened.unwrap(),
+        };
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let heard = |cookie| {
+            let payload = payload(&cookie, 56);
+            let mut message = vec![0; crate::wire::icmp::HEADER + payload.len()];
+            Echo { id: 7, sequence: 8, payload: &payload }.emit_v4(&mut message);
+            // Of a request that makes a reply.
+            message[0] = 0;
+            channel.channel.of_icmp(local, local, &message).map(|(key, _)| key.name)
+        };
+        assert_eq!(heard(ours), Some(Name::Echo { id: 7, sequence: 8 }));
+        assert_eq!(heard(theirs), None);
+    }
+}
