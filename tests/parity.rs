@@ -13,6 +13,8 @@ mod case;
 mod comparison;
 #[path = "parity/differences.rs"]
 mod differences;
+#[path = "parity/offers.rs"]
+mod offers;
 #[path = "parity/servers.rs"]
 mod servers;
 mod support;
@@ -48,6 +50,7 @@ const WRONG: &str = "modules: {a: {prober: icmp, icmp: {ttl: 300}}}\n";
 const HEADINGS: Name = Name { text: "headings", since: None };
 const OWN_METRICS: Name = Name { text: "own_metrics", since: None };
 const FLAGS: Name = Name { text: "flags", since: None };
+const OFFERS: Name = Name { text: "offers", since: None };
 
 /// Names that are known, and who is asked for others.
 const MOUNTS: &str = "mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf";
@@ -118,7 +121,7 @@ fn names() -> Vec<Name> {
     let timeouts = case::read_timeouts(TIMEOUTS).map(|timeout| timeout.name);
     let starts = case::read_starts(STARTS).map(|start| start.name);
     let all = cases().map(|case| case.name).chain(requests).chain(timeouts).chain(starts);
-    all.chain([HEADINGS, OWN_METRICS, FLAGS]).collect()
+    all.chain([HEADINGS, OWN_METRICS, FLAGS, OFFERS]).collect()
 }
 
 fn compare() {
@@ -151,6 +154,7 @@ fn compare() {
     }
     comparison.headings(HEADINGS, "/probe?module=tcp_connect&target=127.0.0.1:80&debug=true");
     comparison.flags(FLAGS);
+    comparison.offers(OFFERS, "tls_by_address");
     comparison.own_metrics(OWN_METRICS, WRONG);
     comparison.end(&names());
 }

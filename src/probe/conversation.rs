@@ -5,7 +5,7 @@ use std::io;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::connection::Connection;
+use super::connection::{Connection, Plain};
 use super::{Probe, tls};
 use crate::flight::Phase;
 use crate::net::tls::{Tls, TlsFacts};
@@ -76,36 +76,25 @@ pub(super) async fn hold(
     }
     probe.timeline.enter(Phase::Query);
     let mut peer = Peer { probe, connection, heard: BytesMut::new(), begun: false, answered: false };
-    for step in steps {
-        let send = step.send.as_deref().unwrap_or_default();
-        let mut line = send.as_bytes().to_vec();
-        if let Some(expect) = &step.expect {
-            let heard = peer.expect(expect, outcome).await?;
-            if let Some(captures) = expect.captures(&heard) {
-                line = captures.expand(send);
-                for (name, value) in &step.labels {
-                    let value = String::from_utf8_lossy(&captures.expand(value)).into_owned();
-                    // A later step may say the same label anew.
-                    outcome.expect_info.retain(|(known, _)| known != name);
-                    outcome.expect_info.push((name.clone(), value));
-                }
-            }
-        }
-        if let Some(expected) = &step.expect_bytes {
-            peer.expect_bytes(expected, outcome).await?;
-        }
-        if !line.is_empty() {
-            line.push(b'\n');
-            peer.say(&line).await?;
-        }
-        if let Some(bytes) = &step.send_bytes {
-            peer.say(bytes).await?;
-        }
+    for (step, at) in steps.iter().zip(1..) {
+        peer.go_through(step, outcome).await?;
         if step.starttls {
-            peer = peer.start_tls(secure, facts).await?;
+            peer = peer.start_tls(secure, &steps[..at], facts).await?;
         }
     }
     Ok(())
+}
+
+/// Goes through the steps in clear once more, on another connection, up to where TLS begins; what comes of it is no part of the probe.
+///
+/// # Errors
+/// The first step that did not hold.
+pub(super) async fn repeat(probe: &Probe<'_>, steps: &[Step], connection: Plain) -> Result<Connection, Failure> {
+    let mut peer = Peer { probe, connection: connection.into(), heard: BytesMut::new(), begun: false, answered: false };
+    for step in steps {
+        peer.go_through(step, &mut Heard::default()).await?;
+    }
+    Ok(peer.connection)
 }
 
 /// The other side. Lines and bytes are taken from one buffer, so neither loses what came with the other.
@@ -121,6 +110,35 @@ struct Peer<'a> {
 }
 
 impl Peer<'_> {
+    /// A step, without the TLS that may begin behind it.
+    async fn go_through(&mut self, step: &Step, outcome: &mut Heard) -> Result<(), Failure> {
+        let send = step.send.as_deref().unwrap_or_default();
+        let mut line = send.as_bytes().to_vec();
+        if let Some(expect) = &step.expect {
+            let heard = self.expect(expect, outcome).await?;
+            if let Some(captures) = expect.captures(&heard) {
+                line = captures.expand(send);
+                for (name, value) in &step.labels {
+                    let value = String::from_utf8_lossy(&captures.expand(value)).into_owned();
+                    // A later step may say the same label anew.
+                    outcome.expect_info.retain(|(known, _)| known != name);
+                    outcome.expect_info.push((name.clone(), value));
+                }
+            }
+        }
+        if let Some(expected) = &step.expect_bytes {
+            self.expect_bytes(expected, outcome).await?;
+        }
+        if !line.is_empty() {
+            line.push(b'\n');
+            self.say(&line).await?;
+        }
+        if let Some(bytes) = &step.send_bytes {
+            self.say(bytes).await?;
+        }
+        Ok(())
+    }
+
     /// The first line that matches; others are passed over.
     async fn expect(&mut self, expect: &Regex, outcome: &mut Heard) -> Result<BytesMut, Failure> {
         while let Some(line) = self.line().await? {
@@ -199,13 +217,18 @@ impl Peer<'_> {
         written.map_err(|error| self.failure("sending", &error))
     }
 
-    /// Goes on under TLS. What came in clear is no part of what is heard under TLS.
-    async fn start_tls(self, secure: &Secure<'_>, facts: &mut Option<TlsFacts>) -> Result<Self, Failure> {
+    /// Goes on under TLS, after `steps` in clear. What came in clear is no part of what is heard under TLS.
+    async fn start_tls(
+        self,
+        secure: &Secure<'_>,
+        steps: &[Step],
+        facts: &mut Option<TlsFacts>,
+    ) -> Result<Self, Failure> {
         let Connection::Plain(plain) = self.connection else {
             let detail = "starttls, and the connection is under TLS already";
             return Err(self.probe.failure(Reason::ProberConfigError, detail));
         };
-        let connection = tls::handshake(self.probe, secure.tls, secure.name(), plain, facts).await?;
+        let connection = tls::handshake_after(steps, self.probe, secure.tls, secure.name(), plain, facts).await?;
         self.probe.timeline.enter(Phase::Query);
         Ok(Self { connection, heard: BytesMut::new(), answered: false, ..self })
     }

@@ -8,15 +8,25 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout_at;
 
-use super::connection::{self, Handshake};
+use super::Probe;
+use super::connection::{self, Handshake, Plain};
+use super::conversation::{self, Step};
 use super::deadline::LOOK;
-use super::{Probe, SharedTimeline};
 use crate::flight::Phase;
-use crate::net::stream::{Observer, Stream};
 use crate::net::tcp::Opening;
 use crate::net::tls::{Tls, TlsFacts, old_hello};
+use crate::net::unix;
 use crate::verdict::{Failure, Reason};
 use crate::wire::tls::ServerFlight;
+
+/// A server that is asked again, and what is said before TLS begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Again<'a> {
+    /// Where it is; nothing where it is the socket of this host that the target names.
+    pub(super) server: Option<SocketAddr>,
+    /// What was said and heard in clear.
+    pub(super) said: &'a [Step],
+}
 
 /// Asks a server, on a second connection and in [`Phase::Legacy`], what it speaks. `facts` then holds what it said; the result is the
 /// failure of the probe: `failure`, the one of the handshake, where the server does not turn out to speak only what this program never
@@ -25,7 +35,7 @@ pub(super) async fn look_again(
     probe: &Probe<'_>,
     tls: &Tls,
     name: &ServerName<'_>,
-    server: SocketAddr,
+    again: Again<'_>,
     failure: Failure,
     facts: &mut Option<TlsFacts>,
 ) -> Failure {
@@ -34,7 +44,7 @@ pub(super) async fn look_again(
     let mut flight = ServerFlight::default();
     // Before the deadline of the probe, by the precision of timers: that the server is silent now is not why the probe failed.
     let end = probe.deadline.checked_sub(LOOK).unwrap_or(probe.deadline);
-    match timeout_at(end.into(), ask(probe, name, server, &mut flight)).await {
+    match timeout_at(end.into(), ask(probe, name, again, &mut flight)).await {
         Ok(Ok(())) => {}
         Ok(Err(what)) => probe.note(format_args!("asking for older TLS: {what}")),
         Err(_) => {
@@ -56,23 +66,22 @@ pub(super) async fn look_again(
     Failure { reason: Reason::TlsProtocolError, detail, ..failure }
 }
 
-/// Connects, says what a client of older TLS says, and hears the answer.
+/// Connects, says once more what was said in clear, then what a client of older TLS says, and hears the answer.
 ///
 /// # Errors
 /// Why it does not end, in one sentence.
 async fn ask(
     probe: &Probe<'_>,
     name: &ServerName<'_>,
-    server: SocketAddr,
+    again: Again<'_>,
     flight: &mut ServerFlight,
 ) -> Result<(), String> {
     let hello = old_hello(name).map_err(|error| error.to_string())?;
-    let opened = connection::open(probe, server, Opening::Full, &mut Handshake::default()).await;
-    let tcp = opened.map_err(|failure| failure.detail)?.into_stream().map_err(|error| error.to_string())?;
-    let mut stream = Stream::new(tcp, Uncounted(probe.timeline.clone()));
-    stream.write_all(&hello).await.map_err(|error| format!("sending: {error}"))?;
+    let plain = connect(probe, again.server).await?;
+    let mut connection = conversation::repeat(probe, again.said, plain).await.map_err(|failure| failure.detail)?;
+    connection.write_all(&hello).await.map_err(|error| format!("sending: {error}"))?;
     let mut heard = BytesMut::with_capacity(4096);
-    while stream.read_buf(&mut heard).await.map_err(|error| format!("reading: {error}"))? > 0 {
+    while connection.read_buf(&mut heard).await.map_err(|error| format!("reading: {error}"))? > 0 {
         if flight.feed(&heard).map_err(|error| error.to_string())? {
             return Ok(());
         }
@@ -81,21 +90,16 @@ async fn ask(
     Err("the server closed the connection".to_owned())
 }
 
-/// Feeds the timeline. What is carried is no part of the probe's own connection.
-struct Uncounted(SharedTimeline);
-
-impl Observer for Uncounted {
-    fn sent(&self, at: Instant, _bytes: usize) {
-        self.0.sent(at);
+async fn connect(probe: &Probe<'_>, server: Option<SocketAddr>) -> Result<Plain, String> {
+    if let Some(server) = server {
+        let opened = connection::open(probe, server, Opening::Full, &mut Handshake::default()).await;
+        let tcp = opened.map_err(|failure| failure.detail)?.into_stream().map_err(|error| error.to_string())?;
+        return Ok(Plain::aside(tcp, probe));
     }
-
-    fn received(&self, at: Instant, _bytes: usize) {
-        self.0.received(at);
-    }
-
-    fn waiting(&self, now: Instant) {
-        self.0.waiting(now);
-    }
+    probe.timeline.sent(Instant::now());
+    let connected = unix::connect(&probe.request.target).await;
+    probe.timeline.received(Instant::now());
+    connected.map(|unix| Plain::aside(unix, probe)).map_err(|error| format!("connecting: {error}"))
 }
 
 #[cfg(test)]
@@ -160,6 +164,13 @@ mod tests {
         answer(stream, REFUSAL);
     }
 
+    /// What a server does with a connection.
+    type Treat = fn(TcpStream);
+
+    /// Hangs up.
+    const RESET: Treat = |stream| socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    const CLOSE: Treat = drop;
+
     fn prober(tls: bool, query_response: Vec<Step>) -> Prober {
         let tls_config = trusting(None, &[]);
         Prober::Tcp(tcp::Settings {
@@ -220,13 +231,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_look_that_sees_nothing_leaves_the_first_failure() {
-        type Treat = fn(TcpStream);
-        let reset: Treat = |stream| socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-        let close: Treat = drop;
         let plain: Treat = |stream| answer(stream, b"HTTP/1.1 400 Bad Request\r\n\r\n");
         let malformed: Treat = |stream| answer(stream, &[22, 3, 1, 0, 4, 2, 0, 0, 0]);
         for ip in BOTH {
-            for later in [refuse, reset, close, plain, malformed] {
+            for later in [refuse, RESET, CLOSE, plain, malformed] {
                 let (address, count) = server(ip, refuse, later);
                 let report = look(address, PATIENCE).await;
                 check_failure(&report, Phase::Tls, Reason::TlsAlertReceived(40));
@@ -270,9 +278,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_said_before_tls_is_not_said_again() {
-        let ask = Step { send: Some("STARTTLS".into()), ..Step::default() };
-        let go = Step { expect: Some(Regex::new("go").unwrap()), starttls: true, ..Step::default() };
+    async fn what_was_said_before_tls_is_said_again_and_counts_once() {
+        let steps = || {
+            let greeting = Some(Regex::new("^220 (.*)").unwrap());
+            let labels = vec![("number".to_owned(), "${1}".to_owned())];
+            let go = Some(Regex::new("go").unwrap());
+            vec![
+                Step { expect: greeting, labels, send: Some("STARTTLS ${1}".into()), ..Step::default() },
+                Step { expect: go, starttls: true, ..Step::default() },
+            ]
+        };
+        for ip in BOTH {
+            let der = identity(params(), None).chain.remove(0);
+            let all = [hello(), certificate(&der)].concat();
+            let count = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&count);
+            let address = serve(ip, move |mut stream| {
+                // It greets every client in another way.
+                let number = counted.fetch_add(1, Ordering::SeqCst);
+                say(&mut stream, &format!("220 {number}\n"));
+                assert_eq!(hear(&mut stream), format!("STARTTLS {number}\n"));
+                say(&mut stream, "go\n");
+                hear(&mut stream);
+                answer(stream, if number == 0 { REFUSAL } else { &all });
+            });
+            let report = probe(&request(prober(false, steps()), address, PATIENCE)).await;
+            check_failure(&report, Phase::Tls, Reason::TlsProtocolError);
+            assert_eq!(told(&report), Some(("TLS 1.0", "TLS_RSA_WITH_RC4_128_SHA", 1)));
+            assert_eq!(count.load(Ordering::SeqCst), 2);
+            let Some(Traffic { received, .. }) = measured(&report).traffic else { panic!("{report:#?}") };
+            assert_eq!(received, ("220 0\ngo\n".len() + REFUSAL.len()) as u64, "the first connection's: {report:#?}");
+            assert_eq!(measured(&report).heard.expect_info, [("number".to_owned(), "0".to_owned())]);
+            assert!(seconds(&report, Phase::Legacy).is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_conversation_that_goes_another_way_leaves_the_first_failure() {
+        let expect = Some(Regex::new("go").unwrap());
+        let step = || Step { send: Some("STARTTLS".into()), ..Step::default() };
+        let go = || Step { expect: expect.clone(), starttls: true, ..Step::default() };
         let (address, count) = server(
             V4,
             |mut stream| {
@@ -280,10 +325,38 @@ mod tests {
                 hear(&mut stream);
                 refuse(stream);
             },
-            refuse,
+            |stream| answer(stream, b"not now\n"),
         );
-        let report = probe(&request(prober(false, vec![ask, go]), address, PATIENCE)).await;
+        let report = probe(&request(prober(false, vec![step(), go()]), address, Duration::from_millis(400))).await;
         check_failure(&report, Phase::Tls, Reason::TlsAlertReceived(40));
-        assert_eq!((count.load(Ordering::SeqCst), seconds(&report, Phase::Legacy)), (1, None));
+        assert_eq!((told(&report), count.load(Ordering::SeqCst)), (None, 2));
+        assert_eq!(measured(&report).heard.failed_due_to_regex, Some(false));
+        check_phase(&report, Phase::Legacy, 300..410);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_up_on_what_it_does_not_understand_is_looked_at_again() {
+        for ip in BOTH {
+            let der = identity(params(), None).chain.remove(0);
+            for first in [RESET, CLOSE] {
+                let all = [hello(), certificate(&der)].concat();
+                let (address, count) = server(ip, first, move |stream| answer(stream, &all));
+                let report = look(address, PATIENCE).await;
+                check_failure(&report, Phase::Tls, Reason::TlsProtocolError);
+                assert_eq!(told(&report), Some(("TLS 1.0", "TLS_RSA_WITH_RC4_128_SHA", 1)));
+                assert_eq!(count.load(Ordering::SeqCst), 2);
+                // Of one that always does, the first time is told.
+                let (address, count) = server(ip, first, first);
+                let report = look(address, PATIENCE).await;
+                let failure = report.failure.as_ref().unwrap();
+                assert!(failure.phase == Phase::Tls && failure.reason != Reason::TlsProtocolError, "{failure:?}");
+                assert_eq!((told(&report), count.load(Ordering::SeqCst)), (None, 2));
+            }
+            // One that has begun to answer has understood.
+            let (address, count) = server(ip, |mut stream| stream.write_all(&hello()[..20]).unwrap(), refuse);
+            let report = look(address, PATIENCE).await;
+            assert!(report.failure.is_some());
+            assert_eq!((count.load(Ordering::SeqCst), seconds(&report, Phase::Legacy)), (1, None));
+        }
     }
 }

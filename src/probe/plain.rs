@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Probe, SharedTimeline, lock};
-use crate::net::stream::{Socket, Stream};
+use crate::flight::Traffic;
+use crate::net::stream::{Observer, Socket, Stream};
 use crate::net::sys;
 
 /// What became of the bytes that a connection was given: the evidence where a deadline comes while the peer is waited for.
@@ -32,11 +33,11 @@ const LATEST_ACKNOWLEDGEMENT: Duration = Duration::from_millis(500);
 /// A plain connection that feeds the probe's timeline; dropped, it leaves the probe its [`Delivery`].
 #[derive(Debug)]
 pub(super) struct Plain {
-    stream: Stream<SharedTimeline>,
+    stream: Stream<Watch>,
     /// Whether the last write found no room.
     blocked: bool,
     last_written: Instant,
-    /// Where the delivery is told, once.
+    /// Where the delivery is told, once; nothing where it is not.
     told: Option<Arc<Mutex<Delivery>>>,
 }
 
@@ -44,12 +45,17 @@ impl Plain {
     /// Watches a connection for a probe.
     pub(super) fn new(socket: impl Into<Socket>, probe: &Probe<'_>) -> Self {
         *lock(&probe.delivery) = Delivery::default();
-        Self {
-            stream: Stream::new(socket, probe.timeline.clone()),
-            blocked: false,
-            last_written: Instant::now(),
-            told: Some(Arc::clone(&probe.delivery)),
-        }
+        Self::watched(socket, probe, Some(Arc::clone(&probe.delivery)))
+    }
+
+    /// Watches a connection beside the probe's own: its bytes, and what becomes of them, are no part of what that carried.
+    pub(super) fn aside(socket: impl Into<Socket>, probe: &Probe<'_>) -> Self {
+        Self::watched(socket, probe, None)
+    }
+
+    fn watched(socket: impl Into<Socket>, probe: &Probe<'_>, told: Option<Arc<Mutex<Delivery>>>) -> Self {
+        let watch = Watch { timeline: probe.timeline.clone(), is_counted: told.is_some() };
+        Self { stream: Stream::new(socket, watch), blocked: false, last_written: Instant::now(), told }
     }
 
     /// The socket itself.
@@ -90,6 +96,34 @@ impl Plain {
             self.last_written = Instant::now();
         }
         written
+    }
+}
+
+/// Feeds the timeline.
+#[derive(Debug)]
+struct Watch {
+    timeline: SharedTimeline,
+    /// Whether the bytes count, too.
+    is_counted: bool,
+}
+
+impl Observer for Watch {
+    fn sent(&self, at: Instant, bytes: usize) {
+        self.timeline.sent(at);
+        if self.is_counted {
+            self.timeline.carried(Traffic { sent: bytes as u64, received: 0 });
+        }
+    }
+
+    fn received(&self, at: Instant, bytes: usize) {
+        self.timeline.received(at);
+        if self.is_counted {
+            self.timeline.carried(Traffic { sent: 0, received: bytes as u64 });
+        }
+    }
+
+    fn waiting(&self, now: Instant) {
+        self.timeline.waiting(now);
     }
 }
 

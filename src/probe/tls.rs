@@ -1,6 +1,6 @@
 //! The TLS part of a conversation: handshake, verdict on the certificate, and what its errors mean.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, SystemTime};
 
 use httpdate::fmt_http_date;
@@ -9,15 +9,16 @@ use rustls::{AlertDescription, CertificateError, Error};
 
 use super::Probe;
 use super::connection::{Connection, Secured};
-use super::legacy::look_again;
+use super::conversation::Step;
+use super::legacy::{Again, look_again};
 use crate::flight::{Phase, Traffic};
 use crate::net::stream::Socket;
 use crate::net::tls::{Certificate, Tls, TlsFacts};
 use crate::verdict::{CertificateFault, Ending, Failure, Reason};
 
 /// Puts a connection under TLS, in [`Phase::Tls`]. `facts` then holds what the handshake told, also when the certificate is not good. A
-/// server that refuses as those do that speak older TLS only is [looked at again](look_again), unless something was said to it before, by
-/// STARTTLS or to a proxy, that would have to be said again.
+/// server that refuses as those do that speak older TLS only is [looked at again](look_again), unless something was said to a proxy before
+/// it, that would have to be said again.
 ///
 /// # Errors
 /// Why nothing may be said over it.
@@ -28,14 +29,29 @@ pub(super) async fn handshake(
     connection: impl Into<Connection>,
     facts: &mut Option<TlsFacts>,
 ) -> Result<Connection, Failure> {
+    handshake_after(&[], probe, tls, host, connection, facts).await
+}
+
+/// The same, after some steps of a conversation in clear, which a second look goes through once more.
+///
+/// # Errors
+/// As [`handshake`].
+pub(super) async fn handshake_after(
+    said: &[Step],
+    probe: &Probe<'_>,
+    tls: &Tls,
+    host: &str,
+    connection: impl Into<Connection>,
+    facts: &mut Option<TlsFacts>,
+) -> Result<Connection, Failure> {
     probe.timeline.enter(Phase::Tls);
     let name = checked_name(probe, host)?;
     let connection = connection.into();
-    let nothing_said = probe.timeline.traffic() == Some(Traffic::default());
-    let server = match &connection {
-        Connection::Plain(plain) if nothing_said => match plain.socket() {
-            Socket::Tcp(tcp) => tcp.peer_addr().ok(),
-            Socket::Unix(_) => None,
+    let before = probe.timeline.traffic();
+    let again = match &connection {
+        Connection::Plain(plain) if !said.is_empty() || before == Some(Traffic::default()) => match plain.socket() {
+            Socket::Tcp(tcp) => tcp.peer_addr().ok().map(|server| Again { server: Some(server), said }),
+            Socket::Unix(_) => Some(Again { server: None, said }),
         },
         Connection::Plain(_) | Connection::Secured(_) => None,
     };
@@ -45,10 +61,12 @@ pub(super) async fn handshake(
         Err((error, told)) => {
             *facts = told;
             let failure = failure(probe, "the TLS handshake", &error, ended.certificate_asked);
-            let refused = refuses_all(&error) && facts.is_none() && !ended.certificate_asked;
-            return Err(match server.filter(|_| refused) {
+            let received = |traffic: Option<Traffic>| traffic.map(|traffic| traffic.received);
+            let is_silent = received(before) == received(probe.timeline.traffic());
+            let refused = refuses_all(&error, is_silent) && facts.is_none() && !ended.certificate_asked;
+            return Err(match again.filter(|_| refused) {
                 // Most probes do not need the room for this.
-                Some(server) => Box::pin(look_again(probe, tls, &name, server, failure, facts)).await,
+                Some(again) => Box::pin(look_again(probe, tls, &name, again, failure, facts)).await,
                 None => failure,
             });
         }
@@ -137,21 +155,26 @@ pub(super) fn failure(probe: &Probe<'_>, what: &str, error: &io::Error, certific
         Some(Error::AlertReceived(alert)) => alert_failure(probe, what, *alert, certificate_asked),
         Some(error) => tls(Reason::TlsProtocolError, format!("{what}: {}", short(error))),
         // Before the end of a handshake only; later an end is an end.
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+        None if error.kind() == ErrorKind::UnexpectedEof => {
             tls(Reason::ConnectionTerminated(Ending::Closed), format!("{what}: the server closed the connection"))
         }
         None => probe.io_failure(what, error, None),
     }
 }
 
-/// Whether the error of a handshake is what a server says that has nothing in common with us.
-fn refuses_all(error: &io::Error) -> bool {
+/// Whether the error of a handshake is what a server says that has nothing in common with us: in words, or, where it is silent, by hanging
+/// up on what it does not understand.
+fn refuses_all(error: &io::Error, is_silent: bool) -> bool {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(Error::AlertReceived(alert)) => {
             matches!(alert, AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure)
         }
         Some(Error::PeerIncompatible(_)) => true,
-        Some(_) | None => false,
+        Some(_) => false,
+        None => {
+            let hung_up = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+            is_silent && hung_up.contains(&error.kind())
+        }
     }
 }
 

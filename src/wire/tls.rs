@@ -21,8 +21,9 @@ const LONGEST_RECORD: usize = 1 << 14;
 /// The longest handshake message that is read, in bytes: chains of certificates are shorter.
 const LONGEST_MESSAGE: usize = 1 << 16;
 
-/// The groups that are offered: X25519, P-256, P-384. No finite fields: a server of RFC 7919 then takes its own for DHE.
-const GROUPS: [u16; 3] = [0x001d, 0x0017, 0x0018];
+/// The groups that are offered: X25519, P-256, P-384, P-521, X448, brainpoolP256r1, P384r1 and P512r1, secp256k1. No finite fields: a server
+/// of RFC 7919 then takes its own for DHE.
+const GROUPS: [u16; 9] = [0x001d, 0x0017, 0x0018, 0x0019, 0x001e, 0x001a, 0x001b, 0x001c, 0x0016];
 
 /// What the server may sign with: RSA, RSA-PSS, ECDSA, Ed25519, DSA; with SHA-1, too, as old servers do.
 const SIGNATURES: [u16; 14] =
@@ -297,12 +298,14 @@ mod tests {
     #[test]
     fn a_hello_reads_as_it_was_meant() {
         let said = ClientHello { random: [7; 32], server_name: Some("a.example"), cipher_suites: &[0x002f, 0xc013] };
-        let mut expected = vec![HANDSHAKE, 3, 1, 0, 121, CLIENT_HELLO, 0, 0, 117, 3, 3];
+        let mut expected = vec![HANDSHAKE, 3, 1, 0, 133, CLIENT_HELLO, 0, 0, 129, 3, 3];
         expected.extend([7; 32]);
-        expected.extend([0, 0, 6, 0x00, 0x2f, 0xc0, 0x13, 0x00, 0xff, 1, 0, 0, 70]);
+        expected.extend([0, 0, 6, 0x00, 0x2f, 0xc0, 0x13, 0x00, 0xff, 1, 0, 0, 82]);
         expected.extend([0, 0, 0, 14, 0, 12, 0, 0, 9]);
         expected.extend(b"a.example");
-        expected.extend([0, 10, 0, 8, 0, 6, 0, 0x1d, 0, 0x17, 0, 0x18]);
+        expected.extend([
+            0, 10, 0, 20, 0, 18, 0, 0x1d, 0, 0x17, 0, 0x18, 0, 0x19, 0, 0x1e, 0, 0x1a, 0, 0x1b, 0, 0x1c, 0, 0x16,
+        ]);
         expected.extend([0, 11, 0, 2, 1, 0]);
         expected.extend([0, 13, 0, 30, 0, 28, 4, 1, 5, 1, 6, 1, 8, 4, 8, 5, 8, 6, 4, 3, 5, 3, 6, 3, 8, 7]);
         expected.extend([2, 1, 2, 3, 2, 2, 4, 2]);

@@ -9,6 +9,7 @@ use std::thread;
 
 use crate::case::{self, Case, Name};
 use crate::differences::{Difference, certain, differences};
+use crate::offers;
 use crate::support::dns::series;
 use crate::support::peer::{Peer, Version};
 use crate::support::{Answer, Running, ask, until, value};
@@ -165,6 +166,24 @@ impl<'a> Comparison<'a> {
         let theirs = their_flags(&help(&self.peer.program));
         assert!(theirs.len() > 10, "{theirs:?}");
         self.compare_theirs(name, &theirs, our_flags(&help(ours())));
+    }
+
+    /// Compares what a module offers to a server of TLS: of what both speak, both prefer the same. A server without a preference of its own
+    /// chooses by it: the cipher, and which of its certificates it shows.
+    pub(crate) fn offers(&mut self, name: Name, module: &str) {
+        let [theirs, ours] = [(THEIRS, 9447), (OURS, 9448)].map(|(address, port)| {
+            let offer = offers::hear(port);
+            ask(address.parse().unwrap(), "GET", &format!("/probe?module={module}&target=127.0.0.1:{port}"), "");
+            offer.recv().unwrap()
+        });
+        let [theirs, ours] = [(&theirs, &ours), (&ours, &theirs)].map(|(offer, other)| {
+            let common = offer.iter().map(|(what, numbers)| {
+                let common: Vec<_> = numbers.iter().filter(|number| other[what].contains(number)).collect();
+                (format!("{what} of both: {common:04x?}"), 1.0)
+            });
+            common.collect::<Said>()
+        });
+        self.compare(name, &theirs, &ours, String::new());
     }
 
     fn compare_theirs(&mut self, name: Name, theirs: &Said, mut ours: Said) {

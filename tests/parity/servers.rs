@@ -1,5 +1,7 @@
 //! The servers that both exporters probe, in a network namespace of the test's own, so that ports and addresses can be named.
 
+#[path = "servers/certificates.rs"]
+mod certificates;
 #[path = "servers/conversations.rs"]
 mod conversations;
 #[path = "servers/proxy.rs"]
@@ -40,20 +42,21 @@ pub(crate) const ROUTES: &str = "ip link set lo up && ip route add unreachable 2
 
 /// The programs; the servers of the test's own are threads, and end with it.
 pub(crate) struct Servers {
-    _programs: [Running; 3],
+    _programs: Vec<Running>,
 }
 
 impl Servers {
     /// Starts them, with their certificates in `folder`.
     pub(crate) fn start(folder: &Path, nginx: &Path, openssl: &Path) -> Self {
-        let good = write_certificates(folder);
+        let good = write_certificates(folder, openssl);
         let key = Command::new(openssl).args(["genrsa", "2048"]).output().unwrap();
         fs::write(folder.join("rsa.key"), key.stdout).unwrap();
-        let programs = [
-            start_nginx(folder, nginx),
-            s_server(folder, openssl, 9443, "-tls1_3"),
-            s_server(folder, openssl, 9444, "-tls1_1"),
-        ];
+        let of_openssl =
+            [(9443, "good", "-tls1_3"), (9444, "good", "-tls1_1")].into_iter().chain(certificates::OPENSSL);
+        let ports = [80, 443, 50051].into_iter().chain(of_openssl.clone().map(|(port, ..)| port));
+        let of_openssl =
+            of_openssl.map(|(port, certificate, arguments)| s_server(folder, openssl, port, certificate, arguments));
+        let programs = of_openssl.chain([start_nginx(folder, nginx)]).collect();
         let tls = server_config(good.cert.as_bytes(), good.key.as_bytes());
         for ip in
             [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)]
@@ -81,15 +84,13 @@ impl Servers {
         serve(7006, |stream| say(stream, b"\x00\x01\xff\xfe"));
         serve_http3(folder, "good", 8443);
         serve_http3(folder, "expired", 8444);
-        until("all serve", || {
-            [80, 443, 9443, 9444, 50051].into_iter().all(|port| TcpStream::connect(("127.0.0.1", port)).is_ok())
-        });
+        until("all serve", || ports.clone().all(|port| TcpStream::connect(("127.0.0.1", port)).is_ok()));
         Self { _programs: programs }
     }
 }
 
 /// Writes the certificates of the servers and of a client; returns one that is good.
-fn write_certificates(folder: &Path) -> Pair {
+fn write_certificates(folder: &Path, openssl: &Path) -> Pair {
     let (authority, usage) = (Authority::new("parity, \"the\" authority"), ExtendedKeyUsagePurpose::ServerAuth);
     let names =
         |names: &[&str]| names.iter().map(|name| SanType::DnsName((*name).try_into().unwrap())).collect::<Vec<_>>();
@@ -106,6 +107,7 @@ fn write_certificates(folder: &Path) -> Pair {
     params.subject_alt_names = sans;
     let cert = params.self_signed(&key).unwrap();
     Pair { cert: cert.pem(), key: key.serialize_pem() }.write(folder, "self");
+    certificates::write(folder, openssl, &authority);
     fs::write(folder.join("user"), "me\n").unwrap();
     fs::write(folder.join("secret"), "secret").unwrap();
     fs::write(folder.join("token"), "token").unwrap();
@@ -116,10 +118,12 @@ fn start_nginx(folder: &Path, nginx: &Path) -> Running {
     let path = folder.display();
     let server = |port: u16, certificate: &str, more: &str| {
         format!(
-            "server {{ listen {port} ssl http2; listen [::]:{port} ssl http2; ssl_certificate {path}/{certificate}.pem;
-             ssl_certificate_key {path}/{certificate}.key; {more} root {path}/www; }}\n"
+            "server {{ listen {port} ssl http2; listen [::]:{port} ssl http2; ssl_certificate {certificate}.pem;
+             ssl_certificate_key {certificate}.key; {more} root {path}/www; }}\n"
         )
     };
+    let of_companies: String =
+        certificates::NGINX.iter().map(|(port, certificate, more)| server(*port, certificate, more)).collect();
     let places = "
       location /missing { return 404 'missing'; }
       location /broken { return 500; }
@@ -135,7 +139,7 @@ http {{
   access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f;
   uwsgi_temp_path {path}/u; scgi_temp_path {path}/s; default_type text/plain;
   server {{ listen 80; listen [::]:80; root {path}/www; {places} }}
-  {}{}{}{}{}{}{}{}
+  {}{}{}{}{}{}{}{}{of_companies}
 }}
 ",
         server(443, "good", places),
@@ -156,20 +160,12 @@ http {{
     Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-/// A server of OpenSSL that speaks one version of TLS.
-fn s_server(folder: &Path, openssl: &Path, port: u16, version: &str) -> Running {
+/// A server of OpenSSL with a certificate, that speaks as the arguments say.
+fn s_server(folder: &Path, openssl: &Path, port: u16, certificate: &str, arguments: &str) -> Running {
     let mut command = Command::new(openssl);
-    command.args([
-        "s_server",
-        "-WWW",
-        "-quiet",
-        version,
-        "-cipher",
-        "DEFAULT@SECLEVEL=0",
-        "-accept",
-        &port.to_string(),
-    ]);
-    command.args(["-cert", "good.pem", "-key", "good.key"]).current_dir(folder);
+    command.args(["s_server", "-WWW", "-quiet", "-cipher", "DEFAULT@SECLEVEL=0", "-accept", &port.to_string()]);
+    command.args(["-cert", &format!("{certificate}.pem"), "-key", &format!("{certificate}.key")]);
+    command.args(arguments.split(' ')).current_dir(folder);
     Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
