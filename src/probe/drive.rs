@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -12,7 +12,7 @@ use super::tasks::{Spawner, Tasks};
 use super::{Probe, SharedTimeline, tls};
 use crate::flight::Phase;
 use crate::verdict::{Ending, Failure, Reason};
-use crate::wire::http::ResponseStart;
+use crate::wire::http::{Head, ResponseStart};
 
 /// Runs a connection, and what hyper wants to spawn for it, beside the request that waits for it.
 #[derive(Default)]
@@ -142,24 +142,72 @@ fn io_error(error: &hyper::Error) -> Option<&io::Error> {
 ///
 /// The bytes have just been read from below, so the timeline stands at the stamp of their arrival. What comes before the response
 /// (tickets of TLS, settings of HTTP/2) is not what the request asked for.
+///
+/// Servers need not wait for the request: what they say before is read behind its first bytes, which hyper would take for an error, and where they
+/// take no more of it, they may still have answered.
 pub(super) struct Tap {
     connection: Connection,
     asked: bool,
+    /// Who waits for the request to be on its way.
+    early: Option<Waker>,
+    /// Whether the server takes no more of the request.
+    deaf: bool,
     search: Option<ResponseStart>,
+    /// What hyper would not take of a head of HTTP/1.
+    head: Option<Head>,
     timeline: SharedTimeline,
 }
 
 impl Tap {
     /// Watches a connection for a response, whose start `search` finds.
     pub(super) fn new(connection: Connection, search: ResponseStart, timeline: SharedTimeline) -> Self {
-        Self { connection, asked: false, search: Some(search), timeline }
+        let head = matches!(search, ResponseStart::Http1(_)).then(Head::default);
+        Self { connection, asked: false, early: None, deaf: false, search: Some(search), head, timeline }
     }
+
+    /// What becomes of an attempt to write `length` bytes.
+    fn written(&mut self, result: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Ready(Err(error)) if self.head.is_some() && hung_up(&error) => {
+                self.deaf = true;
+                Poll::Ready(Ok(length))
+            }
+            result => result,
+        }
+    }
+
+    /// The request is on its way.
+    fn ask(&mut self) {
+        self.asked = true;
+        if let Some(early) = self.early.take() {
+            early.wake();
+        }
+    }
+}
+
+/// Whether a write found that the peer has gone.
+fn hung_up(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 impl AsyncRead for Tap {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.asked {
+            self.early = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        let result = Pin::new(&mut self.connection).poll_read(cx, buffer);
+        let mut result = Pin::new(&mut self.connection).poll_read(cx, buffer);
+        if let Some(head) = &mut self.head {
+            let came = buffer.filled().len() > before;
+            let left = head.mend(&mut buffer.filled_mut()[before..]);
+            buffer.set_filled(before + left);
+            if came && left == 0 {
+                // Nothing is left of what came, which is no end.
+                cx.waker().wake_by_ref();
+                result = Poll::Pending;
+            }
+        }
         if let Some(search) = &mut self.search {
             if search.feed(&buffer.filled()[before..]) {
                 self.search = None;
@@ -174,8 +222,12 @@ impl AsyncRead for Tap {
 
 impl AsyncWrite for Tap {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.asked = true;
-        Pin::new(&mut self.connection).poll_write(cx, bytes)
+        self.ask();
+        if self.deaf {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let result = Pin::new(&mut self.connection).poll_write(cx, bytes);
+        self.written(result, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -183,8 +235,13 @@ impl AsyncWrite for Tap {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.asked = true;
-        Pin::new(&mut self.connection).poll_write_vectored(cx, parts)
+        self.ask();
+        let length = parts.iter().map(|part| part.len()).sum();
+        if self.deaf {
+            return Poll::Ready(Ok(length));
+        }
+        let result = Pin::new(&mut self.connection).poll_write_vectored(cx, parts);
+        self.written(result, length)
     }
 
     fn is_write_vectored(&self) -> bool {

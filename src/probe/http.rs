@@ -26,6 +26,7 @@ use super::{Probe, SECRET, host};
 use crate::flight::{Phase, Timeline, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
 use crate::verdict::{Failure, Reason};
+use crate::wire::http::date;
 pub use body::Compression;
 use body::Reader;
 use conversation::Conversation;
@@ -238,11 +239,8 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         if location.is_some() {
             measured.redirects += 1;
         }
-        match location.filter(|_| settings.follow_redirects) {
-            Some(_) if measured.redirects > MOST_REDIRECTS => {
-                let detail = format!("the server redirected more than {MOST_REDIRECTS} times");
-                return Err(probe.failure(Reason::TooManyRedirects, detail));
-            }
+        let too_many = settings.follow_redirects && measured.redirects > MOST_REDIRECTS;
+        match location.filter(|_| settings.follow_redirects && !too_many) {
             Some(location) => {
                 hop = hop.follow(head.status, &location).map_err(|what| {
                     probe.failure(Reason::HttpProtocolError, format!("the redirect cannot be followed: {what}"))
@@ -252,11 +250,25 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
             }
             None => {
                 let expectations = &settings.expectations;
-                let as_expected = expectations.check_head(probe, &head, measured);
+                let as_expected =
+                    expectations.check_head(probe, &head, measured).map_err(|failure| match failure.reason {
+                        Reason::HttpStatusUnexpected(_) if too_many => {
+                            let detail = format!("the server redirected more than {MOST_REDIRECTS} times");
+                            Failure { reason: Reason::TooManyRedirects, detail, ..failure }
+                        }
+                        _ => failure,
+                    });
                 let keep = as_expected.is_ok() && expectations.need_body();
+                if keep {
+                    expectations.presume(measured);
+                }
                 let mut reader = Reader::new(settings.compression, settings.body_size_limit, keep);
                 let read = conversation.read(&mut reader, measured.body_length.insert(0)).await;
                 as_expected.map_err(|failure| conversation.forwarded(failure))?;
+                if read.is_err() && !reader.has_begun() {
+                    // As for blackbox_exporter, what is no body fails nothing that is wanted of one.
+                    expectations.clear(measured);
+                }
                 read?;
                 if let Some(body) = &reader.sink().kept {
                     expectations.check_body(probe, body, measured)?;
@@ -276,11 +288,14 @@ fn note_head(measured: &mut Measurement, hop: &Hop, head: &response::Parts, ende
     // Without the header the length is known only where there can be no body.
     let nothing = ended && !hop.asks_for_head();
     // In HTTP/1 what these say is the length of another response, as Go has it (RFC 9112, section 6.3).
-    let has_none = nothing && head.version < Version::HTTP_2 && matches!(head.status.as_u16(), 204 | 304);
-    let stated = if has_none { None } else { stated() };
+    let of_http1 = head.version < Version::HTTP_2;
+    let has_none = of_http1 && nothing && matches!(head.status.as_u16(), 204 | 304);
+    // A body in chunks is as long as they are (RFC 9112, section 6.3).
+    let in_chunks = of_http1 && head.headers.contains_key(header::TRANSFER_ENCODING);
+    let stated = if has_none || in_chunks { None } else { stated() };
     measured.content_length = Some(stated.unwrap_or(if nothing { 0 } else { -1 }));
     measured.ssl = Some(hop.over_tls());
-    measured.last_modified = header(header::LAST_MODIFIED).and_then(|date| httpdate::parse_http_date(date).ok());
+    measured.last_modified = header(header::LAST_MODIFIED).and_then(|text| date(text.trim()));
 }
 
 /// A version as a number.

@@ -1,4 +1,10 @@
-//! Where a response begins, in the bytes of a connection.
+//! Responses of HTTP: where one begins in the bytes of a connection, and what of it can be read although it is not quite right.
+
+mod date;
+mod head;
+
+pub use date::date;
+pub use head::Head;
 
 /// Finds the first byte of the response that a client waits for, in what the server sends.
 #[derive(Debug)]

@@ -211,13 +211,52 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         series: &["probe_http_uncompressed_body_length"],
-        cases: &["http_redirect_*", "http_body_of_a_redirect", "http_3_redirect_stays_unfollowed"],
+        cases: &[
+            "http_redirect_*",
+            "http_body_of_a_redirect",
+            "http_3_redirect_stays_unfollowed",
+            "http_redirected_for_ever*",
+            "http_redirected_eleven_times",
+        ],
         shapes: &[Shape::Measured],
         row: [
             "the body of a redirect that is not followed",
             "not read, so that expressions for it never succeed",
             "read",
             "it is the response that was asked for",
+        ],
+    },
+    Difference {
+        series: &["probe_success", "probe_http_"],
+        cases: &["http_redirect_to_no_url_stays_unfollowed"],
+        shapes: &[Shape::Opposite, Shape::Measured],
+        row: [
+            "a redirect to something that is no URL, where none is followed",
+            "as if no response had come",
+            "is the response",
+            "nobody is to go there",
+        ],
+    },
+    Difference {
+        series: &["probe_success", "probe_http_"],
+        cases: &["http_lengths_in_a_list", "http_unknown_transfer_encoding", "http_empty_line_before_the_response"],
+        shapes: &[Shape::Opposite, Shape::Measured],
+        row: [
+            "`Content-Length: 4, 4`; a `Transfer-Encoding` that is not `chunked`; an empty line before a response",
+            "errors",
+            "taken",
+            "as RFC 9112 allows, and other clients do",
+        ],
+    },
+    Difference {
+        series: &["probe_success", "probe_http_", "probe_failed_due_to_regex"],
+        cases: &["http_1_2", "http_2_in_the_words_of_http_1"],
+        shapes: &[Shape::Any],
+        row: [
+            "a response of `HTTP/1.2`, or of `HTTP/2.0` in the words of HTTP/1",
+            "taken",
+            "`http_protocol_error`",
+            "there are no such versions",
         ],
     },
     Difference {
@@ -301,7 +340,7 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        series: &["probe_http_", "probe_success"],
+        series: &["probe_http_", "probe_success", "probe_failed_due_to_regex"],
         cases: &["http_longer_header"],
         shapes: &[Shape::Any],
         row: [
@@ -373,7 +412,12 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        series: &["probe_success", "probe_http_", "probe_ssl_last_chain_expiry_timestamp_seconds"],
+        series: &[
+            "probe_success",
+            "probe_http_",
+            "probe_failed_due_to_regex",
+            "probe_ssl_last_chain_expiry_timestamp_seconds",
+        ],
         cases: &["https_1_1_allowed"],
         shapes: &[Shape::Opposite, Shape::There(None)],
         row: [
@@ -489,11 +533,17 @@ const DIFFERENCES: &[Difference] = &[
         cases: &["grpc_*"],
         shapes: &[Shape::There(None)],
         row: [
-            "`probe_grpc_status_code` of a server that never answered",
-            "14, or 0",
+            "`probe_grpc_status_code` of a server that never answered, or nothing of gRPC",
+            "14, 0, or what is made of the status of HTTP",
             "absent, and a reason",
-            "14 is also what a server may say",
+            "they are also what a server may say",
         ],
+    },
+    Difference {
+        series: &["probe_grpc_status_code", "probe_grpc_healthcheck_response"],
+        cases: &["grpc_without_a_port_over_tls"],
+        shapes: &[Shape::There(Some(12.0)), ZERO],
+        row: [""; 4],
     },
     Difference {
         series: &["probe_success", "probe_grpc_"],

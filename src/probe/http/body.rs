@@ -20,12 +20,18 @@ pub enum Compression {
 /// The most bytes of a body that are kept for expressions, where `body_size_limit` allows more.
 pub(super) const MOST_KEPT: u64 = 64 << 20;
 
+/// How every file of gzip begins, and how long what stands before its content is at least, in bytes (RFC 1952, section 2.3).
+const GZIP: &[u8] = b"\x1f\x8b\x08";
+const GZIP_HEAD: usize = 10;
+
 /// What brotli's decoder writes at once, in bytes.
 const BROTLI_BUFFER: usize = 4096;
 
 /// Takes the body of a response as it comes.
 pub(super) struct Reader {
     decoder: Decoder,
+    /// How it begins, as it came.
+    start: Vec<u8>,
 }
 
 /// Where the bytes go.
@@ -62,7 +68,7 @@ impl Reader {
                 Decoder::Deflate(Inflate { state: Decompress::new(false), ended: false, sink })
             }
         };
-        Self { decoder }
+        Self { decoder, start: Vec::new() }
     }
 
     /// Takes some more bytes as they came.
@@ -70,6 +76,8 @@ impl Reader {
     /// # Errors
     /// They are not compressed so, or go beyond the limit.
     pub(super) fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let more = bytes.len().min(GZIP_HEAD - self.start.len());
+        self.start.extend_from_slice(&bytes[..more]);
         match &mut self.decoder {
             Decoder::Plain(sink) => sink.write_all(bytes),
             Decoder::Gzip(decoder) => decoder.write_all(bytes),
@@ -89,6 +97,14 @@ impl Reader {
             Decoder::Brotli(decoder) => decoder.close(),
             Decoder::Deflate(inflate) if inflate.ended => Ok(()),
             Decoder::Deflate(_) => Err(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Whether what came is a body at all: gzip says at its beginning that it is.
+    pub(super) fn has_begun(&self) -> bool {
+        match self.decoder {
+            Decoder::Gzip(_) => self.start.starts_with(GZIP) && self.start.len() == GZIP_HEAD,
+            Decoder::Plain(_) | Decoder::Brotli(_) | Decoder::Deflate(_) => true,
         }
     }
 

@@ -59,8 +59,9 @@ impl<'a> Exchange<'a> {
     ) -> hyper::Result<Response<Incoming>> {
         let io = TokioIo::new(Tap::new(connection, ResponseStart::http1(), self.probe.timeline.clone()));
         let mut builder = http1::Builder::new();
-        // Some old servers know headers in their usual spelling only.
-        builder.title_case_headers(true).max_headers(MOST_HEADERS).max_buf_size(LONGEST_HEAD);
+        // Some old servers know headers in their usual spelling only, and fold long ones over several lines.
+        builder.title_case_headers(true).allow_obsolete_multiline_headers_in_responses(true);
+        builder.max_headers(MOST_HEADERS).max_buf_size(LONGEST_HEAD);
         let (mut sender, connection) = builder.handshake(io).await?;
         self.driver.drive(connection);
         self.driver.alongside(sender.send_request(request)).await

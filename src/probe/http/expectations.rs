@@ -65,8 +65,7 @@ impl Expectations {
         head: &response::Parts,
         measured: &mut Measurement,
     ) -> Result<(), Failure> {
-        measured.failed_due_to_regex = Some(false);
-        measured.failed_due_to_cel = (!self.json.is_empty()).then_some(false);
+        self.clear(measured);
         self.check_status(probe, head, measured.content_length == Some(0))?;
         for rule in &self.headers {
             if let Err(detail) = rule.check(&head.headers) {
@@ -77,11 +76,26 @@ impl Expectations {
         Ok(())
     }
 
+    /// Nothing has failed.
+    pub(super) fn clear(&self, measured: &mut Measurement) {
+        measured.failed_due_to_regex = Some(false);
+        measured.failed_due_to_cel = (!self.json.is_empty()).then_some(false);
+    }
+
+    /// What is wanted of the body is not there until the body is, however that ends.
+    pub(super) fn presume(&self, measured: &mut Measurement) {
+        match self.body.as_slice() {
+            [] => measured.failed_due_to_cel = Some(true),
+            [..] => measured.failed_due_to_regex = Some(true),
+        }
+    }
+
     /// Checks the body.
     ///
     /// # Errors
     /// The first that is not so.
     pub(super) fn check_body(&self, probe: &Probe<'_>, body: &[u8], measured: &mut Measurement) -> Result<(), Failure> {
+        self.clear(measured);
         for rule in &self.body {
             if rule.regex.is_match(body) == rule.forbids {
                 measured.failed_due_to_regex = Some(true);

@@ -495,3 +495,23 @@ async fn a_final_response_must_be_as_the_module_wants() {
     let unexpected = Reason::HttpStatusUnexpected(StatusClass::Success);
     check_failure(&get(codes, &url, PATIENCE).await, Phase::Transfer, unexpected);
 }
+
+/// A server need not wait for the request, nor for all of it; one that closes while there is something to be read resets the connection.
+#[tokio::test]
+async fn a_server_that_speaks_first_is_heard() {
+    let cases = [
+        ("HTTP/1.1 413 No\r\nContent-Length: 3\r\n\r\nno\n", Reason::HttpStatusUnexpected(StatusClass::ClientError)),
+        ("SSH-2.0-OpenSSH_9.2\r\n", Reason::HttpProtocolError),
+    ];
+    for ip in BOTH {
+        for (words, reason) in cases {
+            for size in [0, 4 << 20] {
+                let address = serve(ip, |mut stream| say(&mut stream, words));
+                for _ in 0..20 {
+                    let post = Settings { method: Method::POST, body: vec![b'.'; size].into(), ..settings() };
+                    check_failure(&get(post, format!("http://{address}/"), PATIENCE).await, Phase::Transfer, reason);
+                }
+            }
+        }
+    }
+}

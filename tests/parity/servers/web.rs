@@ -57,6 +57,8 @@ pub(super) fn web(stream: TcpStream) -> std::io::Result<()> {
         "/endless" => b"HTTP/1.1 200 OK\r\n\r\nwell".to_vec(),
         "/hints" => [b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", &*found("", b"well")].concat(),
         "/old" => b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nwell".to_vec(),
+        // `/raw?HTTP/1.1_200_OK||well` is these words; `|` is the end of a line.
+        "/raw" => query.replace('_', " ").replace('|', "\r\n").into_bytes(),
         // `/to/307?URL` redirects there.
         path if path.starts_with("/to/") => {
             answer(&format!("{} Moved", &path[4..]), &format!("Location: {query}\r\n"), b"moved")
@@ -113,6 +115,7 @@ pub(super) fn web(stream: TcpStream) -> std::io::Result<()> {
         }
         "/wrong_length" => b"HTTP/1.1 200 OK\r\nContent-Length: four\r\n\r\nwell".to_vec(),
         "/two_lengths" => b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 3\r\n\r\nwell".to_vec(),
+        "/lines" => b"HTTP/1.1 200 OK\nContent-Length: 4\n\nwell".to_vec(),
         "/more" => b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell, well".to_vec(),
         "/switching" => b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".to_vec(),
         "/reset" => return reset(&stream),
