@@ -194,10 +194,11 @@ impl<'a> Comparison<'a> {
     /// Compares what was said; `diff` is what is wrong already.
     fn compare(&mut self, case: Name, theirs: &Said, ours: &Said, mut diff: String) {
         let names: BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
+        let answered = is_answered(theirs);
         for name in names {
             let (there, here) = (theirs.get(name).copied(), ours.get(name).copied());
             let same = there == here || (is_duration(name) && there.is_some() && here.is_some());
-            if !same && !self.is_listed(case.text, name, there, here) {
+            if !same && !self.is_listed(case.text, name, answered, there, here) {
                 let value = |value: Option<f64>| value.map_or("absent".to_owned(), |value| value.to_string());
                 writeln!(diff, "    {name}: {} there, {} here", value(there), value(here)).unwrap();
             }
@@ -209,9 +210,9 @@ impl<'a> Comparison<'a> {
     }
 
     /// Whether a difference is listed; if so, it was seen.
-    fn is_listed(&mut self, case: &str, name: &str, there: Option<f64>, here: Option<f64>) -> bool {
+    fn is_listed(&mut self, case: &str, name: &str, answered: bool, there: Option<f64>, here: Option<f64>) -> bool {
         for (n, difference) in differences(self.peer.version).enumerate() {
-            if let Some((series, case)) = difference.is_of(case, name, there, here) {
+            if let Some((series, case)) = difference.is_of(case, name, answered, there, here) {
                 self.used.extend([(n, series), (n, case)]);
                 return true;
             }
@@ -294,6 +295,15 @@ fn types([theirs, ours]: [Option<&Answer>; 2]) -> String {
         }
     }
     wrong
+}
+
+/// Whether a response came there, as far as they tell it: what they say of one that never came is 0, or of gRPC 14 (unavailable).
+fn is_answered(theirs: &Said) -> bool {
+    theirs.iter().any(|(name, value)| match name.split('{').next().unwrap_or_default() {
+        "probe_http_status_code" | "probe_dns_query_succeeded" | "probe_grpc_healthcheck_response" => *value > 0.0,
+        "probe_grpc_status_code" => ![0.0, 14.0].contains(value),
+        _ => false,
+    })
 }
 
 /// Whether a series is a time that a probe takes, which is never the same twice.

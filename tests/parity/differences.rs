@@ -21,17 +21,19 @@ pub(crate) struct Difference {
 
 impl Difference {
     /// Whether it is of a series of a case with these values, and by which of its patterns: of series, and of cases (`""` for whichever).
+    /// `answered`: whether a response came there.
     pub(crate) fn is_of(
         &self,
         case: &str,
         name: &str,
+        answered: bool,
         there: Option<f64>,
         here: Option<f64>,
     ) -> Option<(&'static str, &'static str)> {
         let series = self.series.iter().find(|start| name.starts_with(**start))?;
         let whichever = self.cases.is_empty().then_some(&"");
         let case = self.cases.iter().find(|pattern| case::fits(case, pattern)).or(whichever)?;
-        self.shapes.iter().any(|shape| shape.is_of(there, here)).then_some((*series, *case))
+        self.shapes.iter().any(|shape| shape.is_of(answered, there, here)).then_some((*series, *case))
     }
 }
 
@@ -58,6 +60,8 @@ pub(crate) fn rows() -> impl Iterator<Item = [&'static str; 4]> {
 pub(crate) enum Shape {
     /// It has a value there, or this one, and is absent here.
     There(Option<f64>),
+    /// The same, where no response came.
+    Unanswered(Option<f64>),
     /// It is absent there, and has a value here.
     Here,
     /// It is 0 there, and has another value here.
@@ -73,9 +77,10 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    fn is_of(self, there: Option<f64>, here: Option<f64>) -> bool {
+    fn is_of(self, answered: bool, there: Option<f64>, here: Option<f64>) -> bool {
         match self {
             Self::There(value) => there.is_some() && here.is_none() && (value.is_none() || there == value),
+            Self::Unanswered(value) => !answered && Self::There(value).is_of(answered, there, here),
             Self::Here => there.is_none() && here.is_some(),
             Self::Measured => there == Some(0.0) && here.is_some(),
             // Some targets make them panic.
@@ -90,6 +95,7 @@ impl Shape {
 }
 
 const ZERO: Shape = Shape::There(Some(0.0));
+const UNANSWERED: Shape = Shape::Unanswered(Some(0.0));
 
 /// Those of every prober first, and the exporter's own last.
 const DIFFERENCES: &[Difference] = &[
@@ -146,7 +152,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_http_", "probe_failed_due_to_regex"],
         cases: &["http*"],
-        shapes: &[ZERO],
+        shapes: &[UNANSWERED],
         row: [
             "status code, version, length, redirects, `probe_http_ssl`, `probe_failed_due_to_regex`, `…_cel` of a response that never came",
             "0",
@@ -157,7 +163,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_failed_due_to_cel"],
         cases: &["http_cel_of_a_response_that_never_came"],
-        shapes: &[ZERO],
+        shapes: &[UNANSWERED],
         row: [""; 4],
     },
     Difference {
@@ -507,7 +513,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_grpc_ssl", "probe_grpc_healthcheck_response"],
         cases: &["grpc_*"],
-        shapes: &[ZERO],
+        shapes: &[UNANSWERED],
         row: ["`probe_grpc_ssl`, `probe_grpc_healthcheck_response` without an answer", "0", "absent", "nobody said so"],
     },
     Difference {
@@ -531,7 +537,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_grpc_status_code"],
         cases: &["grpc_*"],
-        shapes: &[Shape::There(None)],
+        shapes: &[Shape::Unanswered(None)],
         row: [
             "`probe_grpc_status_code` of a server that never answered, or nothing of gRPC",
             "14, 0, or what is made of the status of HTTP",
@@ -565,7 +571,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_dns_answer_rrs", "probe_dns_authority_rrs", "probe_dns_additional_rrs"],
         cases: &["dns_*"],
-        shapes: &[ZERO],
+        shapes: &[UNANSWERED],
         row: ["records of a DNS reply that never came", "0", "absent", "a reply of no records is another thing"],
     },
     Difference {
