@@ -206,6 +206,7 @@ impl Site {
                         target: target(module, address),
                         module: Arc::clone(&self.config.modules[*module]),
                         isp: Some(Arc::clone(&self.config.isps[&format!("{isp}_{binding}")])),
+                        zoned: None,
                         hostname: None,
                         timeout,
                         log_limit: usize::MAX,

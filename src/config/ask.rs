@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Config;
+use crate::net::Source;
 use crate::probe::{Isp, Module};
 
 /// The module of those who name none, as in blackbox_exporter.
@@ -31,6 +32,8 @@ pub struct Choice {
     pub module: Arc<Module>,
     /// Through whom; nothing leaves it to the kernel's routes.
     pub isp: Option<Arc<Isp>>,
+    /// What binds its sockets where the target's address has a zone.
+    pub zoned: Option<Source>,
     /// The name by which the server is asked, as it is to be said; nothing where the prober has no use for one.
     pub hostname: Option<String>,
 }
@@ -77,6 +80,15 @@ impl Config {
         if let Err(sentence) = module.prober.check_target(ask.target) {
             return Rejection::because("bad_target", sentence);
         }
+        let source = isp.as_ref().map_or(&module.source, |isp| &isp.source);
+        let zoned = match module.prober.zone(ask.target).map(|zone| (source.in_zone(&zone), zone)) {
+            None => None,
+            Some((Ok(zoned), _)) => Some(zoned),
+            Some((Err(own), zone)) => {
+                let sentence = format!("the target's zone is {zone:?}, and the ISP's interface is {own:?}");
+                return Rejection::because("bad_target", sentence);
+            }
+        };
         // What other probers have no use for is not refused: scrape jobs give it to every module.
         let hostname = match ask.hostname.filter(|hostname| !hostname.is_empty()) {
             None => None,
@@ -85,7 +97,7 @@ impl Config {
                 Err(sentence) => return Rejection::because("bad_hostname", sentence),
             },
         };
-        Ok(Choice { module: Arc::clone(module), isp, hostname })
+        Ok(Choice { module: Arc::clone(module), isp, zoned, hostname })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -129,7 +130,7 @@ impl Network {
     /// # Errors
     /// A [`Refusal`]; `NotPermitted` without CAP_NET_RAW.
     pub fn echo(&self, source: &Source, destination: IpAddr, size: usize, flow: Flow) -> Result<Conversation, Refusal> {
-        let uplink = self.uplink(source);
+        let uplink = self.uplink(source)?;
         let channel = self.channel(&uplink, source, Family::of(destination), Kind::Icmp)?;
         let local = source.address_towards(destination)?;
         let id = self
@@ -146,7 +147,7 @@ impl Network {
     /// A [`Refusal`]; `PingNotAllowed` where it is not.
     pub fn ping(&self, source: &Source, destination: IpAddr, size: usize) -> Result<Conversation, Refusal> {
         let family = Family::of(destination);
-        let uplink = self.uplink(source);
+        let uplink = self.uplink(source)?;
         source.check_way(destination)?;
         let channel = self.channel(&uplink, source, family, Kind::Ping)?;
         let speech = Speech::Ping { payload: payload(&self.cookie, size) };
@@ -159,7 +160,7 @@ impl Network {
     /// As [`Network::echo`].
     pub fn datagrams(&self, source: &Source, destination: SocketAddr, flow: Flow) -> Result<Conversation, Refusal> {
         let (family, remote) = (Family::of(destination.ip()), destination.port());
-        let uplink = self.uplink(source);
+        let uplink = self.uplink(source)?;
         let channel = self.channel(&uplink, source, family, Kind::Udp)?;
         self.channel(&uplink, source, family, Kind::Icmp)?;
         let local = source.address_towards(destination.ip())?;
@@ -181,7 +182,7 @@ impl Network {
         flow: Flow,
     ) -> Result<Conversation, Refusal> {
         let (family, remote) = (Family::of(destination.ip()), destination.port());
-        let uplink = self.uplink(source);
+        let uplink = self.uplink(source)?;
         let channel = self.channel(&uplink, source, family, Kind::Tcp)?;
         self.channel(&uplink, source, family, Kind::Icmp)?;
         let local = source.address_towards(destination.ip())?;
@@ -193,9 +194,12 @@ impl Network {
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
     }
 
-    /// What is kept for a source.
-    fn uplink(&self, source: &Source) -> Arc<Uplink> {
-        Arc::clone(self.lock().entry(source.clone()).or_default())
+    /// What is kept for a source. Nothing is of one whose interface there is not, since targets may name any (their zone).
+    fn uplink(&self, source: &Source) -> Result<Arc<Uplink>, SourceError> {
+        if let Some(name) = source.interface.as_ref().filter(|name| sys::interface_index(name).is_none()) {
+            return Err(SourceError::NoInterface(name.clone(), io::Error::from_raw_os_error(libc::ENODEV)));
+        }
+        Ok(Arc::clone(self.lock().entry(source.clone()).or_default()))
     }
 
     /// A channel of an uplink, opened where there is none, or where the interface that its source is bound to was made anew since.
@@ -262,7 +266,7 @@ mod tests {
 
     /// The channel that a source has, without keeping it.
     fn channel(network: &Network, source: &Source) -> Weak<Channel> {
-        Arc::downgrade(&network.channel(&network.uplink(source), source, Family::V4, Kind::Icmp).unwrap())
+        Arc::downgrade(&network.channel(&network.uplink(source).unwrap(), source, Family::V4, Kind::Icmp).unwrap())
     }
 
     /// Lets the tasks end that were told to.

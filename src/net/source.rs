@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::netlink::{Device, Netlink};
+use super::sys;
 
 /// An address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -165,6 +166,20 @@ impl Source {
         }
     }
 
+    /// The same on the interface that the zone of a target names, or says the index of (RFC 4007, section 11.2).
+    ///
+    /// # Errors
+    /// The interface that it has, which is another one.
+    pub fn in_zone(&self, zone: &str) -> Result<Self, &str> {
+        let by_index = || sys::interface_name(zone.parse().ok()?);
+        let by_index = sys::interface_index(zone).is_none().then(by_index).flatten();
+        let interface = by_index.unwrap_or_else(|| zone.to_owned());
+        match self.interface.as_deref() {
+            Some(own) if own != interface => Err(own),
+            Some(_) | None => Ok(Self { interface: Some(interface), ..self.clone() }),
+        }
+    }
+
     /// Whether packets of the family can be sent from here so that the routing sees whose they are.
     #[must_use]
     pub fn supports(&self, family: Family) -> bool {
@@ -295,7 +310,7 @@ impl Source {
         if address.is_some() || port != 0 {
             if port == 0 && ty == Type::STREAM {
                 // The port is chosen at connect, for the pair of addresses: 28,000 per destination instead of in all.
-                super::sys::set_option(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+                sys::set_option(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
                     .map_err(|error| SourceError::Other("IP_BIND_ADDRESS_NO_PORT", error))?;
             }
             let address = address.unwrap_or(match family {

@@ -3,7 +3,7 @@
 //! This is the only module of the program with `unsafe` in it. Everything it gives out is a plain value.
 #![expect(unsafe_code, reason = "the one audited module for system calls that have no safe wrapper")]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -295,6 +295,16 @@ pub fn interface_index(name: &str) -> Option<u32> {
     // SAFETY: the name is NUL-terminated and outlives the call.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
     (index != 0).then_some(index)
+}
+
+/// The name of an interface; nothing where there is none of that index.
+#[must_use]
+pub fn interface_name(index: u32) -> Option<String> {
+    let mut name: [libc::c_char; libc::IF_NAMESIZE] = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer is as long as names of interfaces can be, with the NUL behind them.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr()) };
+    let bytes = name.map(i8::cast_unsigned);
+    CStr::from_bytes_until_nul(&bytes).ok().filter(|_| !found.is_null())?.to_str().ok().map(str::to_owned)
 }
 
 /// Raises the soft limit of open descriptors to the hard one, and returns it.

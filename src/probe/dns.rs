@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::connection::Handshake;
 use super::resolve::{Preference, resolve};
+use super::services::Carrier;
 use super::{Probe, host};
 use crate::flight::Traffic;
 use crate::net::tls::{Tls, TlsFacts};
@@ -134,7 +135,7 @@ impl Measurement {
 pub fn check_target(settings: &Settings, target: &str) -> Result<(), String> {
     match settings.transport {
         Transport::Https => https::parse(target).map(drop),
-        Transport::Udp | Transport::Tcp | Transport::Tls => host::parse_with_port(target).map(drop),
+        transport => host_and_port(transport, target).map(drop),
     }
 }
 
@@ -146,10 +147,10 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     match settings.transport {
         Transport::Https => https::ask(settings, probe, measured).await?,
         transport => {
-            let server = host::parse_with_port(&probe.request.target);
+            let server = host_and_port(transport, &probe.request.target);
             let (host, port) = server.map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
             let address = resolve(probe, host, settings.preference).await?;
-            let server = SocketAddr::new(address, port.unwrap_or(transport.port()));
+            let server = SocketAddr::new(address, port);
             note_question(probe, measured, &server);
             match transport {
                 Transport::Udp => datagram::ask(settings, probe, server, measured).await?,
@@ -158,6 +159,12 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         }
     }
     validate::validate(settings, probe, measured)
+}
+
+/// The server of a target, whose port is its transport's where it has none.
+fn host_and_port(transport: Transport, target: &str) -> Result<(&str, u16), String> {
+    let carrier = if transport == Transport::Udp { Carrier::Udp } else { Carrier::Tcp };
+    host::parse_with_port(target, carrier).map(|(host, port)| (host, port.unwrap_or(transport.port())))
 }
 
 fn note_question(probe: &Probe<'_>, measured: &Measurement, server: &impl std::fmt::Display) {

@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use super::connection::{self, Connection, Handshake};
 use super::drive::{Driver, Tap};
 use super::resolve::{Preference, resolve};
+use super::services::Carrier;
 use super::{Probe, USER_AGENT, host, tls};
 use crate::flight::{Phase, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
@@ -285,7 +286,7 @@ fn of_gateway(status: u32, head: &HeaderMap, is_empty: bool) -> Option<(Reason, 
 /// blackbox_exporter does: the module decides on TLS.
 fn host_and_port(target: &str) -> Result<(&str, Option<u16>), String> {
     let bare = ["http://", "https://"].into_iter().find_map(|scheme| target.strip_prefix(scheme)).unwrap_or(target);
-    host::parse_with_port(bare.split(['/', '?', '#']).next().unwrap_or_default())
+    host::parse_with_port(bare.split(['/', '?', '#']).next().unwrap_or_default(), Carrier::Tcp)
 }
 
 /// A host as it stands in a URL.

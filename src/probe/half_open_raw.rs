@@ -102,6 +102,7 @@ mod tests {
             target: destination.to_string(),
             module: Arc::new(module),
             isp: None,
+            zoned: None,
             hostname: None,
             timeout: Duration::from_secs(1),
             log_limit: usize::MAX,

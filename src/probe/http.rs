@@ -333,7 +333,8 @@ fn parse_as(target: &str, scheme: &str) -> Result<Url, String> {
     }
     // A path may have `:/` too; a host, or a host and a port, may not.
     let schemed = target.split_once(":/").is_some_and(|(scheme, _)| !scheme.contains(['/', '?', '#']));
-    let url = if schemed { Url::parse(target) } else { Url::parse(&format!("{scheme}://{target}")) };
+    let (target, _) = host::without_zone(target);
+    let url = if schemed { Url::parse(&target) } else { Url::parse(&format!("{scheme}://{target}")) };
     let url = match url {
         Ok(url) if matches!(url.scheme(), "http" | "https") => url,
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {

@@ -235,6 +235,7 @@ mod tests {
                 yaml: String::new(),
             }),
             isp: Some(Arc::new(isp)),
+            zoned: None,
             hostname: None,
             timeout,
             log_limit: usize::MAX,

@@ -19,6 +19,7 @@ mod report;
 mod request;
 pub mod resolve;
 mod running;
+mod services;
 mod tasks;
 pub mod tcp;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub mod traceroute;
 pub mod unix;
 pub mod websocket;
 
+use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use connection::Handshake;
@@ -93,6 +95,20 @@ impl Prober {
             Self::Unix(_) => unix::check_target(target),
             Self::Grpc(_) => grpc::check_target(target),
             Self::Websocket(_) => websocket::check_target(target),
+        }
+    }
+
+    /// The zone of a target's address: the interface that leads to it, by its name or its index.
+    #[must_use]
+    pub fn zone<'a>(&self, target: &'a str) -> Option<Cow<'a, str>> {
+        let of_url = || host::without_zone(target).1.map(Cow::Owned);
+        match self {
+            Self::Http(_) | Self::Websocket(_) => of_url(),
+            Self::Dns(settings) if settings.transport == dns::Transport::Https => of_url(),
+            Self::Tcp(_) | Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Grpc(_) => {
+                host::zone(target).map(Cow::Borrowed)
+            }
+            Self::Unix(_) => None,
         }
     }
 

@@ -18,6 +18,8 @@ pub struct Request {
     pub module: Arc<Module>,
     /// Through whom; nothing leaves it to the kernel's routes.
     pub isp: Option<Arc<Isp>>,
+    /// What binds its sockets where the target's address has a zone: the source, on that interface.
+    pub zoned: Option<Source>,
     /// The name by which the server is asked, instead of the target's; only where the prober has a use for it
     /// ([`Prober::hostname`]).
     pub hostname: Option<String>,
@@ -32,10 +34,10 @@ pub struct Request {
 }
 
 impl Request {
-    /// What binds its sockets: the ISP that it names, or else the module's own source.
+    /// What binds its sockets: the ISP that it names, or else the module's own source, on the interface of the target's zone.
     #[must_use]
     pub fn source(&self) -> &Source {
-        self.isp.as_ref().map_or(&self.module.source, |isp| &isp.source)
+        self.zoned.as_ref().unwrap_or_else(|| self.isp.as_ref().map_or(&self.module.source, |isp| &isp.source))
     }
 
     /// The ISP that its packets leave through; nothing where none leave.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::connection::{self, Connection, Handshake};
 use super::conversation::{self, Heard, Secure, Step};
 use super::resolve::{Preference, resolve};
+use super::services::Carrier;
 use super::{Probe, half_open_raw, host, tls};
 use crate::flight::{Phase, Traffic};
 use crate::net::tcp::Opening;
@@ -107,7 +108,7 @@ pub fn hostname(settings: &Settings, hostname: &str) -> Result<Option<String>, S
 
 /// Splits `host:port`, `[2001:db8::1]:443`.
 fn host_and_port(target: &str) -> Result<(&str, u16), String> {
-    match host::parse_with_port(target)? {
+    match host::parse_with_port(target, Carrier::Tcp)? {
         (host, Some(port)) => Ok((host, port)),
         (_, None) => Err("the target has no port; write host:port, as example.com:443 or [2001:db8::1]:443".to_owned()),
     }

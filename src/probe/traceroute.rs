@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::host;
 use super::identity::Registry;
 use super::resolve::Preference;
+use super::services::Carrier;
 use crate::path::{Analysis, AutonomousSystem, Count, Heard, Statistics};
 use crate::wire::icmp::Label;
 pub use measure::measure;
@@ -168,11 +169,12 @@ pub fn check_target(settings: &Settings, target: &str) -> Result<(), String> {
 
 /// The host and the port of a target; a trace by ICMP has no ports.
 fn parse<'t>(settings: &Settings, target: &'t str) -> Result<(&'t str, u16), String> {
+    let with_port =
+        |carrier| host::parse_with_port(target, carrier).map(|(host, port)| (host, port.unwrap_or(settings.port)));
     match settings.protocol {
         Protocol::Icmp => host::parse(target).map(|host| (host, 0)),
-        Protocol::Udp | Protocol::Tcp => {
-            host::parse_with_port(target).map(|(host, port)| (host, port.unwrap_or(settings.port)))
-        }
+        Protocol::Udp => with_port(Carrier::Udp),
+        Protocol::Tcp => with_port(Carrier::Tcp),
     }
 }
 

@@ -224,7 +224,7 @@ fn parse(target: &str) -> Result<Url, String> {
     if target.contains(char::is_control) {
         return Err(wrong("this one has a control character"));
     }
-    let url = match Url::parse(target) {
+    let url = match Url::parse(&host::without_zone(target).0) {
         Ok(url) if matches!(url.scheme(), "ws" | "wss") => url,
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
             return Err(wrong("this one has another scheme than ws and wss"));

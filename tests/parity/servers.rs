@@ -38,7 +38,8 @@ pub(crate) const HOSTS: &str =
 
 /// A route that says that there is none, and one on which nobody answers.
 pub(crate) const ROUTES: &str = "ip link set lo up && ip route add unreachable 203.0.113.0/24 && ip route add 198.51.100.0/24 dev lo \
-                                 && ip -6 route add unreachable 2001:db8::/32 && ip addr add 192.0.2.10/32 dev lo";
+                                 && ip -6 route add unreachable 2001:db8::/32 && ip addr add 192.0.2.10/32 dev lo \
+                                 && ip addr add fe80::1/64 dev lo nodad";
 
 /// The programs; the servers of the test's own are threads, and end with it.
 pub(crate) struct Servers {

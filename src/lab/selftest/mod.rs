@@ -160,6 +160,7 @@ impl Bench {
             target: case.kind.target(address, port),
             module: Arc::new(module),
             isp: Some(Arc::new(isp)),
+            zoned: None,
             hostname: None,
             timeout: case.timeout(),
             log_limit: 0,

@@ -11,7 +11,7 @@ use url::Url;
 use super::{Arriving, Measurement, Settings, Transport, no_reply, note_question};
 use crate::probe::http::exchange::Exchange;
 use crate::probe::resolve::resolve;
-use crate::probe::{Probe, USER_AGENT, connection, http as http_probe, tls};
+use crate::probe::{Probe, USER_AGENT, connection, host, http as http_probe, tls};
 use crate::verdict::{Failure, Reason};
 
 /// What the bodies are.
@@ -32,7 +32,8 @@ pub(super) fn parse(target: &str) -> Result<Url, String> {
         |what: &str| format!("for DNS over HTTPS the target is a URL, as https://dns.example/dns-query, and {what}");
     let target = target.strip_suffix("{?dns}").unwrap_or(target);
     http_probe::check_target(target)?;
-    let url = Url::parse(target).map_err(|_| expected("this one has no https:// at its beginning"))?;
+    let url =
+        Url::parse(&host::without_zone(target).0).map_err(|_| expected("this one has no https:// at its beginning"))?;
     if url.scheme() != "https" {
         return Err(expected("this one is not https"));
     }
@@ -49,12 +50,12 @@ pub(super) fn parse(target: &str) -> Result<Url, String> {
 pub(super) async fn ask(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
     let configuration = |what: String| probe.failure(Reason::ProberConfigError, what);
     let url = parse(&probe.request.target).map_err(configuration)?;
-    let host = url.host_str().unwrap_or_default();
-    let address = resolve(probe, host, settings.preference).await?;
+    let name = url.host_str().unwrap_or_default();
+    let address = resolve(probe, name, settings.preference).await?;
     let server = SocketAddr::new(address, url.port().unwrap_or(Transport::Https.port()));
     note_question(probe, measured, &url);
     let plain = connection::connect(probe, server, &mut measured.handshake).await?;
-    let name = settings.tls.server_name.as_deref().unwrap_or(host);
+    let name = settings.tls.server_name.as_deref().unwrap_or(name);
     let connection = tls::handshake(probe, &settings.tls, name, plain, &mut measured.tls).await?;
     let version = match &measured.tls {
         Some(facts) if facts.alpn.as_deref() == Some("h2") => Version::HTTP_2,

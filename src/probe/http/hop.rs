@@ -12,6 +12,7 @@ use url::Url;
 use super::cookies::Cookies;
 use super::proxy::Proxy;
 use super::{Settings, without_user};
+use crate::probe::host::percent_decoded;
 use crate::probe::{USER_AGENT, host};
 
 /// Headers that speak to one server only: they are not shown to another one that it redirects to.
@@ -267,24 +268,4 @@ fn is_same_or_below(url: &Url, above: &Url) -> bool {
         }
         (host, above) => host == above,
     }
-}
-
-/// RFC 3986, section 2.1; what is no escape stays.
-pub(super) fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    while let Some((first, rest)) = bytes.split_first() {
-        let escape = rest.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                bytes = &rest[2..];
-            }
-            None => {
-                decoded.push(*first);
-                bytes = rest;
-            }
-        }
-    }
-    decoded
 }

@@ -9,7 +9,6 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
-use super::hop;
 use super::no_proxy::NoProxy;
 use crate::net::tls::Tls;
 use crate::probe::{USER_AGENT, host, resolve};
@@ -52,7 +51,7 @@ impl Proxy {
     /// What is wrong with the URL, as a predicate of it that does not repeat it: there may be a password in it.
     pub fn new(url: &Url, tls: Option<Arc<Tls>>, connect_headers: HeaderMap) -> Result<Option<Self>, String> {
         let user = (!url.username().is_empty() || url.password().is_some()).then(|| {
-            let part = |text: &str| hop::percent_decoded(text);
+            let part = |text: &str| host::percent_decoded(text);
             (part(url.username()), part(url.password().unwrap_or_default()))
         });
         let password = || match &user {
