@@ -1,6 +1,7 @@
 //! What the answers along a path mean, and what is known of the addresses on it.
 
 pub mod cymru;
+pub mod egress;
 
 mod analysis;
 mod delay;
