@@ -206,6 +206,7 @@ impl Site {
                         target: target(module, address),
                         module: Arc::clone(&self.config.modules[*module]),
                         isp: Some(Arc::clone(&self.config.isps[&format!("{isp}_{binding}")])),
+                        isps: Arc::clone(&self.config.isps),
                         hostname: None,
                         timeout,
                         log_limit: usize::MAX,

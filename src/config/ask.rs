@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Config;
-use crate::probe::{Isp, Module};
+use crate::probe::{Isp, Isps, Module};
 
 /// The module of those who name none, as in blackbox_exporter.
 pub const DEFAULT_MODULE: &str = "http_2xx";
@@ -31,6 +31,8 @@ pub struct Choice {
     pub module: Arc<Module>,
     /// Through whom; nothing leaves it to the kernel's routes.
     pub isp: Option<Arc<Isp>>,
+    /// All ISPs that there are.
+    pub isps: Arc<Isps>,
     /// The name by which the server is asked, as it is to be said; nothing where the prober has no use for one.
     pub hostname: Option<String>,
 }
@@ -85,7 +87,7 @@ impl Config {
                 Err(sentence) => return Rejection::because("bad_hostname", sentence),
             },
         };
-        Ok(Choice { module: Arc::clone(module), isp, hostname })
+        Ok(Choice { module: Arc::clone(module), isp, isps: Arc::clone(&self.isps), hostname })
     }
 }
 

@@ -36,7 +36,13 @@ catalogue! {
     PHASE = Gauge "probe_phase_duration_seconds" ["phase"]
         "Time on the wire by phase; after a failure the last phase holds the time spent in it, phases not reached are absent";
     ISP = Info "probe_isp_info" ["name", "site", "source_ip", "interface", "fwmark"]
-        "The ISP that the probe left through, and what bound it there";
+        "The ISP that the probe was sent through, and what bound it there; whether it left through it is probe_egress_verified";
+    EGRESS = Info "probe_egress_info" ["device", "gateway", "first_hop"]
+        "Which way the packets left this host: device and next router by the kernel's routes (no router where the destination is next door), and the first router that answered a trace";
+    EGRESS_VERIFIED = Gauge "probe_egress_verified" []
+        "Whether the packets left through the ISP that was named (1) or through another one (0); absent where nothing proves either";
+    RETURN_MISMATCH = Gauge "probe_return_mismatch" []
+        "Whether answers arrived on another device than the packets left by (1) or not (0); absent where the sockets cannot see it";
     FAILURE = Info "probe_failure_info" ["phase", "reason", "haproxy", "envoy"]
         "Why the probe failed: the phase that was running and the reason, with HAProxy's check status and Envoy's response flag where they have one";
 

@@ -11,7 +11,9 @@ use crate::net::tls::{Certificate, TlsFacts};
 use crate::path::Analysis;
 use crate::probe::conversation::Heard;
 use crate::probe::resolve::Resolution;
-use crate::probe::{Handshake, Isp, Measurement, Report, dns, grpc, http, icmp, tcp, traceroute, unix, websocket};
+use crate::probe::{
+    Handshake, Isp, Measurement, Report, WayOut, dns, grpc, http, icmp, tcp, traceroute, unix, websocket,
+};
 use crate::verdict::Failure;
 use crate::wire::dns::message::{Reply, Section};
 use crate::wire::grpc::Serving;
@@ -36,6 +38,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         phases,
         overhead,
         resolution,
+        way_out,
         measurement,
         failure,
         log: _,
@@ -54,6 +57,9 @@ pub fn of_report(report: &Report) -> Vec<Family> {
             _ => None,
         };
         families.isp(isp, peer.map(|peer| peer.ip()).or(target));
+    }
+    if let Some(way_out) = way_out {
+        families.way_out(way_out);
     }
     if let Some(Failure { phase, reason, detail: _, offender: _ }) = failure {
         let values = [phase.name(), &reason.name(), reason.haproxy(*phase), reason.envoy(*phase)];
@@ -121,7 +127,7 @@ impl Families {
     }
 
     fn isp(&mut self, isp: &Isp, probed: Option<IpAddr>) {
-        let Isp { name, site, source, resolvers: _, proxy: _ } = isp;
+        let Isp { name, site, source, resolvers: _, proxy: _, territory: _ } = isp;
         let sources = [source.v4.map(IpAddr::V4), source.v6.map(IpAddr::V6)].into_iter().flatten();
         // Before there is an address to probe, either source might have been the one.
         let sources = sources.filter(|source| probed.is_none_or(|probed| probed.is_ipv4() == source.is_ipv4()));
@@ -129,6 +135,15 @@ impl Families {
         let interface = source.interface.as_deref().unwrap_or_default();
         let mark = source.mark.map(|mark| mark.to_string()).unwrap_or_default();
         self.info(catalogue::ISP, &[name, site, &source_ip, interface, &mark]);
+    }
+
+    fn way_out(&mut self, way_out: &WayOut) {
+        let WayOut { device, gateway, first_hop, verified, return_mismatch } = way_out;
+        let text = |address: &Option<IpAddr>| address.map(|address| address.to_string()).unwrap_or_default();
+        let device = device.as_deref().unwrap_or_default();
+        self.info(catalogue::EGRESS, &[device, &text(gateway), &text(first_hop)]);
+        self.truth(catalogue::EGRESS_VERIFIED, *verified);
+        self.truth(catalogue::RETURN_MISMATCH, *return_mismatch);
     }
 
     fn http(&mut self, measured: &http::Measurement, phases: &[(Phase, Duration)]) {

@@ -27,6 +27,7 @@ mod timeline;
 mod tls;
 pub mod traceroute;
 pub mod unix;
+mod way_out;
 pub mod websocket;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,9 +37,10 @@ use deadline::until_deadline;
 pub(crate) use host::header as host_header;
 pub(crate) use report::SECRET;
 pub use report::{LogLine, Measurement, Report};
-pub use request::{Isp, Module, Request};
+pub use request::{Isp, Isps, Module, Request};
 pub use running::Probe;
 pub use timeline::SharedTimeline;
+pub use way_out::WayOut;
 
 use crate::verdict::Reason;
 

@@ -47,6 +47,7 @@ fn request_of(module: Arc<Module>, target: impl ToString, timeout: Duration) -> 
         target: target.to_string(),
         module,
         isp: None,
+        isps: Arc::default(),
         hostname: None,
         timeout,
         log_limit: usize::MAX,

@@ -61,6 +61,8 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<Resolution<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    way_out: Option<WayOut<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<Http<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tcp: Option<Tcp<'a>>,
@@ -118,6 +120,20 @@ struct Resolution<'a> {
 }
 
 #[derive(Serialize)]
+struct WayOut<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_hop: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    return_mismatch: Option<bool>,
+}
+
+#[derive(Serialize)]
 struct RoundTrips {
     last: f64,
     avg: f64,
@@ -166,6 +182,7 @@ impl<'a> Report<'a> {
             phases,
             overhead,
             resolution,
+            way_out,
             measurement,
             failure,
             log: _,
@@ -184,6 +201,7 @@ impl<'a> Report<'a> {
             phases_seconds: Phases(phases),
             failure: failure.as_ref().map(Failure::of),
             resolution: resolution.as_ref().map(Resolution::of),
+            way_out: way_out.as_ref().map(WayOut::of),
             http: None,
             tcp: None,
             icmp: None,
@@ -231,7 +249,7 @@ impl<'a> Report<'a> {
 
 impl<'a> Isp<'a> {
     fn of(isp: &'a probe::Isp) -> Self {
-        let probe::Isp { name, site, source, resolvers: _, proxy: _ } = isp;
+        let probe::Isp { name, site, source, resolvers: _, proxy: _, territory: _ } = isp;
         Self {
             name,
             site,
@@ -261,6 +279,19 @@ impl<'a> Resolution<'a> {
     fn of(resolution: &'a resolve::Resolution) -> Self {
         let resolve::Resolution { name, address } = resolution;
         Self { name, address: *address }
+    }
+}
+
+impl<'a> WayOut<'a> {
+    fn of(way_out: &'a probe::WayOut) -> Self {
+        let probe::WayOut { device, gateway, first_hop, verified, return_mismatch } = way_out;
+        Self {
+            device: device.as_deref(),
+            gateway: *gateway,
+            first_hop: *first_hop,
+            verified: *verified,
+            return_mismatch: *return_mismatch,
+        }
     }
 }
 

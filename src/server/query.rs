@@ -56,7 +56,7 @@ pub(super) fn read(
     let get = |name| parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
     let target = get("target").unwrap_or_default();
     let ask = Ask { target, module: get("module"), isp: get("isp"), hostname: get("hostname") };
-    let Choice { module, isp, hostname } = config.choose(&ask)?;
+    let Choice { module, isp, isps, hostname } = config.choose(&ask)?;
     let debug = match get("debug") {
         None | Some("false") => false,
         Some("true") => true,
@@ -82,6 +82,7 @@ pub(super) fn read(
         target: target.to_owned(),
         module,
         isp,
+        isps,
         hostname,
         timeout,
         log_limit: log_limit(debug),

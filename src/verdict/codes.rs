@@ -59,6 +59,7 @@ impl Reason {
             | Self::AssertionFailedHeader => "L7STS",
             Self::Unknown => "UNK",
             Self::ProberOverload
+            | Self::EgressMismatch
             | Self::DnsTimeout
             | Self::DnsNxdomain
             | Self::DnsNodata
@@ -108,6 +109,7 @@ impl Reason {
             Self::HttpNoRoute => "NR",
             Self::Aborted => "DC",
             Self::SourceAddressUnavailable
+            | Self::EgressMismatch
             | Self::DestinationIpProhibited
             | Self::HttpRateLimited { by_envoy: false }
             | Self::HttpStatusUnexpected(_)
@@ -145,6 +147,7 @@ mod tests {
             ((SourceAddressUnavailable, Phase::Connect), "source_address_unavailable", "SOCKERR", ""),
             ((SourcePortExhausted, Phase::Connect), "source_port_exhausted", "SOCKERR", "UO"),
             ((LocalLinkDown, Phase::Connect), "local_link_down", "L4CON", "UF"),
+            ((EgressMismatch, Phase::Trace), "egress_mismatch", "", ""),
             ((DnsTimeout, Phase::Resolve), "dns_timeout", "", "DF"),
             ((DnsNxdomain, Phase::Resolve), "dns_error:nxdomain", "", "DF"),
             ((DnsNodata, Phase::Resolve), "dns_error:nodata", "", "DF"),

@@ -15,6 +15,8 @@ pub enum Reason {
     SourcePortExhausted,
     /// The ISP's interface does not exist or is down.
     LocalLinkDown,
+    /// The packets left, or would have, through another ISP than the one that was named.
+    EgressMismatch,
     /// No name server answered in time.
     DnsTimeout,
     /// The name does not exist.
@@ -194,6 +196,7 @@ impl Reason {
             Self::SourceAddressUnavailable => "source_address_unavailable",
             Self::SourcePortExhausted => "source_port_exhausted",
             Self::LocalLinkDown => "local_link_down",
+            Self::EgressMismatch => "egress_mismatch",
             Self::DnsTimeout => "dns_timeout",
             Self::DnsNxdomain => "dns_error:nxdomain",
             Self::DnsNodata => "dns_error:nodata",

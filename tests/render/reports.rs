@@ -13,7 +13,7 @@ use uplink_exporter::probe::Isp;
 use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
 use uplink_exporter::probe::{
-    Handshake, LogLine, Measurement, Report, dns, grpc, http, icmp, tcp, traceroute, unix, websocket,
+    Handshake, LogLine, Measurement, Report, WayOut, dns, grpc, http, icmp, tcp, traceroute, unix, websocket,
 };
 use uplink_exporter::verdict::{CertificateFault, Ending, Failure, Reason, StatusClass};
 use uplink_exporter::wire::dns::message::{Entry, Reply, Section};
@@ -36,6 +36,7 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("traceroute_success", traceroute_success()),
         ("traceroute_not_reached", traceroute_not_reached()),
         ("traceroute_lossy", traceroute_lossy()),
+        ("traceroute_wrong_way", traceroute_wrong_way()),
         ("unix_success", unix_success()),
         ("unix_missing", unix_missing()),
         ("grpc_success", grpc_success()),
@@ -192,6 +193,8 @@ fn tcp_success() -> Report {
     }));
     report.resolution = resolution("192.0.2.25", Some("192.0.2.25"));
     report.hostname = Some("mail.example".to_owned());
+    report.way_out =
+        Some(WayOut { device: Some("eth1".to_owned()), gateway: "10.20.20.1".parse().ok(), ..WayOut::default() });
     report
 }
 
@@ -326,6 +329,14 @@ fn traceroute_success() -> Report {
     let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 220), (Phase::Lookup, 30)];
     let mut report = report("192.0.2.1", "trace", &phases, Measurement::Traceroute(measured));
     report.resolution = resolution("192.0.2.1", Some("192.0.2.1"));
+    report.way_out = way_out("10.0.0.1", true, false);
+    report
+}
+
+fn traceroute_wrong_way() -> Report {
+    let mut report = traceroute_success();
+    report.way_out = way_out("10.0.0.1", false, true);
+    report.failure = failure(Phase::Trace, Reason::EgressMismatch, "hop 1, 10.0.0.1, is a router of ISP sk", None);
     report
 }
 
@@ -504,6 +515,17 @@ fn websocket_closed() -> Report {
     report
 }
 
+/// By a device and a gateway to a router that answered first.
+fn way_out(first_hop: &str, verified: bool, return_mismatch: bool) -> Option<WayOut> {
+    Some(WayOut {
+        device: Some("eth0".to_owned()),
+        gateway: "10.10.10.1".parse().ok(),
+        first_hop: first_hop.parse().ok(),
+        verified: Some(verified),
+        return_mismatch: Some(return_mismatch),
+    })
+}
+
 /// A report through an ISP of both families, whose phases take milliseconds and whose overhead takes one.
 fn report(target: &str, module: &str, phases: &[(Phase, u64)], measurement: Measurement) -> Report {
     let overhead = Duration::from_millis(1);
@@ -529,6 +551,7 @@ fn report(target: &str, module: &str, phases: &[(Phase, u64)], measurement: Meas
         phases,
         overhead,
         resolution: None,
+        way_out: None,
         measurement,
         failure: None,
         log: Vec::new(),

@@ -75,6 +75,7 @@ impl Site {
             target: target.to_owned(),
             module: Arc::clone(self.config.modules.get(module).unwrap_or_else(|| panic!("no module {module}"))),
             isp: (!isp.is_empty()).then(|| Arc::clone(&self.config.isps[isp])),
+            isps: Arc::clone(&self.config.isps),
             hostname: None,
             timeout,
             log_limit: usize::MAX,

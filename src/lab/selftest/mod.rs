@@ -160,6 +160,7 @@ impl Bench {
             target: case.kind.target(address, port),
             module: Arc::new(module),
             isp: Some(Arc::new(isp)),
+            isps: Arc::default(),
             hostname: None,
             timeout: case.timeout(),
             log_limit: 0,

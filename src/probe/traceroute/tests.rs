@@ -38,6 +38,7 @@ async fn probe(target: String, settings: Settings) -> Report {
             yaml: String::new(),
         }),
         isp: None,
+        isps: Arc::default(),
         hostname: None,
         timeout: 2000 * MS,
         log_limit: usize::MAX,
