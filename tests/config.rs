@@ -376,7 +376,7 @@ fn a_configuration_with_every_field_loads() {
     assert_eq!((module("icmp").source.v4, module("icmp").source.v6), ("192.0.2.1".parse().ok(), None));
     assert!(["http", "shared", "icmp_bare"].into_iter().all(|name| module(name).source.is_unbound()));
     let sources: Vec<_> = config.sources().filter(|source| !source.is_unbound()).collect();
-    assert_eq!(sources.len(), 2 + 5);
+    assert_eq!(sources.len(), 2 + 6);
     let Prober::Icmp(shared) = &module("shared").prober else { panic!("shared") };
     assert_eq!(shared.ttl, None);
     let Prober::Tcp(tcp) = &module("tcp").prober else { panic!("tcp") };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Config;
-use crate::probe::{Isp, Isps, Module};
+use crate::probe::{Isp, Isps, Module, Prober};
 
 /// The module of those who name none, as in blackbox_exporter.
 pub const DEFAULT_MODULE: &str = "http_2xx";
@@ -73,6 +73,10 @@ impl Config {
                 }
             },
         };
+        if isp.is_some() && matches!(module.prober, Prober::Egress(_)) {
+            let why = "finds out which ISPs are taken, and is bound to none; leave isp out";
+            return Rejection::because("isp_of_egress", format!("module {:?} {why}", module.name));
+        }
         if ask.target.is_empty() {
             return Rejection::because("missing_target", "the target parameter is missing");
         }

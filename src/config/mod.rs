@@ -6,6 +6,7 @@ mod byte_size;
 mod decode;
 mod dns;
 mod duration;
+mod egress;
 mod errors;
 mod files;
 mod grpc;

@@ -135,6 +135,17 @@ catalogue! {
     DNS_EDNS_SIZE = Gauge "probe_dns_edns_udp_size_bytes" []
         "The longest datagram that the server says it takes (EDNS); absent where it does not say so";
 
+    // egress.
+    EGRESS_SENT = Gauge "probe_egress_flows_sent" [] "Flows that were sent, bound to no ISP";
+    EGRESS_ANSWERED = Gauge "probe_egress_flows_answered" [] "Flows of which a router told the ISP that they left through";
+    EGRESS_FLOWS = Gauge "probe_egress_flows" ["isp"]
+        "Flows that left through an ISP, by its networks or AS numbers; absent, as the shares, where too few flows told";
+    EGRESS_SHARE = Gauge "probe_egress_share_ratio" ["isp"] "The part of the flows that left through an ISP, from 0 to 1";
+    EGRESS_SHARE_LOWER = Gauge "probe_egress_share_lower_ratio" ["isp"]
+        "The least that an ISP's share of all traffic of such flows is, with 95 % certainty";
+    EGRESS_SHARE_UPPER = Gauge "probe_egress_share_upper_ratio" ["isp"]
+        "The most that an ISP's share of all traffic of such flows is, with 95 % certainty";
+
     // traceroute.
     TRACE_REACHED = Gauge "probe_traceroute_reached" [] "Whether the destination answered (1) or not (0)";
     TRACE_HOPS = Gauge "probe_traceroute_total_hops" []
@@ -190,7 +201,9 @@ mod tests {
             assert!(!help.is_empty() && !help.ends_with('.') && !help.contains('\n'), "{name}: {help}");
             // They belong to the scrape configuration, which would rename ours to exported_…
             let taken = ["dc", "isp", "target", "module", "instance", "job"];
-            assert!(labels.iter().all(|label| !taken.contains(label)), "{name}");
+            // A probe that finds out which ISPs are taken is sent through none.
+            let of_all_isps = name.starts_with("probe_egress_") && *labels == ["isp"];
+            assert!(of_all_isps || labels.iter().all(|label| !taken.contains(label)), "{name}");
         }
     }
 }

@@ -9,10 +9,11 @@ use super::{Family, Sample};
 use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
 use crate::path::Analysis;
+use crate::path::share::Share;
 use crate::probe::conversation::Heard;
 use crate::probe::resolve::Resolution;
 use crate::probe::{
-    Handshake, Isp, Measurement, Report, WayOut, dns, grpc, http, icmp, tcp, traceroute, unix, websocket,
+    Handshake, Isp, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, tcp, traceroute, unix, websocket,
 };
 use crate::verdict::Failure;
 use crate::wire::dns::message::{Reply, Section};
@@ -80,6 +81,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         Measurement::Unix(measured) => families.unix(measured),
         Measurement::Grpc(measured) => families.grpc(measured, phases),
         Measurement::Websocket(measured) => families.websocket(measured, phases),
+        Measurement::Egress(measured) => families.egress(measured),
     }
     families.0
 }
@@ -335,6 +337,35 @@ impl Families {
         self.number(catalogue::DNS_TTL, reply.as_ref().and_then(Reply::answer_ttl).map(f64::from));
         self.number(catalogue::DNS_EDNS_SIZE, reply.as_ref().and_then(|reply| reply.edns_udp_size).map(f64::from));
         self.tls(tls.as_ref());
+    }
+
+    fn egress(&mut self, measured: &egress::Measurement) {
+        let egress::Measurement {
+            protocol: _,
+            destinations: _,
+            source: _,
+            flows: _,
+            rate: _,
+            first_hop: _,
+            max_hops: _,
+            packets: _,
+            sent,
+            taken,
+            strangers: _,
+        } = measured;
+        self.number(catalogue::EGRESS_SENT, f64::from(*sent));
+        self.number(catalogue::EGRESS_ANSWERED, f64::from(measured.answered()));
+        // Counts of which too many are missing would make wrong shares, too.
+        let Some(shares) = measured.shares() else { return };
+        let mut of_isps = |metric: Metric, value: &dyn Fn(&egress::Taken, &Share) -> f64| {
+            let samples =
+                taken.iter().zip(&shares).map(|(taken, share)| sample(metric, &[&taken.isp], value(taken, share)));
+            self.family(metric, samples.collect());
+        };
+        of_isps(catalogue::EGRESS_FLOWS, &|taken, _| f64::from(taken.flows));
+        of_isps(catalogue::EGRESS_SHARE, &|_, share| share.ratio);
+        of_isps(catalogue::EGRESS_SHARE_LOWER, &|_, share| share.lower);
+        of_isps(catalogue::EGRESS_SHARE_UPPER, &|_, share| share.upper);
     }
 
     fn traceroute(&mut self, measured: &traceroute::Measurement) {

@@ -2,6 +2,7 @@
 
 pub mod cymru;
 pub mod egress;
+pub mod share;
 
 mod analysis;
 mod delay;

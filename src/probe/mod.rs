@@ -5,6 +5,7 @@ pub mod conversation;
 mod deadline;
 pub mod dns;
 mod drive;
+pub mod egress;
 mod failures;
 pub mod grpc;
 mod half_open_raw;
@@ -63,6 +64,8 @@ pub enum Prober {
     Grpc(grpc::Settings),
     /// WebSocket.
     Websocket(websocket::Settings),
+    /// Shares of the ISPs.
+    Egress(egress::Settings),
 }
 
 impl Prober {
@@ -78,6 +81,7 @@ impl Prober {
             Self::Unix(_) => "unix",
             Self::Grpc(_) => "grpc",
             Self::Websocket(_) => "websocket",
+            Self::Egress(_) => "egress",
         }
     }
 
@@ -95,6 +99,7 @@ impl Prober {
             Self::Unix(_) => unix::check_target(target),
             Self::Grpc(_) => grpc::check_target(target),
             Self::Websocket(_) => websocket::check_target(target),
+            Self::Egress(settings) => egress::check_target(settings, target),
         }
     }
 
@@ -108,7 +113,7 @@ impl Prober {
             Self::Tcp(settings) => tcp::hostname(settings, hostname),
             Self::Grpc(settings) => grpc::hostname(settings, hostname),
             Self::Websocket(settings) => host::hostname(settings.host.as_deref(), hostname).map(Some),
-            Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) => Ok(None),
+            Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Egress(_) => Ok(None),
         }
     }
 
@@ -119,9 +124,13 @@ impl Prober {
             Self::Http(_) => http::shown(target),
             Self::Websocket(_) => websocket::shown(target),
             // Their targets have no place for one.
-            Self::Tcp(_) | Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Grpc(_) => {
-                target.to_owned()
-            }
+            Self::Tcp(_)
+            | Self::Icmp(_)
+            | Self::Dns(_)
+            | Self::Traceroute(_)
+            | Self::Unix(_)
+            | Self::Grpc(_)
+            | Self::Egress(_) => target.to_owned(),
         }
     }
 
@@ -135,7 +144,8 @@ impl Prober {
             | Self::Dns(_)
             | Self::Traceroute(_)
             | Self::Grpc(_)
-            | Self::Websocket(_) => true,
+            | Self::Websocket(_)
+            | Self::Egress(_) => true,
         }
     }
 }
@@ -181,6 +191,11 @@ pub async fn run(request: &Request) -> Report {
             let measured = websocket::Measurement::default();
             let measure = async |m: &mut _| websocket::measure(settings, &probe, m).await;
             until_deadline(&probe, measured, Measurement::Websocket, measure).await
+        }
+        Prober::Egress(settings) => {
+            let measured = egress::Measurement::of(settings);
+            let measure = async |m: &mut _| egress::measure(settings, &probe, m).await;
+            until_deadline(&probe, measured, Measurement::Egress, measure).await
         }
     };
     probe.report(measurement, failure)

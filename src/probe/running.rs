@@ -158,7 +158,7 @@ impl<'a> Probe<'a> {
             | Measurement::Websocket(websocket::Measurement { traffic, .. }) => {
                 *traffic = timeline.legs().find_map(|leg| leg.traffic);
             }
-            Measurement::Icmp(_) | Measurement::Traceroute(_) => {}
+            Measurement::Icmp(_) | Measurement::Traceroute(_) | Measurement::Egress(_) => {}
         }
         let mut notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         if self.request.log_limit > 0 {

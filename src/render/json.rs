@@ -2,6 +2,7 @@
 
 mod connection;
 mod dns;
+mod egress;
 mod grpc;
 mod http;
 mod icmp;
@@ -22,6 +23,7 @@ use crate::path::Statistics;
 use crate::probe::{self, Measurement, resolve};
 use crate::verdict;
 use dns::Dns;
+use egress::Egress;
 use grpc::Grpc;
 use http::Http;
 use icmp::Icmp;
@@ -78,6 +80,8 @@ struct Report<'a> {
     grpc: Option<Grpc<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     websocket: Option<Websocket>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    egress: Option<Egress<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -210,6 +214,7 @@ impl<'a> Report<'a> {
             unix: None,
             grpc: None,
             websocket: None,
+            egress: None,
             tls: None,
             log: log.iter().map(LogLine::of).collect(),
         };
@@ -242,6 +247,7 @@ impl<'a> Report<'a> {
                 (this.prober, this.websocket, this.tls) =
                     ("websocket", Some(Websocket::of(measured)), measured.tls.as_ref().map(Tls::of));
             }
+            Measurement::Egress(measured) => (this.prober, this.egress) = ("egress", Some(Egress::of(measured))),
         }
         this
     }

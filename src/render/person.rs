@@ -1,6 +1,7 @@
 //! A report as text for a person at a terminal: what was probed through whom, where the time went, and what the prober found.
 
 mod dns;
+mod egress;
 mod grpc;
 mod http;
 mod icmp;
@@ -58,6 +59,10 @@ pub fn person(report: &Report, source: &Source, with_log: bool) -> String {
         Measurement::Websocket(measured) => {
             websocket::write(&mut found, report, measured);
             "websocket"
+        }
+        Measurement::Egress(measured) => {
+            egress::write(&mut found, report, measured);
+            "egress"
         }
     };
     let mut page = Page::default();

@@ -68,6 +68,7 @@ impl Reason {
             | Self::DestinationIpProhibited
             | Self::DnsAnswerUnexpected
             | Self::IcmpTimeout
+            | Self::IcmpLossPartial
             | Self::Aborted => "",
         }
     }
@@ -122,6 +123,7 @@ impl Reason {
             | Self::AssertionFailedDns
             | Self::DnsAnswerUnexpected
             | Self::IcmpTimeout
+            | Self::IcmpLossPartial
             | Self::Unknown => "",
         }
     }
@@ -211,6 +213,7 @@ mod tests {
             ((AssertionFailedBody, Phase::Query), "assertion_failed:body", "L7RSP", ""),
             ((AssertionFailedDns, Phase::Query), "assertion_failed:dns", "L7RSP", ""),
             ((IcmpTimeout, Phase::Rtt), "icmp_timeout", "", ""),
+            ((IcmpLossPartial, Phase::Trace), "icmp_loss_partial", "", ""),
             ((Aborted, Phase::Connect), "aborted", "", "DC"),
             ((Unknown, Phase::Connect), "unknown", "UNK", ""),
         ];

@@ -107,6 +107,8 @@ pub enum Reason {
     AssertionFailedDns,
     /// No echo request was answered.
     IcmpTimeout,
+    /// Too few packets were answered for what they were to tell.
+    IcmpLossPartial,
     /// Whoever wanted to know went away before the probe had ended.
     Aborted,
     /// None of the above. It must stay 0.
@@ -258,6 +260,7 @@ impl Reason {
             Self::AssertionFailedBody => "assertion_failed:body",
             Self::AssertionFailedDns => "assertion_failed:dns",
             Self::IcmpTimeout => "icmp_timeout",
+            Self::IcmpLossPartial => "icmp_loss_partial",
             Self::Aborted => "aborted",
             Self::Unknown => "unknown",
         })
