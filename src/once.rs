@@ -51,7 +51,7 @@ fn attempt(asked: &Probe, config_file: &Path) -> Result<ExitCode, String> {
     let config = config::load(config_file).map_err(|errors| errors.to_string())?;
     let Probe { target, module, isp, hostname, .. } = asked;
     let ask = Ask { target, module: Some(module), isp: isp.as_deref(), hostname: hostname.as_deref() };
-    let Choice { module, isp, zoned, hostname } = config.choose(&ask).map_err(|rejection| rejection.sentence)?;
+    let Choice { module, isp, zoned, isps, hostname } = config.choose(&ask).map_err(|rejection| rejection.sentence)?;
     let wanted = asked.debug || tracing::enabled!(target: PROBES, Level::DEBUG);
     if asked.output == Output::Mtr && !matches!(module.prober, Prober::Traceroute(_)) {
         let prober = module.prober.name();
@@ -63,6 +63,7 @@ fn attempt(asked: &Probe, config_file: &Path) -> Result<ExitCode, String> {
         module,
         isp,
         zoned,
+        isps,
         hostname,
         log_limit: if wanted { server::WANTED_LOG } else { 0 },
         network: Arc::new(Network::new()),

@@ -31,7 +31,7 @@ fn a_check_tells_every_error_or_that_there_is_none() {
     let bad = run(&["--config.file=tests/fixtures/config/several.yml", "--config.check"]);
     assert_eq!(bad.status.code(), Some(1));
     assert!(text(&bad.stderr).ends_with(
-        "tests/fixtures/config/several.yml:7: module \"c\": is empty; it needs a prober: http, tcp, icmp, dns, traceroute, unix, grpc, websocket\n"
+        "tests/fixtures/config/several.yml:7: module \"c\": is empty; it needs a prober: http, tcp, icmp, dns, traceroute, unix, grpc, websocket, egress\n"
     ));
     assert_eq!(text(&bad.stderr).lines().count(), 4, "{}", text(&bad.stderr));
 }

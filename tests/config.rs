@@ -78,7 +78,7 @@ modules: {}
 dc: dc1
 isps:
   a: {source_ip: 192.0.2.1, source_ip6: "2001:db8::1", resolvers: [9.9.9.9, "[2620:fe::fe]:5353"]}
-  b: {interface: eth1, fwmark: 0x65, dc: dc2}
+  b: {interface: eth1, fwmark: 0x65, dc: dc2, networks: [100.64.0.0/10, "2001:db8:b::/48", 192.0.2.9], asns: [4766, 64_512]}
 modules:
   web:
     prober: http
@@ -129,6 +129,10 @@ modules:
     assert_eq!((a.site.as_str(), b.site.as_str()), ("dc1", "dc2"));
     assert_eq!(a.resolvers, ["9.9.9.9:53".parse().unwrap(), "[2620:fe::fe]:5353".parse().unwrap()]);
     assert_eq!((b.source.mark, b.source.interface.as_deref()), (Some(101), Some("eth1")));
+
+    let networks: Vec<_> = b.territory.networks.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["100.64.0.0/10", "2001:db8:b::/48", "192.0.2.9/32"]);
+    assert_eq!((b.territory.asns.as_slice(), &a.territory), (&[4766, 64_512][..], &Default::default()));
 
     let Prober::Http(web) = &config.modules["web"].prober else { panic!("web") };
     assert_eq!(config.modules["web"].timeout, Some(Duration::from_secs(90)));
@@ -372,7 +376,7 @@ fn a_configuration_with_every_field_loads() {
     assert_eq!((module("icmp").source.v4, module("icmp").source.v6), ("192.0.2.1".parse().ok(), None));
     assert!(["http", "shared", "icmp_bare"].into_iter().all(|name| module(name).source.is_unbound()));
     let sources: Vec<_> = config.sources().filter(|source| !source.is_unbound()).collect();
-    assert_eq!(sources.len(), 2 + 5);
+    assert_eq!(sources.len(), 2 + 6);
     let Prober::Icmp(shared) = &module("shared").prober else { panic!("shared") };
     assert_eq!(shared.ttl, None);
     let Prober::Tcp(tcp) = &module("tcp").prober else { panic!("tcp") };

@@ -103,7 +103,7 @@ fn told_source(report: &Report) -> Option<IpAddr> {
         Measurement::Icmp(measured) => measured.source,
         Measurement::Dns(measured) => measured.handshake.local.map(|local| local.ip()),
         Measurement::Traceroute(measured) => measured.source,
-        Measurement::Unix(_) => None,
+        Measurement::Unix(_) | Measurement::Egress(_) => None,
         Measurement::Grpc(measured) => measured.handshake.local.map(|local| local.ip()),
         Measurement::Websocket(measured) => measured.handshake.local.map(|local| local.ip()),
     }

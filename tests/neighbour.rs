@@ -207,6 +207,7 @@ impl Site {
                         module: Arc::clone(&self.config.modules[*module]),
                         isp: Some(Arc::clone(&self.config.isps[&format!("{isp}_{binding}")])),
                         zoned: None,
+                        isps: Arc::clone(&self.config.isps),
                         hostname: None,
                         timeout,
                         log_limit: usize::MAX,

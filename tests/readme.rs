@@ -89,6 +89,7 @@ fn the_tables_of_fields_are_what_the_configuration_knows() {
             "dns.validate_answer_rrs.zzz",
         ),
         ("### `traceroute`\n", "modules: {m: {prober: traceroute, traceroute: {zzz: 1}}}", "traceroute.zzz"),
+        ("### `egress`\n", "modules: {m: {prober: egress, egress: {zzz: 1}}}", "egress.zzz"),
         ("### `unix`\n", "modules: {m: {prober: unix, unix: {zzz: 1}}}", "unix.zzz"),
         ("### `grpc`\n", "modules: {m: {prober: grpc, grpc: {zzz: 1}}}", "grpc.zzz"),
         ("### `websocket`\n", "modules: {m: {prober: websocket, websocket: {zzz: 1}}}", "websocket.zzz"),

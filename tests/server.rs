@@ -178,7 +178,8 @@ async fn what_cannot_be_meant_is_refused_with_one_sentence() {
 
 #[tokio::test]
 async fn a_target_that_is_no_host_is_refused_by_every_prober_without_being_repeated() {
-    let modules = "modules: {http: {prober: http}, tcp: {prober: tcp}, icmp: {prober: icmp}, \
+    let modules = "isps: {a: {source_ip: 127.0.0.1, networks: [192.0.2.0/24]}}\n\
+        modules: {http: {prober: http}, tcp: {prober: tcp}, icmp: {prober: icmp}, egress: {prober: egress}, \
         trace: {prober: traceroute, traceroute: {protocol: tcp}}}";
     let server = Server::start(modules).await;
     let label = "a".repeat(70);
@@ -198,7 +199,7 @@ async fn a_target_that_is_no_host_is_refused_by_every_prober_without_being_repea
         "[ff02::1]",
         "255.255.255.255",
     ];
-    let icmp_and_trace = hosts.into_iter().flat_map(|host| [("icmp", host.to_owned()), ("trace", host.to_owned())]);
+    let bare = hosts.into_iter().flat_map(|host| ["icmp", "trace", "egress"].map(|module| (module, host.to_owned())));
     let tcp = hosts.into_iter().map(|host| ("tcp", format!("{host}:80")));
     let http = hosts.into_iter().map(|host| ("http", format!("http://{host}/")));
     let others = [
@@ -209,10 +210,12 @@ async fn a_target_that_is_no_host_is_refused_by_every_prober_without_being_repea
         ("trace", "https://us:TARGETPW9@127.0.0.1"),
         ("tcp", "%E4%BE%8B.jp:80"),
         ("icmp", "%E4%BE%8B.jp"),
+        ("egress", "192.0.2.1,a..b"),
+        ("egress", "192.0.2.1,[fe80::1%25lo]:80"),
         ("http", "ht!tps://us:TARGETPW9@127.0.0.1/"),
     ];
     let others = others.map(|(module, target)| (module, target.to_owned()));
-    for (module, target) in icmp_and_trace.chain(tcp).chain(http).chain(others) {
+    for (module, target) in bare.chain(tcp).chain(http).chain(others) {
         let reply = server.fetch("GET", &format!("/probe?module={module}&target={target}"), &[]).await;
         let sentence = reply.text();
         assert_eq!((reply.status, sentence.lines().count()), (400, 1), "{module} {target}: {sentence}");
@@ -315,8 +318,8 @@ async fn a_reload_swaps_the_configuration_whole_or_keeps_the_old_one() {
         reply.text(),
         format!(
             "the configuration in force stays, the new one is wrong:\n\
-             {file}:2: module \"a\": prober: \"x\" is not known; known: http, tcp, icmp, dns, traceroute, unix, grpc, websocket\n\
-             {file}:3: module \"b\": prober is missing; known: http, tcp, icmp, dns, traceroute, unix, grpc, websocket\n"
+             {file}:2: module \"a\": prober: \"x\" is not known; known: http, tcp, icmp, dns, traceroute, unix, grpc, websocket, egress\n\
+             {file}:3: module \"b\": prober is missing; known: http, tcp, icmp, dns, traceroute, unix, grpc, websocket, egress\n"
         )
     );
     assert_eq!(server.fetch("GET", probe, &[]).await.status, 200);

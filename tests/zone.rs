@@ -114,13 +114,14 @@ impl Site {
     fn probe<'a>(&self, asked: impl IntoIterator<Item = (&'a str, Option<&'a str>, String)>) -> Vec<Outcome> {
         let request = |(module, isp, target): (&str, Option<&str>, String)| {
             let ask = Ask { target: &target, module: Some(module), isp, hostname: None };
-            let Choice { module, isp, zoned, hostname } =
+            let Choice { module, isp, zoned, isps, hostname } =
                 self.config.choose(&ask).map_err(|rejection| rejection.sentence)?;
             Ok(Request {
                 target,
                 module,
                 isp,
                 zoned,
+                isps,
                 hostname,
                 timeout: Duration::from_secs(1),
                 log_limit: usize::MAX,

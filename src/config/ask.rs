@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Config;
 use crate::net::Source;
-use crate::probe::{Isp, Module};
+use crate::probe::{Isp, Isps, Module, Prober};
 
 /// The module of those who name none, as in blackbox_exporter.
 pub const DEFAULT_MODULE: &str = "http_2xx";
@@ -34,6 +34,8 @@ pub struct Choice {
     pub isp: Option<Arc<Isp>>,
     /// What binds its sockets where the target's address has a zone.
     pub zoned: Option<Source>,
+    /// All ISPs that there are.
+    pub isps: Arc<Isps>,
     /// The name by which the server is asked, as it is to be said; nothing where the prober has no use for one.
     pub hostname: Option<String>,
 }
@@ -74,6 +76,10 @@ impl Config {
                 }
             },
         };
+        if isp.is_some() && matches!(module.prober, Prober::Egress(_)) {
+            let why = "finds out which ISPs are taken, and is bound to none; leave isp out";
+            return Rejection::because("isp_of_egress", format!("module {:?} {why}", module.name));
+        }
         if ask.target.is_empty() {
             return Rejection::because("missing_target", "the target parameter is missing");
         }
@@ -97,7 +103,7 @@ impl Config {
                 Err(sentence) => return Rejection::because("bad_hostname", sentence),
             },
         };
-        Ok(Choice { module: Arc::clone(module), isp, zoned, hostname })
+        Ok(Choice { module: Arc::clone(module), isp, zoned, isps: Arc::clone(&self.isps), hostname })
     }
 }
 

@@ -6,6 +6,8 @@ use super::decode::Value;
 use super::resolvers::resolvers;
 use super::{proxy, source};
 use crate::net::{Family, Source};
+use crate::path::Prefix;
+use crate::path::egress::Territory;
 use crate::probe::Isp;
 use crate::probe::http::Proxy;
 
@@ -30,9 +32,14 @@ pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
     }
     let resolvers = resolvers(&fields, |family| unreachable(&source, family));
     let proxy = fields.filled("proxy_url").and_then(|value| proxy(&value, &source));
+    let list = |key| fields.get(key).map(|value| value.list()).unwrap_or_default();
+    let territory = Territory {
+        networks: list("networks").iter().filter_map(network).collect(),
+        asns: list("asns").iter().filter_map(|value| value.integer(1, u32::MAX.into())).collect(),
+    };
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or(site).to_owned();
     fields.finish();
-    Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy })
+    Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy, territory })
 }
 
 fn interface(value: &Value<'_>) -> Option<String> {
@@ -51,6 +58,16 @@ fn proxy(value: &Value<'_>, source: &Source) -> Option<Arc<Proxy>> {
         value.problem(format!("{proxy} is {why}"));
     }
     Some(proxy)
+}
+
+fn network(value: &Value<'_>) -> Option<Prefix> {
+    let text = value.text()?;
+    let network: Prefix = value.noted(text.parse())?;
+    if network.length() == 0 {
+        value.problem(format!("{text:?} has every router in it, and so proves nothing"));
+        return None;
+    }
+    Some(network)
 }
 
 /// Why nothing of a family can be reached through an ISP, as a predicate of it.

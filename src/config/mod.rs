@@ -6,6 +6,7 @@ mod byte_size;
 mod decode;
 mod dns;
 mod duration;
+mod egress;
 mod errors;
 mod files;
 mod grpc;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 
 use crate::net::Source;
 use crate::probe::identity::Registry;
-use crate::probe::{Isp, Module};
+use crate::probe::{Isp, Isps, Module};
 use decode::{Problems, Value};
 use files::{Files, Seen};
 
@@ -51,7 +52,7 @@ pub struct Config {
     /// `modules:` by name.
     pub modules: BTreeMap<String, Arc<Module>>,
     /// `isps:` by name.
-    pub isps: BTreeMap<String, Arc<Isp>>,
+    pub isps: Arc<Isps>,
     /// `asn:`
     registry: Option<Arc<Registry>>,
     /// What the modules are made of that name files: those are read again when they change, as blackbox_exporter does for every probe.
@@ -178,7 +179,7 @@ fn decoded(text: &str, file: &str, files: &Files) -> Result<Config, Errors> {
     fields.finish();
     let config = Config {
         modules: modules.into_iter().map(|module| (module.name.clone(), module)).collect(),
-        isps: isps.into_iter().map(|isp| (isp.name.clone(), isp)).collect(),
+        isps: Arc::new(isps.into_iter().map(|isp| (isp.name.clone(), isp)).collect()),
         registry,
         made_of,
         shown: Some(Arc::new(shown)),

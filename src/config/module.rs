@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::decode::{Fields, Value};
 use super::resolvers::resolvers;
-use super::{dns, grpc, http, icmp, source, tcp, traceroute, unix, websocket};
+use super::{dns, egress, grpc, http, icmp, source, tcp, traceroute, unix, websocket};
 use crate::net::{Family, Source};
 use crate::probe::identity::Registry;
 use crate::probe::resolve::Preference;
@@ -22,10 +22,11 @@ enum Name {
     Unix,
     Grpc,
     Websocket,
+    Egress,
 }
 
 /// What `prober:` may say.
-const PROBERS: [(&str, Name); 8] = [
+const PROBERS: [(&str, Name); 9] = [
     ("http", Name::Http),
     ("tcp", Name::Tcp),
     ("icmp", Name::Icmp),
@@ -34,6 +35,7 @@ const PROBERS: [(&str, Name); 8] = [
     ("unix", Name::Unix),
     ("grpc", Name::Grpc),
     ("websocket", Name::Websocket),
+    ("egress", Name::Egress),
 ];
 
 /// A module, which `yaml` shows; nothing where something is wrong with it.
@@ -65,6 +67,26 @@ pub(super) fn module(
     }
     if let (Some((Prober::Unix(_), _)), Some(value)) = (&decoded, fields.get("isp")) {
         value.problem("a socket of this host is reached through no ISP; leave it out");
+    }
+    if let Some((Prober::Egress(settings), _)) = &decoded {
+        if let Some(value) = fields.get("isp") {
+            value.problem("it finds out which ISPs are taken, and is bound to none; leave it out");
+        }
+        let is_known = |isp: &Arc<Isp>| {
+            !isp.territory.networks.is_empty() || (registry.is_some() && !isp.territory.asns.is_empty())
+        };
+        if !isps.iter().any(is_known) {
+            fields.problem("no ISP has networks, or asns and the file asn, by which its routers would be known");
+        }
+        let least = Duration::from_secs(1) / settings.rate * settings.flows;
+        if timeout.is_some_and(|timeout| timeout <= least) {
+            fields.problem(format!(
+                "{} flows at {} packets a second take {} s, which is all of the timeout or more",
+                settings.flows,
+                settings.rate,
+                least.as_secs_f64()
+            ));
+        }
     }
     if let (Some((Prober::Unix(_), _)), Some(value)) = (&decoded, fields.get("resolvers")) {
         value.problem("a socket of this host has no name that they could know; leave it out");
@@ -100,7 +122,7 @@ fn prober(fields: &Fields<'_>, registry: Option<&Arc<Registry>>) -> Option<(Prob
 fn decode(name: Name, section: Fields<'_>, registry: Option<&Arc<Registry>>) -> Option<(Prober, Source)> {
     let source = match name {
         Name::Http | Name::Unix | Name::Grpc | Name::Websocket => Source::default(),
-        Name::Tcp | Name::Icmp | Name::Dns | Name::Traceroute => source::of_section(&section),
+        Name::Tcp | Name::Icmp | Name::Dns | Name::Traceroute | Name::Egress => source::of_section(&section),
     };
     let prober = match name {
         Name::Http => http::settings(section).map(Box::new).map(Prober::Http),
@@ -111,6 +133,7 @@ fn decode(name: Name, section: Fields<'_>, registry: Option<&Arc<Registry>>) -> 
         Name::Unix => unix::settings(section).map(Prober::Unix),
         Name::Grpc => grpc::settings(section).map(Prober::Grpc),
         Name::Websocket => websocket::settings(section).map(Prober::Websocket),
+        Name::Egress => Some(Prober::Egress(egress::settings(section, registry))),
     };
     prober.map(|prober| (prober, source))
 }

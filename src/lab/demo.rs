@@ -110,10 +110,12 @@ pub fn configuration(ca_file: &Path) -> String {
     for isp in Isp::ALL {
         let (v4, v6) = (isp.source(Family::V4), isp.source(Family::V6));
         text += &format!(
-            "  {}: {{source_ip: {v4}, source_ip6: \"{v6}\", interface: {}, fwmark: {}}}\n",
+            "  {}: {{source_ip: {v4}, source_ip6: \"{v6}\", interface: {}, fwmark: {}, networks: [{}, \"{}\"]}}\n",
             isp.name(),
             isp.device(),
             isp.mark(),
+            isp.network(Family::V4),
+            isp.network(Family::V6),
         );
     }
     // JSON's strings are YAML's.
@@ -213,7 +215,9 @@ mod tests {
     #[test]
     fn the_configuration_names_both_isps_and_quotes_what_needs_it() {
         let text = configuration(Path::new("/tmp/a \"b\"/ca.pem"));
-        assert!(text.contains("  b: {source_ip: 10.2.0.2, source_ip6: \"fd00:b::2\", interface: ispb, fwmark: 102}\n"));
+        let b = "  b: {source_ip: 10.2.0.2, source_ip6: \"fd00:b::2\", interface: ispb, fwmark: 102, \
+            networks: [100.64.2.0/24, \"fd00:b:1::/48\"]}\n";
+        assert!(text.contains(b), "{text}");
         assert!(text.contains("tls_config: {ca_file: \"/tmp/a \\\"b\\\"/ca.pem\"}"), "{text}");
     }
 

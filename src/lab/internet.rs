@@ -105,6 +105,16 @@ impl Internet {
         &self.topology
     }
 
+    /// The routers that forward a flow, as it leaves, from the first hop on.
+    pub(super) fn routers(&self, isp: Isp, source: IpAddr, flow: impl FnOnce(IpAddr) -> Flow) -> Vec<IpAddr> {
+        let family = Family::of(source);
+        let path = self.topology.path(isp);
+        let outside = path.snat(family).filter(|_| source == isp.source(family)).unwrap_or(source);
+        let flow = flow(outside);
+        let hops = path.hops.iter().zip(0..);
+        hops.map(|(hop, index)| hop.routers[flow.member(hop.routers.len(), index)].address(family)).collect()
+    }
+
     /// A buffer for the next packet.
     pub(super) fn buffer(&mut self) -> Vec<u8> {
         let mut buffer = self.spare.pop().unwrap_or_default();

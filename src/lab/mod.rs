@@ -53,6 +53,7 @@ use emulator::{Emulator, Wires};
 use internet::Internet;
 use namespace::set_sysctl;
 use netlink::{Route, Selector};
+use packet::Flow;
 
 /// A running emulated internet. Everything of it ends when this is dropped.
 #[derive(Debug)]
@@ -147,6 +148,15 @@ impl Lab {
     #[must_use]
     pub fn observed(&self) -> Vec<Observation> {
         self.emulator.internet().ledger.observations()
+    }
+
+    /// The routers that forward a packet that was observed, from the first hop on, as the internet is now; nothing where it has no ports.
+    #[must_use]
+    pub fn routers(&self, packet: &Observation) -> Option<Vec<IpAddr>> {
+        let Observation { isp, source, destination, protocol, ports, .. } = *packet;
+        let ports = ports?;
+        let flow = |outside| Flow::of_ports(outside, destination, protocol, ports);
+        Some(self.emulator.internet().routers(isp, source, flow))
     }
 
     /// Forgets the observations.

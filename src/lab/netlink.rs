@@ -35,24 +35,24 @@ pub(super) fn set_link(netlink: &mut Netlink, name: &str, up: bool) -> io::Resul
     let flags = if up { libc::IFF_UP as u32 } else { 0 };
     let mut message = Message::new(libc::RTM_NEWLINK, 0, &link_header(0, flags, libc::IFF_UP as u32));
     message.attribute(libc::IFLA_IFNAME, name.as_bytes());
-    netlink.request(message, || format!("setting {name} {}", if up { "up" } else { "down" })).map(drop)
+    netlink.request(message, || format!("setting {name} {}", if up { "up" } else { "down" }))
 }
 
 /// Gives a device an address, ready at once: no duplicate address detection.
 pub(super) fn add_address(netlink: &mut Netlink, device: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
     let message = address_message(device, address, prefix);
-    netlink.request(message, || format!("adding the address {address}/{prefix}")).map(drop)
+    netlink.request(message, || format!("adding the address {address}/{prefix}"))
 }
 
 /// Sets the default route of a table and metric.
 pub(super) fn set_default_route(netlink: &mut Netlink, route: Route) -> io::Result<()> {
-    netlink.request(route_message(route), || format!("setting the default route {route:?}")).map(drop)
+    netlink.request(route_message(route), || format!("setting the default route {route:?}"))
 }
 
 /// Adds a rule that sends packets to a table.
 pub(super) fn add_rule(netlink: &mut Netlink, selector: Selector, table: u32, priority: u32) -> io::Result<()> {
     let message = rule_message(selector, table, priority);
-    netlink.request(message, || format!("adding the rule {selector:?} to table {table}")).map(drop)
+    netlink.request(message, || format!("adding the rule {selector:?} to table {table}"))
 }
 
 fn address_message(device: u32, address: IpAddr, prefix: u8) -> Message {

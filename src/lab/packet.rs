@@ -158,6 +158,12 @@ impl Flow {
         Self::new(header.destination, header.source, header.protocol, bytes)
     }
 
+    /// The flow of packets from one port to another.
+    pub(super) fn of_ports(source: IpAddr, destination: IpAddr, protocol: u8, (from, to): (u16, u16)) -> Self {
+        let ([a, b], [c, d]) = (from.to_be_bytes(), to.to_be_bytes());
+        Self::new(source, destination, protocol, [a, b, c, d])
+    }
+
     /// The conversation that a packet towards the target belongs to: as the flow, but all echo requests of one id are one.
     pub(super) fn conversation(packet: &[u8], header: &Header) -> Self {
         let bytes = match header.echo_id(packet) {

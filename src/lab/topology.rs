@@ -118,6 +118,17 @@ impl Isp {
         }
     }
 
+    /// The network of its routers' addresses.
+    #[must_use]
+    pub fn network(self, family: Family) -> &'static str {
+        match (self, family) {
+            (Self::A, Family::V4) => "100.64.1.0/24",
+            (Self::A, Family::V6) => "fd00:a:1::/48",
+            (Self::B, Family::V4) => "100.64.2.0/24",
+            (Self::B, Family::V6) => "fd00:b:1::/48",
+        }
+    }
+
     fn v4(self) -> Ipv4Addr {
         match self {
             Self::A => Ipv4Addr::new(10, 1, 0, 2),
@@ -397,6 +408,13 @@ mod tests {
     fn addresses_of_both_families_look_alike() {
         assert_eq!(target(Family::V4, 10).to_string(), "198.51.100.10");
         assert_eq!(target(Family::V6, 10).to_string(), "2001:db8:100::10");
+        for isp in Isp::ALL {
+            for family in [Family::V4, Family::V6] {
+                let network: crate::path::Prefix = isp.network(family).parse().unwrap();
+                let has = |of: Isp| network.contains(of.router(106).address(family));
+                assert!(has(isp) && !has(isp.other()));
+            }
+        }
         let router = Isp::B.router(106);
         assert_eq!((router.v4.to_string(), router.v6.to_string()), ("100.64.2.106".into(), "fd00:b:1::106".into()));
     }

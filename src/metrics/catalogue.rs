@@ -36,7 +36,13 @@ catalogue! {
     PHASE = Gauge "probe_phase_duration_seconds" ["phase"]
         "Time on the wire by phase; after a failure the last phase holds the time spent in it, phases not reached are absent";
     ISP = Info "probe_isp_info" ["name", "site", "source_ip", "interface", "fwmark"]
-        "The ISP that the probe left through, and what bound it there";
+        "The ISP that the probe was sent through, and what bound it there; whether it left through it is probe_egress_verified";
+    EGRESS = Info "probe_egress_info" ["device", "gateway", "first_hop"]
+        "Which way the packets left this host: device and next router by the kernel's routes (no router where the destination is next door), and the first router that answered a trace";
+    EGRESS_VERIFIED = Gauge "probe_egress_verified" []
+        "Whether the packets left through the ISP that was named (1) or through another one (0); absent where nothing proves either";
+    RETURN_MISMATCH = Gauge "probe_return_mismatch" []
+        "Whether answers arrived on another device than the packets left by (1) or not (0); absent where the sockets cannot see it";
     FAILURE = Info "probe_failure_info" ["phase", "reason", "haproxy", "envoy"]
         "Why the probe failed: the phase that was running and the reason, with HAProxy's check status and Envoy's response flag where they have one";
 
@@ -129,6 +135,17 @@ catalogue! {
     DNS_EDNS_SIZE = Gauge "probe_dns_edns_udp_size_bytes" []
         "The longest datagram that the server says it takes (EDNS); absent where it does not say so";
 
+    // egress.
+    EGRESS_SENT = Gauge "probe_egress_flows_sent" [] "Flows that were sent, bound to no ISP";
+    EGRESS_ANSWERED = Gauge "probe_egress_flows_answered" [] "Flows of which a router told the ISP that they left through";
+    EGRESS_FLOWS = Gauge "probe_egress_flows" ["isp"]
+        "Flows that left through an ISP, by its networks or AS numbers; absent, as the shares, where too few flows told";
+    EGRESS_SHARE = Gauge "probe_egress_share_ratio" ["isp"] "The part of the flows that left through an ISP, from 0 to 1";
+    EGRESS_SHARE_LOWER = Gauge "probe_egress_share_lower_ratio" ["isp"]
+        "The least that an ISP's share of all traffic of such flows is, with 95 % certainty";
+    EGRESS_SHARE_UPPER = Gauge "probe_egress_share_upper_ratio" ["isp"]
+        "The most that an ISP's share of all traffic of such flows is, with 95 % certainty";
+
     // traceroute.
     TRACE_REACHED = Gauge "probe_traceroute_reached" [] "Whether the destination answered (1) or not (0)";
     TRACE_HOPS = Gauge "probe_traceroute_total_hops" []
@@ -184,7 +201,9 @@ mod tests {
             assert!(!help.is_empty() && !help.ends_with('.') && !help.contains('\n'), "{name}: {help}");
             // They belong to the scrape configuration, which would rename ours to exported_…
             let taken = ["dc", "isp", "target", "module", "instance", "job"];
-            assert!(labels.iter().all(|label| !taken.contains(label)), "{name}");
+            // A probe that finds out which ISPs are taken is sent through none.
+            let of_all_isps = name.starts_with("probe_egress_") && *labels == ["isp"];
+            assert!(of_all_isps || labels.iter().all(|label| !taken.contains(label)), "{name}");
         }
     }
 }

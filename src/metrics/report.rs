@@ -9,9 +9,12 @@ use super::{Family, Sample};
 use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
 use crate::path::Analysis;
+use crate::path::share::Share;
 use crate::probe::conversation::Heard;
 use crate::probe::resolve::Resolution;
-use crate::probe::{Handshake, Isp, Measurement, Report, dns, grpc, http, icmp, tcp, traceroute, unix, websocket};
+use crate::probe::{
+    Handshake, Isp, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, tcp, traceroute, unix, websocket,
+};
 use crate::verdict::Failure;
 use crate::wire::dns::message::{Reply, Section};
 use crate::wire::grpc::Serving;
@@ -36,6 +39,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         phases,
         overhead,
         resolution,
+        way_out,
         measurement,
         failure,
         log: _,
@@ -54,6 +58,9 @@ pub fn of_report(report: &Report) -> Vec<Family> {
             _ => None,
         };
         families.isp(isp, peer.map(|peer| peer.ip()).or(target));
+    }
+    if let Some(way_out) = way_out {
+        families.way_out(way_out);
     }
     if let Some(Failure { phase, reason, detail: _, offender: _ }) = failure {
         let values = [phase.name(), &reason.name(), reason.haproxy(*phase), reason.envoy(*phase)];
@@ -74,6 +81,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         Measurement::Unix(measured) => families.unix(measured),
         Measurement::Grpc(measured) => families.grpc(measured, phases),
         Measurement::Websocket(measured) => families.websocket(measured, phases),
+        Measurement::Egress(measured) => families.egress(measured),
     }
     families.0
 }
@@ -121,7 +129,7 @@ impl Families {
     }
 
     fn isp(&mut self, isp: &Isp, probed: Option<IpAddr>) {
-        let Isp { name, site, source, resolvers: _, proxy: _ } = isp;
+        let Isp { name, site, source, resolvers: _, proxy: _, territory: _ } = isp;
         let sources = [source.v4.map(IpAddr::V4), source.v6.map(IpAddr::V6)].into_iter().flatten();
         // Before there is an address to probe, either source might have been the one.
         let sources = sources.filter(|source| probed.is_none_or(|probed| probed.is_ipv4() == source.is_ipv4()));
@@ -129,6 +137,15 @@ impl Families {
         let interface = source.interface.as_deref().unwrap_or_default();
         let mark = source.mark.map(|mark| mark.to_string()).unwrap_or_default();
         self.info(catalogue::ISP, &[name, site, &source_ip, interface, &mark]);
+    }
+
+    fn way_out(&mut self, way_out: &WayOut) {
+        let WayOut { device, gateway, first_hop, verified, return_mismatch } = way_out;
+        let text = |address: &Option<IpAddr>| address.map(|address| address.to_string()).unwrap_or_default();
+        let device = device.as_deref().unwrap_or_default();
+        self.info(catalogue::EGRESS, &[device, &text(gateway), &text(first_hop)]);
+        self.truth(catalogue::EGRESS_VERIFIED, *verified);
+        self.truth(catalogue::RETURN_MISMATCH, *return_mismatch);
     }
 
     fn http(&mut self, measured: &http::Measurement, phases: &[(Phase, Duration)]) {
@@ -320,6 +337,35 @@ impl Families {
         self.number(catalogue::DNS_TTL, reply.as_ref().and_then(Reply::answer_ttl).map(f64::from));
         self.number(catalogue::DNS_EDNS_SIZE, reply.as_ref().and_then(|reply| reply.edns_udp_size).map(f64::from));
         self.tls(tls.as_ref());
+    }
+
+    fn egress(&mut self, measured: &egress::Measurement) {
+        let egress::Measurement {
+            protocol: _,
+            destinations: _,
+            source: _,
+            flows: _,
+            rate: _,
+            first_hop: _,
+            max_hops: _,
+            packets: _,
+            sent,
+            taken,
+            strangers: _,
+        } = measured;
+        self.number(catalogue::EGRESS_SENT, f64::from(*sent));
+        self.number(catalogue::EGRESS_ANSWERED, f64::from(measured.answered()));
+        // Counts of which too many are missing would make wrong shares, too.
+        let Some(shares) = measured.shares() else { return };
+        let mut of_isps = |metric: Metric, value: &dyn Fn(&egress::Taken, &Share) -> f64| {
+            let samples =
+                taken.iter().zip(&shares).map(|(taken, share)| sample(metric, &[&taken.isp], value(taken, share)));
+            self.family(metric, samples.collect());
+        };
+        of_isps(catalogue::EGRESS_FLOWS, &|taken, _| f64::from(taken.flows));
+        of_isps(catalogue::EGRESS_SHARE, &|_, share| share.ratio);
+        of_isps(catalogue::EGRESS_SHARE_LOWER, &|_, share| share.lower);
+        of_isps(catalogue::EGRESS_SHARE_UPPER, &|_, share| share.upper);
     }
 
     fn traceroute(&mut self, measured: &traceroute::Measurement) {

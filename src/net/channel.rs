@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::conversation::{Answer, Reply};
 use super::filter::Filter;
+use super::options::report_device;
 use super::sys::{self, ExtendedError, Origin, Received, SendOptions, Stamp};
 use super::table::{Key, Name, Table, Waiter};
 use super::{Family, Source, SourceError, clock};
@@ -265,6 +266,7 @@ impl Channel {
                 departed,
                 arrived,
                 hop_limit,
+                interface: received.interface,
                 reply,
             });
         }
@@ -345,7 +347,8 @@ impl Channel {
                 departed,
                 arrived,
                 hop_limit: received.hop_limit,
-                // The kernel's queue tells nothing of it.
+                // Of what waits in its queue, the kernel tells neither.
+                interface: None,
                 reply: Reply::Error { ty: error.ty, code: error.code, labels: Vec::new() },
             });
         }
@@ -460,7 +463,6 @@ fn prepare(socket: &Socket, family: Family, kind: Kind, block: u16) -> io::Resul
         }
         Family::V6 => {
             sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
-            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
             // The kernel would choose labels; one label for all keeps a trace one flow.
             sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_AUTOFLOWLABEL, 0)?;
             if kind == Kind::Ping {
@@ -468,6 +470,7 @@ fn prepare(socket: &Socket, family: Family, kind: Kind, block: u16) -> io::Resul
             }
         }
     }
+    report_device(socket, family)?;
     let size = SOCKET_BUFFER as libc::c_int;
     if sys::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, size).is_err() {
         socket.set_recv_buffer_size(SOCKET_BUFFER)?;

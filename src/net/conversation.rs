@@ -14,7 +14,7 @@ use super::network::Uplink;
 use super::ports::{Identifier, Port};
 use super::sys::Stamp;
 use super::table::{Key, Name, Table};
-use super::{Family, Source, SourceError, linger, strays};
+use super::{Family, Heading, Source, SourceError, linger, strays};
 use crate::wire::icmp::{self, Echo, Label};
 use crate::wire::ip;
 use crate::wire::tcp::{Kind, Outgoing};
@@ -33,6 +33,8 @@ pub struct Answer {
     pub arrived: Stamp,
     /// The hop limit that the answer arrived with.
     pub hop_limit: Option<u8>,
+    /// The index of the device that it arrived on, where the kernel says so.
+    pub interface: Option<u32>,
     /// What it says.
     pub reply: Reply,
 }
@@ -175,6 +177,13 @@ impl Conversation {
         }
     }
 
+    /// Has its answers come to another conversation. Their numbers are to be kept apart by who sends them.
+    #[must_use]
+    pub fn answered_by(mut self, other: &Self) -> Self {
+        self.outbox = other.outbox.clone();
+        self
+    }
+
     /// The address that packets leave from; unspecified for datagram echo, where the kernel chooses.
     #[must_use]
     pub fn local(&self) -> IpAddr {
@@ -188,6 +197,18 @@ impl Conversation {
             Speech::Echo { .. } | Speech::Ping { .. } => None,
             Speech::Udp { port, .. } | Speech::Tcp { port, .. } => Some(port.number),
         }
+    }
+
+    /// What the way of its packets depends on. The kernel chooses it without their ports, which it does not know (Linux: `raw_sendmsg`).
+    #[must_use]
+    pub fn heading(&self) -> Heading {
+        let protocol = match (&self.speech, Family::of(self.remote)) {
+            (Speech::Echo { .. } | Speech::Ping { .. }, Family::V4) => libc::IPPROTO_ICMP,
+            (Speech::Echo { .. } | Speech::Ping { .. }, Family::V6) => libc::IPPROTO_ICMPV6,
+            (Speech::Udp { .. }, _) => libc::IPPROTO_UDP,
+            (Speech::Tcp { .. }, _) => libc::IPPROTO_TCP,
+        };
+        Heading { destination: self.remote, protocol: Some(protocol as u8), ports: None }
     }
 
     /// Bytes of each packet, its IP header included.

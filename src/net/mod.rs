@@ -20,7 +20,10 @@ mod ports;
 mod source;
 mod strays;
 mod table;
+mod way;
 
 pub use conversation::{Answer, Conversation, Refusal, Reply, Shape, Syns};
+pub use netlink::Heading;
 pub use network::{Flow, Network};
 pub use source::{Family, LocalFault, Source, SourceError, is_own};
+pub use way::Way;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Family, Source};
+use super::{Family, Source, sys};
 
 /// Speaks with the kernel about the network namespace of the thread that opened it.
 #[derive(Debug)]
@@ -28,6 +28,29 @@ pub(crate) struct Link {
     pub(crate) name: String,
     /// Whether it is up and has a carrier.
     pub(crate) running: bool,
+    /// Whether anything is behind it: not with loopback, nor with a dummy that only has addresses.
+    pub(crate) leads_somewhere: bool,
+    /// The index of the device that it is enslaved to: a VRF, a bridge.
+    pub(crate) master: Option<u32>,
+}
+
+/// What the way of a packet may depend on, beside the source that it is sent from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heading {
+    /// Where it goes.
+    pub destination: IpAddr,
+    /// The IP protocol number; nothing asks for any.
+    pub protocol: Option<u8>,
+    /// Our port (0 where it is not known yet) and the destination's, as far as the kernel knows them when it chooses the way: of what a raw
+    /// socket sends, it does not.
+    pub ports: Option<(u16, u16)>,
+}
+
+impl Heading {
+    /// Whatever goes to a destination.
+    pub(crate) fn to(destination: IpAddr) -> Self {
+        Self { destination, protocol: None, ports: None }
+    }
 }
 
 /// Where packets go first.
@@ -35,8 +58,10 @@ pub(crate) struct Link {
 pub(crate) struct NextHop {
     /// The index of the device that they leave by.
     pub(crate) device: u32,
-    /// The gateway, or the destination itself.
-    pub(crate) neighbour: IpAddr,
+    /// The router that they are handed to; nothing where the destination is next door.
+    pub(crate) gateway: Option<IpAddr>,
+    /// The address that they are sent from where their socket names none.
+    pub(crate) source: Option<IpAddr>,
 }
 
 impl Netlink {
@@ -47,7 +72,19 @@ impl Netlink {
             Type::RAW.cloexec(),
             Some(Protocol::from(libc::NETLINK_ROUTE)),
         )?;
+        // The kernel answers before a request is sent: there is nothing to wait for.
+        socket.set_nonblocking(true)?;
         Ok(Self { socket, sequence: 0 })
+    }
+
+    /// The index of a device, which costs less than [`Netlink::link`] and waits for nobody who changes devices.
+    pub(crate) fn index(&self, device: &str) -> io::Result<u32> {
+        sys::device_index(&self.socket, device)
+    }
+
+    /// The name of a device, likewise.
+    pub(crate) fn name(&self, device: u32) -> io::Result<String> {
+        sys::device_name(&self.socket, device)
     }
 
     /// Looks up a device.
@@ -60,84 +97,113 @@ impl Netlink {
                 message
             }
         };
-        let answer = self.request(message, || format!("looking up the device {device:?}"))?;
+        let answer = self.ask(message, || format!("looking up the device {device:?}"))?;
         parse_link(&answer).ok_or_else(|| io::Error::other(format!("looking up {device:?}: the kernel gave no device")))
     }
 
-    /// The way of packets from a source to a destination.
-    pub(crate) fn route(&mut self, source: &Source, destination: IpAddr) -> io::Result<NextHop> {
-        let Some(interface) = &source.interface else { return self.route_by(source, None, destination) };
-        let device = self.link(Device::Name(interface))?.index;
-        match self.route_by(source, Some(device), destination) {
+    /// The way of packets from a source.
+    pub(crate) fn route(&mut self, source: &Source, heading: &Heading) -> io::Result<NextHop> {
+        let Some(interface) = &source.interface else { return self.route_by(source, None, heading) };
+        let device = self.index(interface)?;
+        match self.route_by(source, Some(device), heading) {
             // Where the question has an address, too, IPv6 does not insist on the device, as it does for a socket that is bound to it
             // (`ip6_route_output_flags`).
-            Ok(hop) if hop.device != device => {
-                self.route_by(&Source { v4: None, v6: None, ..source.clone() }, Some(device), destination)
+            Ok(hop) if hop.device != device && heading.destination.is_ipv6() => {
+                self.route_by(&Source { v4: None, v6: None, ..source.clone() }, Some(device), heading)
             }
             hop => hop,
         }
     }
 
+    /// Whether the route of packets from a source has one next hop only, so that nothing is left to choose.
+    pub(crate) fn is_single(&mut self, source: &Source, heading: &Heading) -> io::Result<bool> {
+        let device = source.interface.as_deref().map(|interface| self.index(interface)).transpose()?;
+        let answer = self.ask_route(source, device, heading, RTM_F_FIB_MATCH)?;
+        // Several stand in an attribute of their own, or nowhere (`net.ipv4.nexthop_compat_mode`).
+        Ok(parse_route(&answer).is_some())
+    }
+
     /// The way by a source's addresses and mark, and a device.
-    fn route_by(&mut self, source: &Source, device: Option<u32>, destination: IpAddr) -> io::Result<NextHop> {
-        let mut message = route_request(source, destination);
-        if let Some(device) = device {
-            message.attribute(libc::RTA_OIF, &device.to_ne_bytes());
-        }
-        let answer = self.request(message, || format!("asking for the route to {destination}"))?;
-        // Behind struct rtmsg.
-        let value = |wanted| {
-            attributes(answer.get(12..).unwrap_or_default()).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
-        };
-        let device = value(libc::RTA_OIF).and_then(|index| index.try_into().ok()).map(u32::from_ne_bytes);
-        let device = device
-            .ok_or_else(|| io::Error::other(format!("asking for the route to {destination}: it has no device")))?;
-        Ok(NextHop { device, neighbour: value(libc::RTA_GATEWAY).and_then(address).unwrap_or(destination) })
+    fn route_by(&mut self, source: &Source, device: Option<u32>, heading: &Heading) -> io::Result<NextHop> {
+        let answer = self.ask_route(source, device, heading, 0)?;
+        let nowhere = || io::Error::other(format!("asking for the route to {}: it has no device", heading.destination));
+        parse_route(&answer).ok_or_else(nowhere)
+    }
+
+    fn ask_route(
+        &mut self,
+        source: &Source,
+        device: Option<u32>,
+        heading: &Heading,
+        flags: u32,
+    ) -> io::Result<Vec<u8>> {
+        let message = route_request(source, device, heading, flags);
+        self.ask(message, || format!("asking for the route to {}", heading.destination))
+    }
+
+    /// The device that an address of this host is on.
+    pub(crate) fn home(&mut self, address: IpAddr) -> io::Result<Link> {
+        let answer = self.ask_route(&Source::default(), None, &Heading::to(address), RTM_F_FIB_MATCH)?;
+        let nowhere = || io::Error::other(format!("the address {address} has no device"));
+        self.link(Device::Index(parse_route(&answer).ok_or_else(nowhere)?.device))
     }
 
     /// Whether an address is this host's own.
     pub(crate) fn is_local(&mut self, address: IpAddr) -> io::Result<bool> {
-        let message = route_request(&Source::default(), address);
-        let answer = self.request(message, || format!("asking for the route to {address}"))?;
+        let answer = self.ask_route(&Source::default(), None, &Heading::to(address), 0)?;
         // struct rtmsg: the type is its eighth byte.
         Ok(answer.get(7) == Some(&libc::RTN_LOCAL))
     }
 
     /// Whether a neighbour was asked for its address (ARP, ND) and has not answered. An error where the kernel knows none.
-    pub(crate) fn is_unresolved(&mut self, hop: NextHop) -> io::Result<bool> {
+    pub(crate) fn is_unresolved(&mut self, device: u32, neighbour: IpAddr) -> io::Result<bool> {
         // struct ndmsg: the family, and the device from the fifth byte on.
         let mut header = [0; 12];
-        header[0] = family(Family::of(hop.neighbour));
-        header[4..8].copy_from_slice(&hop.device.to_ne_bytes());
+        header[0] = family(Family::of(neighbour));
+        header[4..8].copy_from_slice(&device.to_ne_bytes());
         let mut message = Message::new(libc::RTM_GETNEIGH, 0, &header);
-        message.attribute(NDA_DST, &octets(hop.neighbour));
-        let answer = self.request(message, || format!("asking for the neighbour {}", hop.neighbour))?;
+        message.attribute(NDA_DST, &octets(neighbour));
+        let answer = self.ask(message, || format!("asking for the neighbour {neighbour}"))?;
         let state = answer.get(8..10).and_then(|state| state.try_into().ok()).map_or(0, u16::from_ne_bytes);
         Ok(state & (libc::NUD_INCOMPLETE | libc::NUD_FAILED) != 0)
     }
 
-    /// Sends a request, and returns the body of what came before the acknowledgement.
-    pub(crate) fn request(&mut self, message: Message, what: impl Fn() -> String) -> io::Result<Vec<u8>> {
-        let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", what()));
-        self.sequence += 1;
-        self.socket.send(&message.finish(self.sequence)).map_err(explain)?;
-        let mut body = Vec::new();
+    /// Sends a question, and returns the body of the answer.
+    pub(crate) fn ask(&mut self, mut message: Message, what: impl Fn() -> String) -> io::Result<Vec<u8>> {
+        message.set_flags(libc::NLM_F_REQUEST);
+        self.exchange(message, true).map_err(|error| explain(&error, &what()))
+    }
+
+    /// Sends a request for a change, and waits until it is done.
+    pub(crate) fn request(&mut self, mut message: Message, what: impl Fn() -> String) -> io::Result<()> {
+        message.set_flags(libc::NLM_F_REQUEST | libc::NLM_F_ACK);
+        self.exchange(message, false).map(drop).map_err(|error| explain(&error, &what()))
+    }
+
+    /// Sends a message; returns the body of the first one that answers it, or nothing for an acknowledgement.
+    fn exchange(&mut self, message: Message, has_answer: bool) -> io::Result<Vec<u8>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.socket.send(&message.finish(self.sequence))?;
+        let mut buffer = [0; 8192];
         loop {
-            let mut buffer = [0; 8192];
-            let length = (&self.socket).read(&mut buffer).map_err(explain)?;
-            for (kind, sequence, content) in messages(&buffer[..length]) {
-                if sequence != self.sequence {
-                    continue;
-                }
-                if i32::from(kind) != libc::NLMSG_ERROR {
-                    body = content.to_vec();
-                    continue;
-                }
+            let length = (&self.socket).read(&mut buffer)?;
+            // What is of an earlier request that failed in between is passed over.
+            for (kind, _, content) in messages(&buffer[..length]).filter(|(_, of, _)| *of == self.sequence) {
+                let is_status = i32::from(kind) == libc::NLMSG_ERROR;
                 let code = content.get(..4).and_then(|code| code.try_into().ok()).map_or(0, i32::from_ne_bytes);
-                return if code == 0 { Ok(body) } else { Err(explain(io::Error::from_raw_os_error(-code))) };
+                match (is_status, code) {
+                    (true, 0) => return Ok(Vec::new()),
+                    (true, code) => return Err(io::Error::from_raw_os_error(-code)),
+                    (false, _) if has_answer => return Ok(content.to_vec()),
+                    (false, _) => {}
+                }
             }
         }
     }
+}
+
+fn explain(error: &io::Error, what: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 /// `struct ifinfomsg`.
@@ -151,31 +217,66 @@ pub(crate) fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
 
 fn parse_link(answer: &[u8]) -> Option<Link> {
     let number = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
-    let running = (libc::IFF_UP | libc::IFF_RUNNING) as u32;
-    let (_, name) = attributes(answer.get(16..)?).find(|(kind, _)| *kind == libc::IFLA_IFNAME)?;
+    let has = |flags: u32, wanted: i32| flags & wanted as u32 == wanted as u32;
+    let flags = number(8)?;
+    let of = |wanted| attributes(answer.get(16..).unwrap_or_default()).find(|(kind, _)| *kind == wanted);
+    let (_, name) = of(libc::IFLA_IFNAME)?;
     Some(Link {
         index: number(4)?,
         name: String::from_utf8_lossy(name.strip_suffix(&[0]).unwrap_or(name)).into_owned(),
-        running: number(8)? & running == running,
+        running: has(flags, libc::IFF_UP | libc::IFF_RUNNING),
+        // A tunnel's neighbours have no addresses to ask for, either.
+        leads_somewhere: !has(flags, libc::IFF_LOOPBACK)
+            && (!has(flags, libc::IFF_NOARP) || has(flags, libc::IFF_POINTOPOINT)),
+        master: of(libc::IFLA_MASTER).and_then(|(_, index)| index.try_into().ok()).map(u32::from_ne_bytes),
     })
 }
 
-fn route_request(source: &Source, destination: IpAddr) -> Message {
-    let of = Family::of(destination);
-    let bits = |address: IpAddr| octets(address).len() as u8 * 8;
-    let address = source.address(of);
-    // struct rtmsg: the lengths of destination and source are its second and third byte.
-    let header =
-        [family(of), bits(destination), address.map_or(0, bits), 0, libc::RT_TABLE_UNSPEC, 0, 0, 0, 0, 0, 0, 0];
-    let mut message = Message::new(libc::RTM_GETROUTE, 0, &header);
-    message.attribute(libc::RTA_DST, &octets(destination));
+fn route_request(source: &Source, device: Option<u32>, heading: &Heading, flags: u32) -> Message {
+    let address = source.address(Family::of(heading.destination));
+    let mut message = Message::new(libc::RTM_GETROUTE, 0, &route_header(heading.destination, address, flags));
+    message.attribute(libc::RTA_DST, &octets(heading.destination));
     if let Some(address) = address {
         message.attribute(libc::RTA_SRC, &octets(address));
     }
     if let Some(mark) = source.mark {
         message.attribute(libc::RTA_MARK, &mark.to_ne_bytes());
     }
+    if let Some(device) = device {
+        message.attribute(libc::RTA_OIF, &device.to_ne_bytes());
+    }
+    if let Some(protocol) = heading.protocol {
+        message.attribute(RTA_IP_PROTO, &[protocol]);
+    }
+    if let Some((local, remote)) = heading.ports {
+        message.attribute(RTA_SPORT, &local.to_be_bytes());
+        message.attribute(RTA_DPORT, &remote.to_be_bytes());
+    }
     message
+}
+
+/// `struct rtmsg` of a question for a way.
+fn route_header(destination: IpAddr, source: Option<IpAddr>, flags: u32) -> [u8; 12] {
+    let bits = |address: IpAddr| octets(address).len() as u8 * 8;
+    let mut header = [0; 12];
+    header[0] = family(Family::of(destination));
+    header[1] = bits(destination);
+    header[2] = source.map_or(0, bits);
+    header[8..].copy_from_slice(&flags.to_ne_bytes());
+    header
+}
+
+fn parse_route(answer: &[u8]) -> Option<NextHop> {
+    // Behind struct rtmsg.
+    let of = |wanted| attributes(answer.get(12..).unwrap_or_default()).find(|(kind, _)| *kind == wanted);
+    let value = |wanted| of(wanted).map(|(_, value)| value);
+    // struct rtvia: a gateway of the other family, behind the family's two bytes.
+    let via = || value(libc::RTA_VIA)?.get(2..).and_then(address);
+    Some(NextHop {
+        device: u32::from_ne_bytes(value(libc::RTA_OIF)?.try_into().ok()?),
+        gateway: value(libc::RTA_GATEWAY).and_then(address).or_else(via),
+        source: value(libc::RTA_PREFSRC).and_then(address),
+    })
 }
 
 /// The bytes of an address, as netlink has them.
@@ -208,11 +309,20 @@ pub(crate) struct Message {
 impl Message {
     /// A request of a kind (`RTM_…`) with flags (`NLM_F_…`) beside the usual, and the header of its kind.
     pub(crate) fn new(kind: u16, flags: i32, header: &[u8]) -> Self {
-        let mut bytes = vec![0; HEADER];
+        let mut bytes = Vec::with_capacity(128);
+        bytes.resize(HEADER, 0);
         bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-        bytes[6..8].copy_from_slice(&((flags | libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
         bytes.extend_from_slice(header);
-        Self { bytes }
+        let mut message = Self { bytes };
+        message.set_flags(flags);
+        message
+    }
+
+    /// Sets flags beside those that are set.
+    fn set_flags(&mut self, flags: i32) {
+        let [low, high] = (flags as u16).to_ne_bytes();
+        self.bytes[6] |= low;
+        self.bytes[7] |= high;
     }
 
     /// Adds an attribute.
@@ -255,8 +365,12 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
     })
 }
 
-// linux/neighbour.h, which the libc crate has in part.
+// linux/neighbour.h and linux/rtnetlink.h, which the libc crate has in part.
 const NDA_DST: u16 = 1;
+const RTM_F_FIB_MATCH: u32 = 0x2000;
+const RTA_IP_PROTO: u16 = 27;
+const RTA_SPORT: u16 = 28;
+const RTA_DPORT: u16 = 29;
 
 /// The length of `struct nlmsghdr`.
 pub(crate) const HEADER: usize = 16;
@@ -293,12 +407,19 @@ mod tests {
         for address in ["127.0.0.1", "::1"] {
             let source = Source { interface: Some("lo".to_owned()), ..Source::default() };
             let address = address.parse().unwrap();
-            let hop = NextHop { device: lo.index, neighbour: address };
-            assert_eq!(netlink.route(&source, address).unwrap(), hop);
             assert!(netlink.is_local(address).unwrap());
+            let hop = NextHop { device: lo.index, gateway: None, source: Some(address) };
+            for ports in [None, Some((40_000, 443))] {
+                let heading = Heading { destination: address, protocol: Some(libc::IPPROTO_TCP as u8), ports };
+                assert_eq!(netlink.route(&source, &heading).unwrap(), hop);
+            }
         }
+        assert_eq!((netlink.index("lo").unwrap(), netlink.name(lo.index).unwrap().as_str()), (lo.index, "lo"));
         assert_eq!(netlink.link(Device::Index(lo.index)).unwrap(), lo);
-        assert!(lo.running);
+        assert!(lo.running && !lo.leads_somewhere);
+        for address in ["127.0.0.1", "::1"] {
+            assert_eq!(netlink.home(address.parse().unwrap()).unwrap(), lo);
+        }
         let error = netlink.link(Device::Name("none0")).unwrap_err();
         assert!(error.to_string().starts_with("looking up the device Name(\"none0\"): "), "{error}");
     }

@@ -13,7 +13,8 @@ use super::channel::{Channel, Cookie, Kind, Opened, unspecified};
 use super::conversation::{Conversation, Refusal, Speech, Syns, payload};
 use super::ports::{Identifiers, Ports, Use};
 use super::table::Table;
-use super::{Family, Source, SourceError, clock, sys};
+use super::way::{Way, Ways};
+use super::{Family, Heading, Source, SourceError, clock, sys};
 
 /// The sockets that the process keeps between probes: one per source, family and protocol, opened when it is first needed, and kept for
 /// as long as the configuration has the source.
@@ -24,6 +25,7 @@ pub struct Network {
     uplinks: Mutex<HashMap<Source, Arc<Uplink>>>,
     identifiers: Arc<Identifiers>,
     ports: Ports,
+    ways: Ways,
     cookie: Cookie,
     /// The kernel stamps packets while a socket anywhere asks for it, and begins with a delay: without this one, the first answer
     /// of a probe on a quiet host has no stamp.
@@ -110,6 +112,7 @@ impl Network {
             uplinks: Mutex::default(),
             identifiers: Arc::new(Identifiers::claim()),
             ports: Ports::new(),
+            ways: Ways::default(),
             cookie: RandomState::new().build_hasher().finish().to_be_bytes(),
             _stamping: stamping(),
         }
@@ -192,6 +195,44 @@ impl Network {
         let first = (clock::now().as_micros() / 4) as u32;
         let speech = Speech::Tcp { port, remote, first, syns };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
+    }
+
+    /// Which way the kernel sends packets from a source, and from an address of its choice, by its routes and rules as they are now.
+    ///
+    /// # Errors
+    /// What the kernel says; that there is no way is one of it.
+    pub fn way(&self, source: &Source, local: Option<IpAddr>, heading: &Heading) -> io::Result<Way> {
+        self.ways.of(source, local, heading)
+    }
+
+    /// The same for a socket that is still to be connected: where its source has no address, the kernel chooses that first, and then the
+    /// way from there.
+    ///
+    /// # Errors
+    /// As [`Network::way`].
+    pub fn way_of_new(&self, source: &Source, heading: &Heading) -> io::Result<Way> {
+        let way = self.ways.of(source, None, heading)?;
+        match (source.address(Family::of(heading.destination)), way.source) {
+            (None, Some(chosen)) => Ok(Way { source: way.source, ..self.ways.of(source, Some(chosen), heading)? }),
+            (Some(_), _) | (_, None) => Ok(way),
+        }
+    }
+
+    /// Whether that is the only way that there is. Among several, the kernel chooses by what it knows of a packet: for a raw socket's without its ports,
+    /// and for TCP, from Linux 6.15 on, by chance, before it chooses the port (`ip_route_connect`), which it tells nobody.
+    ///
+    /// # Errors
+    /// As [`Network::way`].
+    pub fn has_one_way(&self, source: &Source, local: Option<IpAddr>, heading: &Heading) -> io::Result<bool> {
+        self.ways.has_one(source, local, heading)
+    }
+
+    /// The device that an address of this host is on; nothing where that leads nowhere, as loopback does.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn home(&self, address: IpAddr) -> io::Result<Option<String>> {
+        self.ways.home(address)
     }
 
     /// What is kept for a source. Nothing is of one whose interface there is not, since targets may name any (their zone).

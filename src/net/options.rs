@@ -19,6 +19,18 @@ pub fn report_icmp(socket: &impl AsRawFd, family: Family, on: bool) -> io::Resul
     sys::set_option(socket, level, name, on.into())
 }
 
+/// Has the kernel say on which device each packet arrived (`IP_PKTINFO` of `ip(7)`, `IPV6_RECVPKTINFO` of `ipv6(7)`).
+///
+/// # Errors
+/// As `setsockopt(2)`.
+pub fn report_device(socket: &impl AsRawFd, family: Family) -> io::Result<()> {
+    let (level, name) = match family {
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    };
+    sys::set_option(socket, level, name, 1)
+}
+
 /// Has the kernel stamp what arrives (`SO_TIMESTAMPING`, the kernel's `timestamping.rst`).
 ///
 /// # Errors

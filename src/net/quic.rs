@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -42,6 +43,8 @@ pub struct Datagrams<O> {
     socket: Lingering<UdpSocket>,
     peer: SocketAddr,
     observer: O,
+    /// The index of the device that the last datagram arrived on; 0 before there was one.
+    arrived_on: AtomicU32,
     /// What the last datagram could not be sent for.
     fault: Mutex<Option<io::Error>>,
     faulty: Notify,
@@ -60,7 +63,8 @@ impl<O> Datagrams<O> {
     /// Faults of this host only.
     pub fn open(source: &Source, peer: SocketAddr, observer: O) -> Result<Self, SourceError> {
         let socket = udp::connect(source, peer)?;
-        Ok(Self { socket, peer, observer, fault: Mutex::default(), faulty: Notify::new() })
+        let arrived_on = AtomicU32::new(0);
+        Ok(Self { socket, peer, observer, arrived_on, fault: Mutex::default(), faulty: Notify::new() })
     }
 
     /// Who is told what leaves and what comes.
@@ -72,6 +76,12 @@ impl<O> Datagrams<O> {
     #[must_use]
     pub fn local(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok()
+    }
+
+    /// The index of the device that the last datagram of the server arrived on; nothing before there was one.
+    #[must_use]
+    pub fn arrived_on(&self) -> Option<u32> {
+        Some(self.arrived_on.load(Ordering::Relaxed)).filter(|device| *device != 0)
     }
 
     /// Waits until the network, or this host, says that datagrams do not reach the server. That is not to be believed once it has answered
@@ -148,6 +158,7 @@ impl<O: Observer + Send + Sync + 'static> AsyncUdpSocket for Datagrams<O> {
                 Ok(received) => {
                     let at = received.stamp.map_or_else(Instant::now, clock::instant_of);
                     self.observer.received(at, received.len);
+                    self.arrived_on.store(received.interface.unwrap_or(0), Ordering::Relaxed);
                     let (addr, len) = (self.peer, received.len);
                     *meta = RecvMeta { addr, len, stride: len, ecn: None, dst_ip: None };
                     return Poll::Ready(Ok(1));

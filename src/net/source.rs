@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::netlink::{Device, Netlink};
+use super::Way;
+use super::netlink::{Device, Heading, Netlink};
 use super::sys;
 
 /// An address family.
@@ -180,6 +181,16 @@ impl Source {
         }
     }
 
+    /// The same, along one of the ways that it has: bound to its device, and to the address that the kernel would send from.
+    #[must_use]
+    pub fn along(&self, way: &Way, family: Family) -> Self {
+        let along = Self { interface: Some(way.device.clone()), ..self.clone() };
+        match (self.address(family), way.source) {
+            (None, Some(source)) => along.with_address(source),
+            (Some(_), _) | (_, None) => along,
+        }
+    }
+
     /// Whether packets of the family can be sent from here so that the routing sees whose they are.
     #[must_use]
     pub fn supports(&self, family: Family) -> bool {
@@ -193,7 +204,7 @@ impl Source {
         // By its device alone the kernel tells another way than that of the packets, which have an address, too.
         let local = self.address_towards(destination).ok();
         let source = local.map_or_else(|| self.clone(), |local| self.clone().with_address(local));
-        let hop = netlink.route(&source, destination);
+        let hop = netlink.route(&source, &Heading::to(destination));
         let link = match (&self.interface, &hop) {
             (Some(interface), _) => netlink.link(Device::Name(interface)).ok()?,
             (None, Ok(hop)) => netlink.link(Device::Index(hop.device)).ok()?,
@@ -203,7 +214,10 @@ impl Source {
             return Some(LocalFault::DeadLink(link.name));
         }
         match hop {
-            Ok(hop) => netlink.is_unresolved(hop).ok()?.then_some(LocalFault::SilentNeighbour(hop.neighbour)),
+            Ok(hop) => {
+                let neighbour = hop.gateway.unwrap_or(destination);
+                netlink.is_unresolved(hop.device, neighbour).ok()?.then_some(LocalFault::SilentNeighbour(neighbour))
+            }
             Err(error) => Some(LocalFault::NoWay(error.to_string())),
         }
     }
@@ -217,7 +231,7 @@ impl Source {
         let (Some(mark), None, None, IpAddr::V6(_)) = (self.mark, self.v6, &self.interface, destination) else {
             return Ok(());
         };
-        match Netlink::open().map(|mut netlink| netlink.route(self, destination)) {
+        match Netlink::open().map(|mut netlink| netlink.route(self, &Heading::to(destination))) {
             Ok(Err(error)) => Err(SourceError::NoWay(mark, error)),
             // Where the kernel cannot be asked, it is left to it.
             Ok(Ok(_)) | Err(_) => Ok(()),

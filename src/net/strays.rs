@@ -6,8 +6,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::Source;
 use super::netlink::Netlink;
+use super::{Heading, Source};
 
 /// How long an answer of the kernel's is believed. To ask costs as much as a third of a tcp probe.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -34,8 +34,8 @@ pub(super) fn leave_another_way(source: &Source, local: IpAddr, remote: IpAddr) 
 /// Whether both ways are the same.
 fn has_one_way(source: &Source, local: IpAddr, remote: IpAddr) -> io::Result<bool> {
     let mut netlink = Netlink::open()?;
-    let own = netlink.route(source, remote)?;
-    Ok(own == netlink.route(&Source::default().with_address(local), remote)?)
+    let mut way = |source: &Source| netlink.route(source, &Heading::to(remote)).map(|hop| (hop.device, hop.gateway));
+    Ok(way(source)? == way(&Source::default().with_address(local))?)
 }
 
 /// A source with the address that its packets have, and where they go.

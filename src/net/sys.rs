@@ -307,6 +307,31 @@ pub fn interface_name(index: u32) -> Option<String> {
     CStr::from_bytes_until_nul(&bytes).ok().filter(|_| !found.is_null())?.to_str().ok().map(str::to_owned)
 }
 
+/// The index of an interface, in the network namespace of a socket of any kind.
+///
+/// # Errors
+/// As the ioctl (`SIOCGIFINDEX` of `netdevice(7)`): `ENODEV` where there is none of that name.
+pub fn device_index(socket: &impl AsRawFd, name: &str) -> io::Result<u32> {
+    let mut request = interface_request(name)?;
+    // SAFETY: the pointer is to a live local of the type that SIOCGIFINDEX takes.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFINDEX, &raw mut request) })?;
+    // SAFETY: SIOCGIFINDEX filled this field of the union.
+    Ok(unsafe { request.ifr_ifru.ifru_ifindex }.cast_unsigned())
+}
+
+/// The name of an interface, in the network namespace of a socket of any kind.
+///
+/// # Errors
+/// As the ioctl (`SIOCGIFNAME` of `netdevice(7)`): `ENODEV` where there is none of that index.
+pub fn device_name(socket: &impl AsRawFd, index: u32) -> io::Result<String> {
+    let mut request = interface_request("")?;
+    request.ifr_ifru.ifru_ifindex = index.cast_signed();
+    // SAFETY: the pointer is to a live local of the type that SIOCGIFNAME takes.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFNAME, &raw mut request) })?;
+    let name = request.ifr_name.iter().take_while(|byte| **byte != 0).map(|byte| byte.cast_unsigned());
+    Ok(String::from_utf8_lossy(&name.collect::<Vec<u8>>()).into_owned())
+}
+
 /// Raises the soft limit of open descriptors to the hard one, and returns it.
 ///
 /// # Errors

@@ -8,12 +8,12 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::linger::Lingering;
-use super::options::{self, report_icmp, stamp_arrivals};
+use super::options::{self, report_device, report_icmp, stamp_arrivals};
 use super::sys::{self, Received};
 use super::{Family, Source, SourceError, clock};
 
 /// A socket towards `destination` only: it hears nobody else, ICMP errors about its datagrams are queued, and what it
-/// receives is stamped. Whoever has the answer closes it; otherwise it lingers, since the answer may still come.
+/// receives is stamped, and comes with its device. Whoever has the answer closes it; otherwise it lingers, since the answer may still come.
 ///
 /// # Errors
 /// Faults of this host only.
@@ -24,6 +24,7 @@ pub fn connect(source: &Source, destination: SocketAddr) -> Result<Lingering<Udp
     let socket = source.udp(family, 0)?;
     report_icmp(&socket, family, true).map_err(other("IP_RECVERR"))?;
     stamp_arrivals(&socket).map_err(other("SO_TIMESTAMPING"))?;
+    report_device(&socket, family).map_err(other("IP_PKTINFO"))?;
     socket.connect(&destination.into()).map_err(|error| SourceError::of_route(family, error))?;
     let socket = UdpSocket::from_std(socket.into()).map_err(other("watching the socket"))?;
     Ok(Lingering::new(socket, source, destination.ip()))

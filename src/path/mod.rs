@@ -1,6 +1,8 @@
 //! What the answers along a path mean, and what is known of the addresses on it.
 
 pub mod cymru;
+pub mod egress;
+pub mod share;
 
 mod analysis;
 mod delay;

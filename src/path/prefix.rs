@@ -12,6 +12,13 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// The network that an address is in; nothing where the address has fewer bits than `length`.
+    #[must_use]
+    pub fn of(address: IpAddr, length: u8) -> Option<Self> {
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        (length <= longest).then(|| Self { address: first(address, length), length })
+    }
+
     /// How many bits its addresses have in common.
     #[must_use]
     pub fn length(&self) -> u8 {
@@ -30,7 +37,8 @@ impl Prefix {
     }
 
     /// Whether it is one of IPv4.
-    pub(super) fn is_ipv4(&self) -> bool {
+    #[must_use]
+    pub fn is_ipv4(&self) -> bool {
         self.address.is_ipv4()
     }
 }
@@ -119,6 +127,9 @@ mod tests {
         }
         assert_eq!(prefix("192.0.2.7").to_string(), "192.0.2.7/32");
         assert_eq!(prefix("::/0").to_string(), "::/0");
+        let of = |address: &str, length| Prefix::of(address.parse().unwrap(), length).map(|prefix| prefix.to_string());
+        assert_eq!(of("192.0.2.77", 26).as_deref(), Some("192.0.2.64/26"));
+        assert_eq!((of("192.0.2.77", 33), of("2001:db8::1", 129)), (None, None));
     }
 
     #[test]

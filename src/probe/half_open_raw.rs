@@ -30,6 +30,7 @@ pub(super) async fn measure(
     let refused = |refusal| packets::refused(probe, destination.ip(), &refusal);
     let mut conversation =
         probe.request.network.syns(probe.source(), destination, Syns::Clock, Flow::Next).map_err(refused)?;
+    probe.leaves_by(Some(conversation.local()), &conversation.heading())?;
     measured.handshake.local = conversation.port().map(|port| SocketAddr::new(conversation.local(), port));
     let end = packets::end(probe);
     let mut departures = Vec::new();
@@ -103,6 +104,7 @@ mod tests {
             module: Arc::new(module),
             isp: None,
             zoned: None,
+            isps: Arc::default(),
             hostname: None,
             timeout: Duration::from_secs(1),
             log_limit: usize::MAX,

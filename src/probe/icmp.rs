@@ -93,6 +93,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     measured.source = Some(conversation.local())
         .filter(|local| !local.is_unspecified())
         .or_else(|| probe.source().address(Family::of(destination)));
+    probe.leaves_by(measured.source, &conversation.heading())?;
     let shape = Shape { hop_limit: settings.ttl, dont_fragment: settings.dont_fragment };
 
     let mut series = Series::new(settings.count, settings.interval, packets::end(probe));
@@ -236,6 +237,7 @@ mod tests {
             }),
             isp: Some(Arc::new(isp)),
             zoned: None,
+            isps: Arc::default(),
             hostname: None,
             timeout,
             log_limit: usize::MAX,

@@ -5,6 +5,7 @@ pub mod conversation;
 mod deadline;
 pub mod dns;
 mod drive;
+pub mod egress;
 mod failures;
 pub mod grpc;
 mod half_open_raw;
@@ -28,6 +29,7 @@ mod timeline;
 mod tls;
 pub mod traceroute;
 pub mod unix;
+mod way_out;
 pub mod websocket;
 
 use std::borrow::Cow;
@@ -38,9 +40,10 @@ use deadline::until_deadline;
 pub(crate) use host::header as host_header;
 pub(crate) use report::SECRET;
 pub use report::{LogLine, Measurement, Report};
-pub use request::{Isp, Module, Request};
+pub use request::{Isp, Isps, Module, Request};
 pub use running::Probe;
 pub use timeline::SharedTimeline;
+pub use way_out::WayOut;
 
 use crate::verdict::Reason;
 
@@ -63,6 +66,8 @@ pub enum Prober {
     Grpc(grpc::Settings),
     /// WebSocket.
     Websocket(websocket::Settings),
+    /// Shares of the ISPs.
+    Egress(egress::Settings),
 }
 
 impl Prober {
@@ -78,6 +83,7 @@ impl Prober {
             Self::Unix(_) => "unix",
             Self::Grpc(_) => "grpc",
             Self::Websocket(_) => "websocket",
+            Self::Egress(_) => "egress",
         }
     }
 
@@ -95,6 +101,7 @@ impl Prober {
             Self::Unix(_) => unix::check_target(target),
             Self::Grpc(_) => grpc::check_target(target),
             Self::Websocket(_) => websocket::check_target(target),
+            Self::Egress(settings) => egress::check_target(settings, target),
         }
     }
 
@@ -108,7 +115,7 @@ impl Prober {
             Self::Tcp(_) | Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Grpc(_) => {
                 host::zone(target).map(Cow::Borrowed)
             }
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Egress(_) => None,
         }
     }
 
@@ -122,7 +129,7 @@ impl Prober {
             Self::Tcp(settings) => tcp::hostname(settings, hostname),
             Self::Grpc(settings) => grpc::hostname(settings, hostname),
             Self::Websocket(settings) => host::hostname(settings.host.as_deref(), hostname).map(Some),
-            Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) => Ok(None),
+            Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Egress(_) => Ok(None),
         }
     }
 
@@ -133,9 +140,13 @@ impl Prober {
             Self::Http(_) => http::shown(target),
             Self::Websocket(_) => websocket::shown(target),
             // Their targets have no place for one.
-            Self::Tcp(_) | Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Grpc(_) => {
-                target.to_owned()
-            }
+            Self::Tcp(_)
+            | Self::Icmp(_)
+            | Self::Dns(_)
+            | Self::Traceroute(_)
+            | Self::Unix(_)
+            | Self::Grpc(_)
+            | Self::Egress(_) => target.to_owned(),
         }
     }
 
@@ -149,7 +160,8 @@ impl Prober {
             | Self::Dns(_)
             | Self::Traceroute(_)
             | Self::Grpc(_)
-            | Self::Websocket(_) => true,
+            | Self::Websocket(_)
+            | Self::Egress(_) => true,
         }
     }
 }
@@ -195,6 +207,11 @@ pub async fn run(request: &Request) -> Report {
             let measured = websocket::Measurement::default();
             let measure = async |m: &mut _| websocket::measure(settings, &probe, m).await;
             until_deadline(&probe, measured, Measurement::Websocket, measure).await
+        }
+        Prober::Egress(settings) => {
+            let measured = egress::Measurement::of(settings);
+            let measure = async |m: &mut _| egress::measure(settings, &probe, m).await;
+            until_deadline(&probe, measured, Measurement::Egress, measure).await
         }
     };
     probe.report(measurement, failure)

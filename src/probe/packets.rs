@@ -19,9 +19,10 @@ pub(super) fn end(probe: &Probe<'_>) -> Instant {
     probe.deadline.checked_sub(MARGIN.min(left / 2)).unwrap_or(probe.deadline)
 }
 
-/// Takes note of when an answer arrived, where that was a while ago: the time since then was ours. False where it came after the deadline,
-/// and so does not count.
+/// Takes note of where an answer arrived, and of when, where that was a while ago: the time since then was ours. False where it came after
+/// the deadline, and so does not count.
 pub(super) fn in_time(probe: &Probe<'_>, answer: &Answer) -> bool {
+    probe.arrived(answer.interface, answer.from);
     let (arrived, now) = (instant_of(answer.arrived), Instant::now());
     if arrived + LATE < now {
         probe.timeline.received(arrived);

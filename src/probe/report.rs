@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Isp, Prober, dns, grpc, http, icmp, resolve, tcp, traceroute, unix, websocket};
+use super::{Isp, Prober, WayOut, dns, egress, grpc, http, icmp, resolve, tcp, traceroute, unix, websocket};
 use crate::flight::Phase;
 use crate::verdict::Failure;
 
@@ -33,6 +33,8 @@ pub struct Report {
     pub overhead: Duration,
     /// What the target's name became, whatever it redirected to; nothing before a name was looked up.
     pub resolution: Option<resolve::Resolution>,
+    /// Which way it left this host; nothing where that is not known.
+    pub way_out: Option<WayOut>,
     /// What the prober measured.
     pub measurement: Measurement,
     /// Why it failed; nothing on success.
@@ -77,6 +79,8 @@ pub enum Measurement {
     Grpc(grpc::Measurement),
     /// See [`websocket::Measurement`].
     Websocket(websocket::Measurement),
+    /// See [`egress::Measurement`].
+    Egress(egress::Measurement),
 }
 
 impl Measurement {
@@ -91,6 +95,7 @@ impl Measurement {
             Prober::Unix(_) => Self::Unix(unix::Measurement::default()),
             Prober::Grpc(_) => Self::Grpc(grpc::Measurement::default()),
             Prober::Websocket(_) => Self::Websocket(websocket::Measurement::default()),
+            Prober::Egress(settings) => Self::Egress(egress::Measurement::of(settings)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is asked for: a target, how it is probed, and through whom.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,10 @@ use super::Prober;
 use super::http::Proxy;
 use super::identity::Identities;
 use crate::net::{Network, Source};
+use crate::path::egress::Territory;
+
+/// ISPs by name.
+pub type Isps = BTreeMap<String, Arc<Isp>>;
 
 /// One probe that is asked for.
 #[derive(Debug, Clone)]
@@ -20,6 +25,8 @@ pub struct Request {
     pub isp: Option<Arc<Isp>>,
     /// What binds its sockets where the target's address has a zone: the source, on that interface.
     pub zoned: Option<Source>,
+    /// All ISPs that there are: what is theirs is not the other's.
+    pub isps: Arc<Isps>,
     /// The name by which the server is asked, instead of the target's; only where the prober has a use for it
     /// ([`Prober::hostname`]).
     pub hostname: Option<String>,
@@ -88,4 +95,6 @@ pub struct Isp {
     pub resolvers: Vec<SocketAddr>,
     /// What `http` probes go through, and their token servers, where their modules say nothing of proxies.
     pub proxy: Option<Arc<Proxy>>,
+    /// Where its routers are.
+    pub territory: Territory,
 }

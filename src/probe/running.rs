@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use super::plain::Delivery;
+use super::way_out::Leaving;
 use super::{LogLine, Measurement, Report, Request, SharedTimeline, dns, grpc, lock, resolve, tcp, unix, websocket};
 use crate::flight::Phase;
 use crate::net::Source;
@@ -48,6 +49,8 @@ pub(super) struct Notes {
     pub(super) peer: Option<IpAddr>,
     /// Whether that is a proxy, so that what it acknowledges the server need not have.
     pub(super) through_proxy: bool,
+    /// The way of the last connection.
+    pub(super) leaving: Option<Leaving>,
 }
 
 impl<'a> Probe<'a> {
@@ -140,6 +143,12 @@ impl<'a> Probe<'a> {
             timeline.nothing_left();
         }
         let failure = failure.map(|failure| self.local_cause(self.own_cause(failure, &timeline)));
+        let (way_out, wrong_way) = self.way_out(&measurement);
+        // What this host could not do says nothing of its way; all else that failed did so on a wrong one.
+        let failure = match failure {
+            Some(failure) if failure.reason.is_of_this_host() => Some(failure),
+            failure => wrong_way.or(failure),
+        };
         match &mut measurement {
             Measurement::Http(measured) => measured.share(&timeline),
             Measurement::Tcp(tcp::Measurement { traffic, .. })
@@ -149,7 +158,7 @@ impl<'a> Probe<'a> {
             | Measurement::Websocket(websocket::Measurement { traffic, .. }) => {
                 *traffic = timeline.legs().find_map(|leg| leg.traffic);
             }
-            Measurement::Icmp(_) | Measurement::Traceroute(_) => {}
+            Measurement::Icmp(_) | Measurement::Traceroute(_) | Measurement::Egress(_) => {}
         }
         let mut notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         if self.request.log_limit > 0 {
@@ -170,6 +179,7 @@ impl<'a> Probe<'a> {
             phases: timeline.phases(),
             overhead: timeline.overhead(),
             resolution: notes.target,
+            way_out,
             measurement,
             failure,
             log: notes.log,

@@ -48,6 +48,7 @@ fn request_of(module: Arc<Module>, target: impl ToString, timeout: Duration) -> 
         module,
         isp: None,
         zoned: None,
+        isps: Arc::default(),
         hostname: None,
         timeout,
         log_limit: usize::MAX,

@@ -2,6 +2,7 @@
 
 mod connection;
 mod dns;
+mod egress;
 mod grpc;
 mod http;
 mod icmp;
@@ -22,6 +23,7 @@ use crate::path::Statistics;
 use crate::probe::{self, Measurement, resolve};
 use crate::verdict;
 use dns::Dns;
+use egress::Egress;
 use grpc::Grpc;
 use http::Http;
 use icmp::Icmp;
@@ -61,6 +63,8 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<Resolution<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    way_out: Option<WayOut<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<Http<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tcp: Option<Tcp<'a>>,
@@ -76,6 +80,8 @@ struct Report<'a> {
     grpc: Option<Grpc<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     websocket: Option<Websocket>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    egress: Option<Egress<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -115,6 +121,20 @@ struct Resolution<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
+}
+
+#[derive(Serialize)]
+struct WayOut<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_hop: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    return_mismatch: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -166,6 +186,7 @@ impl<'a> Report<'a> {
             phases,
             overhead,
             resolution,
+            way_out,
             measurement,
             failure,
             log: _,
@@ -184,6 +205,7 @@ impl<'a> Report<'a> {
             phases_seconds: Phases(phases),
             failure: failure.as_ref().map(Failure::of),
             resolution: resolution.as_ref().map(Resolution::of),
+            way_out: way_out.as_ref().map(WayOut::of),
             http: None,
             tcp: None,
             icmp: None,
@@ -192,6 +214,7 @@ impl<'a> Report<'a> {
             unix: None,
             grpc: None,
             websocket: None,
+            egress: None,
             tls: None,
             log: log.iter().map(LogLine::of).collect(),
         };
@@ -224,6 +247,7 @@ impl<'a> Report<'a> {
                 (this.prober, this.websocket, this.tls) =
                     ("websocket", Some(Websocket::of(measured)), measured.tls.as_ref().map(Tls::of));
             }
+            Measurement::Egress(measured) => (this.prober, this.egress) = ("egress", Some(Egress::of(measured))),
         }
         this
     }
@@ -231,7 +255,7 @@ impl<'a> Report<'a> {
 
 impl<'a> Isp<'a> {
     fn of(isp: &'a probe::Isp) -> Self {
-        let probe::Isp { name, site, source, resolvers: _, proxy: _ } = isp;
+        let probe::Isp { name, site, source, resolvers: _, proxy: _, territory: _ } = isp;
         Self {
             name,
             site,
@@ -261,6 +285,19 @@ impl<'a> Resolution<'a> {
     fn of(resolution: &'a resolve::Resolution) -> Self {
         let resolve::Resolution { name, address } = resolution;
         Self { name, address: *address }
+    }
+}
+
+impl<'a> WayOut<'a> {
+    fn of(way_out: &'a probe::WayOut) -> Self {
+        let probe::WayOut { device, gateway, first_hop, verified, return_mismatch } = way_out;
+        Self {
+            device: device.as_deref(),
+            gateway: *gateway,
+            first_hop: *first_hop,
+            verified: *verified,
+            return_mismatch: *return_mismatch,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A report as text for a person at a terminal: what was probed through whom, where the time went, and what the prober found.
 
 mod dns;
+mod egress;
 mod grpc;
 mod http;
 mod icmp;
@@ -18,7 +19,7 @@ use crate::flight::Traffic;
 use crate::metrics::unix_seconds;
 use crate::net::Source;
 use crate::probe::conversation::Heard;
-use crate::probe::{Handshake, LogLine, Measurement, Report};
+use crate::probe::{Handshake, LogLine, Measurement, Report, WayOut};
 use crate::verdict::Failure;
 use units::{date, milliseconds};
 
@@ -59,6 +60,10 @@ pub fn person(report: &Report, source: &Source, with_log: bool) -> String {
             websocket::write(&mut found, report, measured);
             "websocket"
         }
+        Measurement::Egress(measured) => {
+            egress::write(&mut found, report, measured);
+            "egress"
+        }
     };
     let mut page = Page::default();
     head(&mut page, report, prober, source);
@@ -89,6 +94,9 @@ fn head(page: &mut Page, report: &Report, prober: &str, source: &Source) {
             Some(address) => page.entry("address", format_args!("{address} of {}", resolution.name)),
             None => page.entry("address", format_args!("none of {}", resolution.name)),
         }
+    }
+    if let Some(way_out) = &report.way_out {
+        page.entry("way out", leaving(way_out));
     }
     page.entry("began", date(unix_seconds(report.started)));
     let (duration, limit) = (milliseconds(report.duration.as_secs_f64()), report.timeout.as_secs_f64());
@@ -121,6 +129,19 @@ fn through(report: &Report, source: &Source) -> String {
         None if source.is_unbound() => "none, as the kernel routes".to_owned(),
         None => format!("none, {binding} (the module's)"),
     }
+}
+
+/// Which way it left this host.
+fn leaving(way_out: &WayOut) -> String {
+    let WayOut { device, gateway, first_hop, verified, return_mismatch } = way_out;
+    let told = [
+        device.as_ref().map(|device| format!("by {device}")),
+        gateway.map(|gateway| format!("via {gateway}")),
+        first_hop.map(|router| format!("first router {router}")),
+        verified.map(|verified| if verified { "which is the ISP's" } else { "which is not the ISP's" }.to_owned()),
+        return_mismatch.filter(|mismatch| *mismatch).map(|_| "answers came by another device".to_owned()),
+    ];
+    told.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// What a connection carried.

@@ -56,7 +56,7 @@ pub(super) fn read(
     let get = |name| parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
     let target = get("target").unwrap_or_default();
     let ask = Ask { target, module: get("module"), isp: get("isp"), hostname: get("hostname") };
-    let Choice { module, isp, zoned, hostname } = config.choose(&ask)?;
+    let Choice { module, isp, zoned, isps, hostname } = config.choose(&ask)?;
     let debug = match get("debug") {
         None | Some("false") => false,
         Some("true") => true,
@@ -83,6 +83,7 @@ pub(super) fn read(
         module,
         isp,
         zoned,
+        isps,
         hostname,
         timeout,
         log_limit: log_limit(debug),
@@ -177,8 +178,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_with_what_is_known() {
-        let yaml = "isps: {a: {fwmark: 1}, b: {fwmark: 2}}\n\
-            modules: {ping: {prober: icmp}, http_2xx: {prober: http, isp: b}, trace: {prober: traceroute}}";
+        let yaml = "isps: {a: {fwmark: 1}, b: {fwmark: 2, networks: [192.0.2.0/24]}}\n\
+            modules: {ping: {prober: icmp}, http_2xx: {prober: http, isp: b}, trace: {prober: traceroute}, share: {prober: egress}}";
         let config = crate::config::load_str(yaml, "test.yml").unwrap();
         let read = |query: &str| {
             let asked = read(query, None, OFFSET, usize::from, &config, &Arc::default(), &Arc::default());
@@ -187,7 +188,7 @@ mod tests {
         let refused = [
             ("", "missing_target: the target parameter is missing"),
             ("target=", "missing_target: the target parameter is missing"),
-            ("target=x&module=y", "unknown_module: unknown module \"y\"; known modules: http_2xx, ping, trace"),
+            ("target=x&module=y", "unknown_module: unknown module \"y\"; known modules: http_2xx, ping, share, trace"),
             ("target=x&isp=c", "unknown_isp: unknown ISP \"c\"; known ISPs: a, b"),
             ("target=x&isp=", "unknown_isp: unknown ISP \"\"; known ISPs: a, b"),
             (
@@ -197,6 +198,14 @@ mod tests {
             (
                 "target=x&isp=a&isp=b",
                 "repeated_parameter: the parameter isp is there twice; each of target, module, isp, hostname, debug, format is given once",
+            ),
+            (
+                "target=x&isp=a&module=share",
+                "isp_of_egress: module \"share\" finds out which ISPs are taken, and is bound to none; leave isp out",
+            ),
+            (
+                "target=x,&module=share",
+                "bad_target: the target is empty; a host is expected: a name such as example.org, or an address such as 192.0.2.1 or 2001:db8::1",
             ),
             ("target=x&debug=1", "bad_value: debug is true or false, not \"1\""),
             ("target=x&format=xml", "bad_value: format is json or mtr, not \"xml\"; without it the answer is metrics"),

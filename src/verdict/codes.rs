@@ -59,6 +59,7 @@ impl Reason {
             | Self::AssertionFailedHeader => "L7STS",
             Self::Unknown => "UNK",
             Self::ProberOverload
+            | Self::EgressMismatch
             | Self::DnsTimeout
             | Self::DnsNxdomain
             | Self::DnsNodata
@@ -67,6 +68,7 @@ impl Reason {
             | Self::DestinationIpProhibited
             | Self::DnsAnswerUnexpected
             | Self::IcmpTimeout
+            | Self::IcmpLossPartial
             | Self::Aborted => "",
         }
     }
@@ -108,6 +110,7 @@ impl Reason {
             Self::HttpNoRoute => "NR",
             Self::Aborted => "DC",
             Self::SourceAddressUnavailable
+            | Self::EgressMismatch
             | Self::DestinationIpProhibited
             | Self::HttpRateLimited { by_envoy: false }
             | Self::HttpStatusUnexpected(_)
@@ -120,6 +123,7 @@ impl Reason {
             | Self::AssertionFailedDns
             | Self::DnsAnswerUnexpected
             | Self::IcmpTimeout
+            | Self::IcmpLossPartial
             | Self::Unknown => "",
         }
     }
@@ -145,6 +149,7 @@ mod tests {
             ((SourceAddressUnavailable, Phase::Connect), "source_address_unavailable", "SOCKERR", ""),
             ((SourcePortExhausted, Phase::Connect), "source_port_exhausted", "SOCKERR", "UO"),
             ((LocalLinkDown, Phase::Connect), "local_link_down", "L4CON", "UF"),
+            ((EgressMismatch, Phase::Trace), "egress_mismatch", "", ""),
             ((DnsTimeout, Phase::Resolve), "dns_timeout", "", "DF"),
             ((DnsNxdomain, Phase::Resolve), "dns_error:nxdomain", "", "DF"),
             ((DnsNodata, Phase::Resolve), "dns_error:nodata", "", "DF"),
@@ -208,6 +213,7 @@ mod tests {
             ((AssertionFailedBody, Phase::Query), "assertion_failed:body", "L7RSP", ""),
             ((AssertionFailedDns, Phase::Query), "assertion_failed:dns", "L7RSP", ""),
             ((IcmpTimeout, Phase::Rtt), "icmp_timeout", "", ""),
+            ((IcmpLossPartial, Phase::Trace), "icmp_loss_partial", "", ""),
             ((Aborted, Phase::Connect), "aborted", "", "DC"),
             ((Unknown, Phase::Connect), "unknown", "UNK", ""),
         ];

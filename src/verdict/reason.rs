@@ -15,6 +15,8 @@ pub enum Reason {
     SourcePortExhausted,
     /// The ISP's interface does not exist or is down.
     LocalLinkDown,
+    /// The packets left, or would have, through another ISP than the one that was named.
+    EgressMismatch,
     /// No name server answered in time.
     DnsTimeout,
     /// The name does not exist.
@@ -105,6 +107,8 @@ pub enum Reason {
     AssertionFailedDns,
     /// No echo request was answered.
     IcmpTimeout,
+    /// Too few packets were answered for what they were to tell.
+    IcmpLossPartial,
     /// Whoever wanted to know went away before the probe had ended.
     Aborted,
     /// None of the above. It must stay 0.
@@ -194,6 +198,7 @@ impl Reason {
             Self::SourceAddressUnavailable => "source_address_unavailable",
             Self::SourcePortExhausted => "source_port_exhausted",
             Self::LocalLinkDown => "local_link_down",
+            Self::EgressMismatch => "egress_mismatch",
             Self::DnsTimeout => "dns_timeout",
             Self::DnsNxdomain => "dns_error:nxdomain",
             Self::DnsNodata => "dns_error:nodata",
@@ -255,6 +260,7 @@ impl Reason {
             Self::AssertionFailedBody => "assertion_failed:body",
             Self::AssertionFailedDns => "assertion_failed:dns",
             Self::IcmpTimeout => "icmp_timeout",
+            Self::IcmpLossPartial => "icmp_loss_partial",
             Self::Aborted => "aborted",
             Self::Unknown => "unknown",
         })

@@ -122,6 +122,17 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &["probe_egress_info", "probe_return_mismatch"],
+        cases: &[],
+        shapes: &[Shape::Here],
+        row: [
+            "which way a probe left the host",
+            "not told",
+            "`probe_egress_info`, `probe_return_mismatch`",
+            "a probe that leaves through another ISP than it should measures that one",
+        ],
+    },
+    Difference {
         series: &["probe_http_duration_seconds", "probe_icmp_duration_seconds", "probe_dns_duration_seconds"],
         cases: &[],
         shapes: &[ZERO],

@@ -13,7 +13,7 @@ use uplink_exporter::probe::Isp;
 use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
 use uplink_exporter::probe::{
-    Handshake, LogLine, Measurement, Report, dns, grpc, http, icmp, tcp, traceroute, unix, websocket,
+    Handshake, LogLine, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, tcp, traceroute, unix, websocket,
 };
 use uplink_exporter::verdict::{CertificateFault, Ending, Failure, Reason, StatusClass};
 use uplink_exporter::wire::dns::message::{Entry, Reply, Section};
@@ -36,6 +36,9 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("traceroute_success", traceroute_success()),
         ("traceroute_not_reached", traceroute_not_reached()),
         ("traceroute_lossy", traceroute_lossy()),
+        ("traceroute_wrong_way", traceroute_wrong_way()),
+        ("egress_success", egress_success()),
+        ("egress_too_few", egress_too_few()),
         ("unix_success", unix_success()),
         ("unix_missing", unix_missing()),
         ("grpc_success", grpc_success()),
@@ -192,6 +195,8 @@ fn tcp_success() -> Report {
     }));
     report.resolution = resolution("192.0.2.25", Some("192.0.2.25"));
     report.hostname = Some("mail.example".to_owned());
+    report.way_out =
+        Some(WayOut { device: Some("eth1".to_owned()), gateway: "10.20.20.1".parse().ok(), ..WayOut::default() });
     report
 }
 
@@ -326,6 +331,14 @@ fn traceroute_success() -> Report {
     let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 220), (Phase::Lookup, 30)];
     let mut report = report("192.0.2.1", "trace", &phases, Measurement::Traceroute(measured));
     report.resolution = resolution("192.0.2.1", Some("192.0.2.1"));
+    report.way_out = way_out("10.0.0.1", true, false);
+    report
+}
+
+fn traceroute_wrong_way() -> Report {
+    let mut report = traceroute_success();
+    report.way_out = way_out("10.0.0.1", false, true);
+    report.failure = failure(Phase::Trace, Reason::EgressMismatch, "hop 1, 10.0.0.1, is a router of ISP sk", None);
     report
 }
 
@@ -404,8 +417,44 @@ pub(crate) fn widest_trace(hops: u8) -> Report {
         phases: phases.map(|(phase, ms)| (phase, Duration::from_millis(ms))).to_vec(),
         measurement: Measurement::Traceroute(measured),
         failure: failure(Phase::Trace, Reason::AdminProhibited, "no", None),
+        way_out: way_out("2001:db8:1::", false, true),
         ..report
     }
+}
+
+fn egress_success() -> Report {
+    let taken = |isp: &str, flows| egress::Taken { isp: isp.to_owned(), flows };
+    let measured = egress::Measurement {
+        protocol: egress::Protocol::Tcp,
+        destinations: vec!["192.0.2.1:443".parse().unwrap(), "192.0.2.2:8443".parse().unwrap()],
+        source: Some("203.0.113.12".parse().unwrap()),
+        flows: 100,
+        rate: 50,
+        first_hop: 2,
+        max_hops: 6,
+        packets: 204,
+        sent: 100,
+        taken: vec![taken("kt", 74), taken("lg", 0), taken("sk_dc1,sk_dc2", 24)],
+        strangers: vec![("198.51.100.1".parse().unwrap(), 1)],
+    };
+    let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 4100)];
+    let mut report = report("192.0.2.1,192.0.2.2:8443", "share", &phases, Measurement::Egress(measured));
+    report.isp = None;
+    report.resolution = resolution("192.0.2.1", Some("192.0.2.1"));
+    let way_out = WayOut { device: Some("eth0".to_owned()), return_mismatch: Some(false), ..WayOut::default() };
+    report.way_out = Some(way_out);
+    report
+}
+
+fn egress_too_few() -> Report {
+    let mut report = egress_success();
+    let Measurement::Egress(measured) = &mut report.measurement else { panic!("shares") };
+    (measured.protocol, measured.source) = (egress::Protocol::Udp, None);
+    measured.taken[0].flows = 20;
+    measured.strangers.clear();
+    let detail = "of 100 flows 44 are known by their ISP, too few to tell shares by";
+    report.failure = failure(Phase::Trace, Reason::IcmpLossPartial, detail, None);
+    report
 }
 
 fn unix_success() -> Report {
@@ -504,6 +553,17 @@ fn websocket_closed() -> Report {
     report
 }
 
+/// By a device and a gateway to a router that answered first.
+fn way_out(first_hop: &str, verified: bool, return_mismatch: bool) -> Option<WayOut> {
+    Some(WayOut {
+        device: Some("eth0".to_owned()),
+        gateway: "10.10.10.1".parse().ok(),
+        first_hop: first_hop.parse().ok(),
+        verified: Some(verified),
+        return_mismatch: Some(return_mismatch),
+    })
+}
+
 /// A report through an ISP of both families, whose phases take milliseconds and whose overhead takes one.
 fn report(target: &str, module: &str, phases: &[(Phase, u64)], measurement: Measurement) -> Report {
     let overhead = Duration::from_millis(1);
@@ -529,6 +589,7 @@ fn report(target: &str, module: &str, phases: &[(Phase, u64)], measurement: Meas
         phases,
         overhead,
         resolution: None,
+        way_out: None,
         measurement,
         failure: None,
         log: Vec::new(),

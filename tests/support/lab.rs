@@ -76,6 +76,7 @@ impl Site {
             module: Arc::clone(self.config.modules.get(module).unwrap_or_else(|| panic!("no module {module}"))),
             isp: (!isp.is_empty()).then(|| Arc::clone(&self.config.isps[isp])),
             zoned: None,
+            isps: Arc::clone(&self.config.isps),
             hostname: None,
             timeout,
             log_limit: usize::MAX,

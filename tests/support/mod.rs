@@ -5,6 +5,7 @@
 
 pub(crate) mod dns;
 pub(crate) mod health;
+pub(crate) mod http3;
 pub(crate) mod lab;
 pub(crate) mod mmdb;
 pub(crate) mod pcap;

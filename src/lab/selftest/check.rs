@@ -75,7 +75,8 @@ pub(super) fn check(case: &Case, reports: &[Report], truth: &Truth<'_>) -> Resul
                 | Measurement::Dns(_)
                 | Measurement::Unix(_)
                 | Measurement::Grpc(_)
-                | Measurement::Websocket(_) => check_rtt(reports, truth.path),
+                | Measurement::Websocket(_)
+                | Measurement::Egress(_) => check_rtt(reports, truth.path),
             }
         }
         Expect::Retransmits(syns) => {
@@ -156,7 +157,7 @@ fn round_trip(report: &Report) -> Option<Duration> {
         Measurement::Grpc(grpc) => grpc.handshake.rtt.or(time_of(Phase::Connect)),
         Measurement::Websocket(websocket) => websocket.handshake.rtt.or(time_of(Phase::Connect)),
         Measurement::Icmp(icmp) => icmp.rtt.avg().map(Duration::from_secs_f64),
-        Measurement::Traceroute(_) | Measurement::Unix(_) => None,
+        Measurement::Traceroute(_) | Measurement::Unix(_) | Measurement::Egress(_) => None,
     }
 }
 
@@ -170,7 +171,8 @@ fn traces(reports: &[Report]) -> Result<Vec<&traceroute::Measurement>, Wrong> {
         | Measurement::Dns(_)
         | Measurement::Unix(_)
         | Measurement::Grpc(_)
-        | Measurement::Websocket(_) => Err("not a trace".into()),
+        | Measurement::Websocket(_)
+        | Measurement::Egress(_) => Err("not a trace".into()),
     });
     traces.collect()
 }

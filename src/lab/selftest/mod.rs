@@ -161,6 +161,7 @@ impl Bench {
             module: Arc::new(module),
             isp: Some(Arc::new(isp)),
             zoned: None,
+            isps: Arc::default(),
             hostname: None,
             timeout: case.timeout(),
             log_limit: 0,

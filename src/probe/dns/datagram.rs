@@ -27,6 +27,7 @@ pub(super) async fn ask(
     measured.handshake.remote = Some(server);
     let socket = udp::connect(probe.source(), server).map_err(|error| probe.source_failure(&error))?;
     measured.handshake.local = socket.local_addr().ok();
+    probe.connects_by(libc::IPPROTO_UDP, measured.handshake.local, server)?;
     probe.timeline.connected();
     let id = unpredictable_id(probe)?;
     let question = settings.query.message(id);
@@ -40,6 +41,7 @@ pub(super) async fn ask(
         let received = udp::receive(&socket, &mut buffer).await;
         let evidence = || options::evidence_towards(&*socket, measured.handshake.local, server);
         let received = received.map_err(|error| probe.io_failure(&what, &error, evidence().as_ref()))?;
+        probe.arrived(received.interface, server.ip());
         let arrived = received.stamp.map_or_else(Instant::now, clock::instant_of);
         match settings.query.reply(id, &buffer[..received.len], true) {
             Ok(reply) => {

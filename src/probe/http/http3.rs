@@ -175,6 +175,7 @@ impl<'a> Quic<'a> {
         let datagrams = Datagrams::open(probe.source(), address, watch);
         let datagrams = Arc::new(datagrams.map_err(|error| probe.source_failure(&error))?);
         handshake.local = datagrams.local();
+        probe.connects_by(libc::IPPROTO_UDP, handshake.local, address)?;
         probe.timeline.connected();
         let mut tasks = Tasks::default();
         let runtime = Arc::new(Runtime(tasks.spawner()));
@@ -198,6 +199,7 @@ impl<'a> Quic<'a> {
             ended = shaking => ended,
             error = refused => return Err(connect_failure(probe, address, &error)),
         };
+        probe.arrived(datagrams.arrived_on(), address.ip());
         let certificate_asked = ended.certificate_asked;
         let (connection, told) = ended.result.map_err(|(error, told)| {
             *facts = told;

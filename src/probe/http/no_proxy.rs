@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::path::Prefix;
+
 /// A `no_proxy`: hosts that are connected to directly.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NoProxy {
@@ -14,7 +16,7 @@ enum Rule {
     /// `*`
     All,
     /// `10.0.0.0/8`, `fd00::/8`
-    Network { address: IpAddr, bits: u8 },
+    Network(Prefix),
     /// `10.0.0.1`, `[fd00::1]:443`
     Address { address: IpAddr, port: Option<u16> },
     /// `example.org` is the host and what is below it; `.example.org` and `*.example.org` what is below it only.
@@ -53,9 +55,7 @@ impl Rule {
             return Some(Self::All);
         }
         if let Some((address, bits)) = entry.split_once('/') {
-            let (address, bits) = (address.parse::<IpAddr>().ok()?, bits.parse::<u8>().ok()?);
-            let width = if address.is_ipv4() { 32 } else { 128 };
-            return (bits <= width).then_some(Self::Network { address, bits });
+            return Prefix::of(address.parse().ok()?, bits.parse().ok()?).map(Self::Network);
         }
         let address = |text: &str| {
             let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -83,7 +83,7 @@ impl Rule {
     fn matches(&self, host: &str, is: Option<IpAddr>, at: u16) -> bool {
         match self {
             Self::All => true,
-            Self::Network { address, bits } => is.is_some_and(|is| in_network(is, *address, *bits)),
+            Self::Network(network) => is.is_some_and(|is| network.contains(is)),
             Self::Address { address, port } => is == Some(*address) && port.is_none_or(|port| port == at),
             Self::Domain { name, itself, port } => {
                 let above = host.strip_suffix(name.as_str());
@@ -91,15 +91,6 @@ impl Rule {
                 matches && port.is_none_or(|port| port == at)
             }
         }
-    }
-}
-
-fn in_network(address: IpAddr, network: IpAddr, bits: u8) -> bool {
-    let same = |differing: u128, width: u32| differing.checked_shr(width - u32::from(bits)).unwrap_or(0) == 0;
-    match (address, network) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => same((address.to_bits() ^ network.to_bits()).into(), 32),
-        (IpAddr::V6(address), IpAddr::V6(network)) => same(address.to_bits() ^ network.to_bits(), 128),
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
     }
 }
 

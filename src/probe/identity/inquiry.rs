@@ -100,6 +100,16 @@ impl<'p> Inquiry<'p> {
         }
     }
 
+    /// Hands over what is known by now, without waiting.
+    pub(in crate::probe) fn known(&mut self, mut take: impl FnMut(Fact)) {
+        while let Ok(news) = self.news.try_recv() {
+            if let News::Fact(fact) = news {
+                self.probe.note(format_args!("{}", fact.told()));
+                take(fact);
+            }
+        }
+    }
+
     /// Waits for the answers, in [`Phase::Lookup`], for at most [`PATIENCE`] and until shortly before the probe's deadline, and hands over
     /// each thing that is known. Where nothing is wanted of anybody, there is no such phase.
     pub(in crate::probe) async fn finish(mut self, mut take: impl FnMut(Fact)) {

@@ -22,10 +22,10 @@ use crate::verdict::{Failure, Reason};
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
     let mut inquiry = Inquiry::new(probe, settings.names, settings.registry.as_ref());
     let outcome = trace(settings, probe, measured, &mut inquiry).await;
-    measured.analysis = measured.meaning(|_| None);
+    measured.analysis = measured.meaning(|router| probe.is_of_isp(router));
     if let Some(inquiry) = inquiry {
         inquiry.finish(|fact| measured.learn(fact)).await;
-        measured.analysis = measured.meaning(|_| None);
+        measured.analysis = measured.meaning(|router| probe.is_of_isp(router));
     }
     outcome
 }
@@ -47,6 +47,7 @@ async fn trace(
     let refused = |refusal: Refusal| packets::refused(probe, destination, &refusal);
     let mut conversation = open(settings.protocol, probe, destination, port).map_err(refused)?;
     measured.source = Some(conversation.local());
+    probe.leaves_by(measured.source, &conversation.heading())?;
     measured.packet_size = Some(conversation.packet_size());
     probe.timeline.enter(Phase::Trace);
 

@@ -39,6 +39,7 @@ async fn probe(target: String, settings: Settings) -> Report {
         }),
         isp: None,
         zoned: None,
+        isps: Arc::default(),
         hostname: None,
         timeout: 2000 * MS,
         log_limit: usize::MAX,

@@ -1,0 +1,70 @@
+//! The ways that the kernel's routes choose.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use super::Source;
+use super::netlink::{Device, Heading, Netlink};
+
+/// Which way packets leave this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// The device; of a socket that is bound to a VRF, the VRF.
+    pub device: String,
+    /// The device's index.
+    pub index: u32,
+    /// The router that they are handed to; nothing where the destination is next door.
+    pub gateway: Option<IpAddr>,
+    /// The address that they leave from where nothing else says so.
+    pub source: Option<IpAddr>,
+}
+
+/// Asks for ways by one socket, kept from its first question on, of the namespace of whoever asked that. A question takes two system
+/// calls and some microseconds, so that nothing needs to be remembered that could be wrong by now.
+#[derive(Debug, Default)]
+pub(super) struct Ways(Mutex<Option<Netlink>>);
+
+impl Ways {
+    /// The device that an address of this host is on; nothing where that leads nowhere, as loopback does.
+    pub(super) fn home(&self, address: IpAddr) -> io::Result<Option<String>> {
+        self.ask(|netlink| netlink.home(address)).map(|link| Some(link.name).filter(|_| link.leads_somewhere))
+    }
+
+    /// The way of packets from a source, and from an address of its choice.
+    pub(super) fn of(&self, source: &Source, local: Option<IpAddr>, heading: &Heading) -> io::Result<Way> {
+        let source = from(source, local);
+        self.ask(|netlink| {
+            let hop = netlink.route(&source, heading)?;
+            let mut device = netlink.name(hop.device)?;
+            if let Some(interface) = source.interface.filter(|interface| *interface != device)
+                && netlink.link(Device::Index(hop.device))?.master == Some(netlink.index(&interface)?)
+            {
+                device = interface;
+            }
+            Ok(Way { device, index: hop.device, gateway: hop.gateway, source: hop.source })
+        })
+    }
+
+    /// Whether that is the only one that there is.
+    pub(super) fn has_one(&self, source: &Source, local: Option<IpAddr>, heading: &Heading) -> io::Result<bool> {
+        self.ask(|netlink| netlink.is_single(&from(source, local), heading))
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&mut Netlink) -> io::Result<T>) -> io::Result<T> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let netlink = match &mut *kept {
+            Some(netlink) => netlink,
+            None => kept.insert(Netlink::open()?),
+        };
+        question(netlink)
+    }
+}
+
+/// A source that leaves from an address of the kernel's choice, where that is known.
+fn from(source: &Source, local: Option<IpAddr>) -> Source {
+    match local {
+        Some(local) => source.clone().with_address(local),
+        None => source.clone(),
+    }
+}

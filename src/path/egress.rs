@@ -1,0 +1,344 @@
+//! Whose routers a packet meets on its way out.
+
+use std::net::IpAddr;
+
+use super::Prefix;
+
+/// Where an ISP's routers are, as far as that is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Territory {
+    /// The networks of their addresses.
+    pub networks: Vec<Prefix>,
+    /// The AS numbers of their addresses.
+    pub asns: Vec<u32>,
+}
+
+/// An ISP, as far as its way out goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Uplink<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The device that it is bound to, where it is.
+    pub interface: Option<&'a str>,
+    /// Where its routers are.
+    pub territory: &'a Territory,
+}
+
+/// Who answered on a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Router {
+    /// Its address.
+    pub address: IpAddr,
+    /// The numbers of the autonomous systems that announce its address; none where none is known.
+    pub asns: Vec<u32>,
+}
+
+/// Whose something on the way out is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sign<'a> {
+    /// The ISP's that was named.
+    Own,
+    /// Other ISPs', by name.
+    Foreign(Vec<&'a str>),
+}
+
+/// How many hops that might be another ISP's may lie before the first one that is the named ISP's: no ISP hands a packet over to another
+/// within so few.
+const DOUBTFUL_HOPS: usize = 2;
+
+impl Territory {
+    /// How many bits of a router's address are those of the network that it is in; nothing where it is in none.
+    fn network_of(&self, router: &Router) -> Option<u8> {
+        let networks = self.networks.iter().filter(|network| network.contains(router.address));
+        networks.map(|network| network.length()).max()
+    }
+
+    /// Whether a router that is not here is another's: there is something to know it by.
+    fn would_have(&self, router: &Router) -> bool {
+        let by_address = self.networks.iter().any(|network| network.is_ipv4() == router.address.is_ipv4());
+        by_address || !(self.asns.is_empty() || router.asns.is_empty())
+    }
+}
+
+/// The ISPs that a router belongs to: those with the smallest network that has its address, else those with its AS number. Two entries of
+/// one carrier may both have it.
+#[must_use]
+pub fn owners<'a>(uplinks: &[Uplink<'a>], router: &Router) -> Vec<&'a str> {
+    let names = |has: &dyn Fn(&Territory) -> bool| -> Vec<&'a str> {
+        uplinks.iter().filter(|uplink| has(uplink.territory)).map(|uplink| uplink.name).collect()
+    };
+    match uplinks.iter().filter_map(|uplink| uplink.territory.network_of(router)).max() {
+        Some(longest) => names(&|territory| territory.network_of(router) == Some(longest)),
+        None => names(&|territory| router.asns.iter().any(|asn| territory.asns.contains(asn))),
+    }
+}
+
+/// Whether a router is an ISP's; nothing where it is nobody's, and that ISP's would not be known.
+#[must_use]
+pub fn is_of(uplinks: &[Uplink<'_>], isp: &str, router: &Router) -> Option<bool> {
+    let own = uplinks.iter().find(|uplink| uplink.name == isp)?;
+    match owners(uplinks, router).as_slice() {
+        [] => own.territory.would_have(router).then_some(false),
+        owners => Some(owners.contains(&isp)),
+    }
+}
+
+/// The ISPs whose device it is that the kernel chose, where that proves that it is not the named ISP's: which is bound to another one, or is
+/// bound to none, and has its address on another one (`home`). Several ISPs may leave by one device, so that it proves nothing else.
+#[must_use]
+pub fn of_device<'a>(
+    uplinks: &[Uplink<'a>],
+    isp: &str,
+    device: &str,
+    home: impl FnOnce() -> Option<String>,
+) -> Option<Vec<&'a str>> {
+    let bound_to = uplinks.iter().find(|uplink| uplink.name == isp)?.interface;
+    let others = uplinks.iter().filter(|uplink| uplink.interface == Some(device)).map(|uplink| uplink.name);
+    let others: Vec<_> = others.collect();
+    let foreign = match bound_to {
+        Some(interface) => interface != device,
+        None => !others.is_empty() && home().is_some_and(|home| home != device),
+    };
+    foreign.then_some(others)
+}
+
+/// What a gateway that the kernel chose proves of an ISP, where it is a router of an ISP.
+#[must_use]
+pub fn of_gateway<'a>(uplinks: &[Uplink<'a>], isp: &str, gateway: IpAddr) -> Option<Sign<'a>> {
+    sign(owners(uplinks, &Router { address: gateway, asns: Vec::new() }), isp)
+}
+
+/// What the routers of a path prove of an ISP: the first of them that is an ISP's, with the index of its hop. `hops` has who answered at
+/// each, from the first on, without the destination.
+///
+/// What is nobody's is the site's own, unless it could be an ISP's: it said nothing, or that ISP has nothing that it would be known by.
+/// A router of another ISP proves that the packets did not leave through the named one if none before could be that one's, which
+/// might have handed them on. One of the named ISP proves that they did if at most two hops before could be another's.
+#[must_use]
+pub fn of_path<'a>(uplinks: &[Uplink<'a>], isp: &str, hops: &[Vec<Router>]) -> Option<(usize, IpAddr, Sign<'a>)> {
+    let (index, owned) = first_owned(uplinks, hops)?;
+    let mut signs: Vec<_> =
+        owned.into_iter().filter_map(|(address, owners)| Some((index, address, sign(owners, isp)?))).collect();
+    // Where some packets went another way than others, those that went wrong count.
+    signs.sort_by_key(|(_, _, sign)| *sign == Sign::Own);
+    let found = signs.into_iter().next()?;
+    let before = &hops[..index];
+    let proven = match found.2 {
+        Sign::Own => could_be(uplinks, before, |name| name != isp) <= DOUBTFUL_HOPS,
+        Sign::Foreign(_) => could_be(uplinks, before, |name| name == isp) == 0,
+    };
+    proven.then_some(found)
+}
+
+/// The ISPs that a flow left through, by who answered it at each hop; nothing where that cannot be told. They are several where nothing
+/// tells one from the other.
+#[must_use]
+pub fn taken<'a>(uplinks: &[Uplink<'a>], hops: &[Vec<Router>]) -> Option<Vec<&'a str>> {
+    let (index, owned) = first_owned(uplinks, hops)?;
+    let (_, owners) = owned.first()?.clone();
+    let agreed = owned.iter().all(|(_, others)| *others == owners);
+    let proven = could_be(uplinks, &hops[..index], |name| !owners.contains(&name)) <= DOUBTFUL_HOPS;
+    (agreed && proven).then_some(owners)
+}
+
+/// A router's address, and whose it is.
+type Owned<'a> = (IpAddr, Vec<&'a str>);
+
+/// The first hop with routers of ISPs, and these.
+fn first_owned<'a>(uplinks: &[Uplink<'a>], hops: &[Vec<Router>]) -> Option<(usize, Vec<Owned<'a>>)> {
+    hops.iter().enumerate().find_map(|(index, hop)| {
+        let owned = hop.iter().map(|router| (router.address, owners(uplinks, router)));
+        let owned: Vec<_> = owned.filter(|(_, owners)| !owners.is_empty()).collect();
+        (!owned.is_empty()).then_some((index, owned))
+    })
+}
+
+/// How many of the hops, of which none is known to be an ISP's, could all the same be that of an ISP of such a name.
+fn could_be(uplinks: &[Uplink<'_>], hops: &[Vec<Router>], named: impl Fn(&str) -> bool) -> usize {
+    let unseen = |hop: &[Router], territory: &Territory| {
+        hop.is_empty() || hop.iter().any(|router| !territory.would_have(router))
+    };
+    let named: Vec<_> = uplinks.iter().filter(|uplink| named(uplink.name)).collect();
+    hops.iter().filter(|hop| named.iter().any(|uplink| unseen(hop, uplink.territory))).count()
+}
+
+fn sign<'a>(owners: Vec<&'a str>, isp: &str) -> Option<Sign<'a>> {
+    if owners.contains(&isp) {
+        return Some(Sign::Own);
+    }
+    (!owners.is_empty()).then_some(Sign::Foreign(owners))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn territory(networks: &[&str], asns: &[u32]) -> Territory {
+        Territory { networks: networks.iter().map(|network| network.parse().unwrap()).collect(), asns: asns.to_vec() }
+    }
+
+    fn uplink<'a>(name: &'a str, interface: Option<&'a str>, territory: &'a Territory) -> Uplink<'a> {
+        Uplink { name, interface, territory }
+    }
+
+    fn router(address: &str) -> Router {
+        Router { address: address.parse().unwrap(), asns: Vec::new() }
+    }
+
+    fn announced(address: &str, asn: u32) -> Router {
+        Router { asns: vec![asn], ..router(address) }
+    }
+
+    /// Hops with spaces between; several routers of one with commas, `-` for one that says nothing, `=` before an AS number.
+    fn path(text: &str) -> Vec<Vec<Router>> {
+        let routers = |hop: &str| -> Vec<Router> {
+            let answered = hop.split(',').filter(|address| *address != "-");
+            answered
+                .map(|text| match text.split_once('=') {
+                    Some((address, asn)) => announced(address, asn.parse().unwrap()),
+                    None => router(text),
+                })
+                .collect()
+        };
+        text.split_whitespace().map(routers).collect()
+    }
+
+    #[test]
+    fn a_router_is_of_the_smallest_network_that_has_it() {
+        let (all, part, twin) =
+            (territory(&["10.0.0.0/8"], &[1]), territory(&["10.2.0.0/16"], &[2]), Territory::default());
+        let uplinks = [uplink("all", None, &all), uplink("part", None, &part), uplink("none", None, &twin)];
+        assert_eq!(owners(&uplinks, &router("10.1.0.1")), ["all"]);
+        assert_eq!(owners(&uplinks, &router("10.2.0.1")), ["part"]);
+        assert_eq!(owners(&uplinks, &router("192.0.2.1")), [""; 0]);
+        // What the addresses say outweighs AS numbers, which name the neighbour for a link that he numbered.
+        assert_eq!(owners(&uplinks, &announced("10.1.0.1", 2)), ["all"]);
+        assert_eq!(owners(&uplinks, &announced("192.0.2.1", 2)), ["part"]);
+        let of = |isp: &str, address: &str| is_of(&uplinks, isp, &router(address));
+        let all_of = [of("all", "10.1.0.1"), of("all", "10.2.0.1"), of("all", "192.0.2.1"), of("all", "2001:db8::1")];
+        assert_eq!(all_of, [Some(true), Some(false), Some(false), None]);
+        assert_eq!((of("none", "10.1.0.1"), of("none", "192.0.2.1")), (Some(false), None));
+        let uplinks = [uplink("dc1", None, &all), uplink("dc2", None, &all)];
+        assert_eq!(owners(&uplinks, &router("10.1.0.1")), ["dc1", "dc2"]);
+    }
+
+    #[test]
+    fn a_device_is_foreign_where_it_is_not_the_one_that_was_asked_for() {
+        let none = Territory::default();
+        let uplinks = [
+            uplink("a", Some("eth1"), &none),
+            uplink("b", Some("eth2"), &none),
+            uplink("shares", Some("eth2"), &none),
+            uplink("free", None, &none),
+        ];
+        let of =
+            |isp: &str, device: &str, home: Option<&str>| of_device(&uplinks, isp, device, || home.map(str::to_owned));
+        assert_eq!(of("a", "eth1", None), None);
+        assert_eq!(of("a", "eth2", None), Some(vec!["b", "shares"]));
+        assert_eq!(of("a", "lo", None), Some(vec![]));
+        assert_eq!(of("b", "eth2", Some("eth1")), None);
+        assert_eq!(of("free", "eth1", Some("eth2")), Some(vec!["a"]));
+        // It may share the device.
+        assert_eq!(of("free", "eth1", Some("eth1")), None);
+        assert_eq!(of("free", "eth1", None), None);
+        assert_eq!(of("free", "eth0", Some("eth1")), None);
+        assert_eq!(of("unknown", "eth1", Some("eth2")), None);
+    }
+
+    #[test]
+    fn a_gateway_tells_where_it_is_an_isps() {
+        let (a, b) = (territory(&["10.1.0.0/16"], &[]), territory(&["10.2.0.0/16"], &[]));
+        let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];
+        let of = |gateway: &str| of_gateway(&uplinks, "a", gateway.parse().unwrap());
+        assert_eq!(of("10.1.0.1"), Some(Sign::Own));
+        assert_eq!(of("10.2.0.1"), Some(Sign::Foreign(vec!["b"])));
+        assert_eq!(of("192.168.0.1"), None);
+        assert_eq!(of("fe80::1"), None);
+    }
+
+    /// What a path proves of ISP `a`: `own`, `b`, or nothing, and at which hop.
+    fn judge(uplinks: &[Uplink<'_>], hops: &str) -> Option<(usize, String)> {
+        let (index, _, sign) = of_path(uplinks, "a", &path(hops))?;
+        Some((
+            index,
+            match sign {
+                Sign::Own => "own".to_owned(),
+                Sign::Foreign(names) => names.join(","),
+            },
+        ))
+    }
+
+    #[test]
+    fn the_first_router_of_an_isp_decides_where_none_before_could() {
+        let (a, b) = (territory(&["100.64.1.0/24"], &[]), territory(&["100.64.2.0/24"], &[]));
+        let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];
+        let cases = [
+            ("100.64.1.1 100.64.1.2", Some((0, "own"))),
+            ("100.64.2.1 100.64.2.2", Some((0, "b"))),
+            // The site's own routers, whose ever addresses they have.
+            ("192.168.0.1 203.0.113.1 100.64.1.1", Some((2, "own"))),
+            ("192.168.0.1 203.0.113.1 100.64.2.1", Some((2, "b"))),
+            // Later on a path may lead through every ISP.
+            ("192.168.0.1 100.64.1.1 100.64.2.1", Some((1, "own"))),
+            ("192.168.0.1 100.64.2.1 100.64.1.1", Some((1, "b"))),
+            // A silent hop may be the other's, but an ISP has more than two hops.
+            ("192.168.0.1 - 100.64.1.1", Some((2, "own"))),
+            ("- - 100.64.1.1", Some((2, "own"))),
+            ("- - - 100.64.1.1", None),
+            // It may be the ISP's own, that hands over to the target's.
+            ("- 100.64.2.1", None),
+            ("192.168.0.1 - 100.64.2.1 100.64.2.2", None),
+            ("192.168.0.1 -", None),
+            ("192.168.0.1 203.0.113.1", None),
+            ("", None),
+            // Some packets went wrong.
+            ("192.168.0.1 100.64.1.1,100.64.2.1", Some((1, "b"))),
+            ("- 100.64.1.1,100.64.2.1", None),
+        ];
+        for (hops, expected) in cases {
+            let expected = expected.map(|(index, whose)| (index, whose.to_owned()));
+            assert_eq!(judge(&uplinks, hops), expected, "{hops}");
+        }
+    }
+
+    #[test]
+    fn what_an_isp_would_not_be_known_by_leaves_doubt() {
+        let (a, b, nothing) =
+            (territory(&["100.64.1.0/24"], &[]), territory(&["100.64.2.0/24"], &[]), Territory::default());
+        // Of b nothing is known: the routers before a's could be b's.
+        let uplinks = [uplink("a", None, &a), uplink("b", None, &nothing)];
+        assert_eq!(judge(&uplinks, "10.0.0.1 10.0.0.2 100.64.1.1"), Some((2, "own".to_owned())));
+        assert_eq!(judge(&uplinks, "10.0.0.1 10.0.0.2 10.0.0.3 100.64.1.1"), None);
+        // Of a nothing is known: those before b's could be a's. Nothing is before the first.
+        let uplinks = [uplink("a", None, &nothing), uplink("b", None, &b)];
+        assert_eq!(judge(&uplinks, "10.0.0.1 100.64.2.1"), None);
+        assert_eq!(judge(&uplinks, "100.64.2.1"), Some((0, "b".to_owned())));
+        // Networks of IPv4 say nothing of IPv6.
+        let b = territory(&["100.64.2.0/24", "fd00:b::/32"], &[]);
+        let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];
+        assert_eq!(judge(&uplinks, "fd00::1 fd00:b::1"), None);
+    }
+
+    #[test]
+    fn a_flow_took_the_isp_whose_router_it_met_first() {
+        let (a, b) = (territory(&["100.64.1.0/24"], &[]), territory(&["100.64.2.0/24"], &[]));
+        let uplinks = [uplink("a", None, &a), uplink("b", None, &b), uplink("twin", None, &b)];
+        let of = |hops: &str| taken(&uplinks, &path(hops));
+        assert_eq!(of("10.0.0.1 100.64.1.1 100.64.2.1"), Some(vec!["a"]));
+        assert_eq!(of("- - 100.64.2.1"), Some(vec!["b", "twin"]));
+        assert_eq!((of("- - - 100.64.2.1"), of("10.0.0.1 -"), of("")), (None, None, None));
+        // Packets of one flow that take several ways.
+        assert_eq!(of("100.64.1.1,100.64.2.1"), None);
+    }
+
+    #[test]
+    fn as_numbers_tell_where_they_are_known() {
+        let (a, b) = (territory(&[], &[64501]), territory(&[], &[64502]));
+        let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];
+        assert_eq!(judge(&uplinks, "10.0.0.1 192.0.2.1=64501"), Some((1, "own".to_owned())));
+        // A private address has none, and could be a's.
+        assert_eq!(judge(&uplinks, "10.0.0.1 192.0.2.1=64502"), None);
+        assert_eq!(judge(&uplinks, "192.0.2.9=64509 192.0.2.1=64502"), Some((1, "b".to_owned())));
+        assert_eq!(judge(&uplinks, "192.0.2.1 192.0.2.2"), None);
+    }
+}

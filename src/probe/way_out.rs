@@ -1,0 +1,261 @@
+//! Which way a probe leaves this host, and whether that is its ISP's.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Measurement, Probe, lock, traceroute};
+use crate::flight::Phase;
+use crate::net::{Family, Heading, Way};
+use crate::path::egress::{Router, Sign, Uplink, is_of, of_device, of_gateway, of_path};
+use crate::verdict::{Failure, Reason};
+
+/// Which way a probe left this host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WayOut {
+    /// The device, by the kernel's routes; of several connections, that of the last.
+    pub device: Option<String>,
+    /// The router that its packets were handed to; nothing where the destination is next door, or the way is not known.
+    pub gateway: Option<IpAddr>,
+    /// The first router of a trace that answered.
+    pub first_hop: Option<IpAddr>,
+    /// Whether it is the named ISP's; nothing where that cannot be told.
+    pub verified: Option<bool>,
+    /// Whether answers arrived on another device; nothing where the sockets cannot see it.
+    pub return_mismatch: Option<bool>,
+}
+
+/// The same while the probe runs, as far as the kernel tells it.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    way: Way,
+    local: Option<IpAddr>,
+    verified: Option<bool>,
+    returned_elsewhere: Option<bool>,
+}
+
+impl Probe<'_> {
+    /// Asks the kernel which way a SYN will leave, so that none leaves the wrong one. Its port is not known before it has left.
+    ///
+    /// # Errors
+    /// As [`Probe::leaves_by`].
+    pub(super) fn will_connect_by(&self, remote: SocketAddr) -> Result<(), Failure> {
+        let (network, source) = (&self.request.network, self.source());
+        let heading = heading(libc::IPPROTO_TCP, None, remote);
+        if network.has_one_way(source, None, &heading).unwrap_or(false)
+            && let Ok(way) = network.way_of_new(source, &heading)
+            && let Err(failure) = self.judge_way(&way, heading.destination)
+        {
+            self.leaves(way, None, Some(false));
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    /// Asks the kernel which way a connected socket's packets leave.
+    ///
+    /// # Errors
+    /// As [`Probe::leaves_by`].
+    pub(super) fn connects_by(
+        &self,
+        protocol: i32,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+    ) -> Result<(), Failure> {
+        let heading = heading(protocol, local, remote);
+        let local = local.map(|local| local.ip());
+        let is_tcp = protocol == libc::IPPROTO_TCP;
+        if is_tcp && self.request.network.has_one_way(self.source(), local, &heading).is_ok_and(|one| !one) {
+            self.note(format_args!("the kernel does not say which of several ways it leaves by"));
+            return Ok(());
+        }
+        self.leaves_by(local, &heading)
+    }
+
+    /// Asks the kernel which way packets of the probe's source leave, as soon as all is known that the kernel knows of them. That it does not
+    /// say is no failure.
+    ///
+    /// # Errors
+    /// That the way is not the ISP's.
+    pub(super) fn leaves_by(&self, local: Option<IpAddr>, heading: &Heading) -> Result<(), Failure> {
+        let way = match self.request.network.way(self.source(), local, heading) {
+            Ok(way) => way,
+            Err(error) => {
+                self.note(format_args!("the kernel does not say which way it leaves: {error}"));
+                return Ok(());
+            }
+        };
+        let judged = self.judge_way(&way, heading.destination);
+        self.leaves(way, local, *judged.as_ref().unwrap_or(&Some(false)));
+        judged.map(drop)
+    }
+
+    /// Takes note of a way.
+    fn leaves(&self, way: Way, local: Option<IpAddr>, verified: Option<bool>) {
+        match way.gateway {
+            Some(gateway) => self.note(format_args!("leaves by {} via {gateway}", way.device)),
+            None => self.note(format_args!("leaves by {}", way.device)),
+        }
+        let mut notes = lock(&self.notes);
+        // Who is talked to on the way to the target may be elsewhere.
+        if notes.aside.is_empty() {
+            notes.leaving = Some(Leaving { way, local, verified, returned_elsewhere: None });
+        }
+    }
+
+    /// Takes note of the device that an answer arrived on, where the kernel said so. A socket that is bound to a device hears no other one, and
+    /// what this host says to itself arrives on none.
+    pub(super) fn arrived(&self, device: Option<u32>, from: IpAddr) {
+        if self.source().interface.is_some() {
+            return;
+        }
+        if let (Some(device), Some(leaving)) = (device, &mut lock(&self.notes).leaving)
+            && leaving.local != Some(from)
+        {
+            let elsewhere = device != leaving.way.index;
+            leaving.returned_elsewhere = Some(elsewhere || leaving.returned_elsewhere == Some(true));
+        }
+    }
+
+    /// All that is known of the way out, and that it was not the ISP's where the path says so.
+    pub(super) fn way_out(&self, measurement: &Measurement) -> (Option<WayOut>, Option<Failure>) {
+        let mut out = WayOut::default();
+        if let Some(Leaving { way, local: _, verified, returned_elsewhere }) = lock(&self.notes).leaving.take() {
+            out.device = Some(way.device);
+            out.gateway = way.gateway;
+            out.verified = verified;
+            out.return_mismatch = returned_elsewhere;
+        }
+        let mut failure = None;
+        if let Measurement::Traceroute(measured) = measurement {
+            let mut hops = routers(measured);
+            out.first_hop = hops.iter().flatten().next().map(|router| router.address);
+            // Where the first hop says nothing, the kernel knows who it is.
+            if let (Some(first), Some(gateway)) = (hops.first_mut().filter(|first| first.is_empty()), out.gateway) {
+                first.push(Router { address: gateway, asns: Vec::new() });
+            }
+            match self.request.isp.as_ref().and_then(|isp| of_path(&self.uplinks(), &isp.name, &hops)) {
+                Some((_, _, Sign::Own)) => out.verified = Some(true),
+                Some((index, router, Sign::Foreign(owners))) => {
+                    out.verified = Some(false);
+                    let whose = of_isps(&owners);
+                    let detail = format!("hop {}, {router}, is a router of {whose}", index + 1);
+                    let mismatch = self.failure(Reason::EgressMismatch, detail);
+                    // Whatever was looked up since.
+                    failure = Some(Failure { phase: Phase::Trace, ..mismatch });
+                }
+                None => {}
+            }
+        }
+        (Some(out).filter(|out| *out != WayOut::default()), failure)
+    }
+
+    /// Whether a way that the kernel chose is the ISP's.
+    fn judge_way(&self, way: &Way, destination: IpAddr) -> Result<Option<bool>, Failure> {
+        let Some(isp) = &self.request.isp else { return Ok(None) };
+        let uplinks = self.uplinks();
+        let mismatch = |what: String| {
+            let detail = format!("the kernel's route to {destination} {what}");
+            Err(self.failure(Reason::EgressMismatch, detail))
+        };
+        let device = &way.device;
+        let address = isp.source.address(Family::of(destination));
+        let home = || self.request.network.home(address?).ok().flatten();
+        match of_device(&uplinks, &isp.name, device, home).as_deref() {
+            Some([]) => {
+                return mismatch(format!("leaves by {device}, which is not the interface of ISP {}", isp.name));
+            }
+            Some(owners) => return mismatch(format!("leaves by {device}, the interface of {}", of_isps(owners))),
+            None => {}
+        }
+        let Some(gateway) = way.gateway else { return Ok(None) };
+        match of_gateway(&uplinks, &isp.name, gateway) {
+            Some(Sign::Own) => Ok(Some(true)),
+            Some(Sign::Foreign(owners)) => mismatch(format!("leads via {gateway}, a router of {}", of_isps(&owners))),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a router is the ISP's; nothing where nobody knows.
+    pub(super) fn is_of_isp(&self, of: &traceroute::Router) -> Option<bool> {
+        let isp = self.request.isp.as_ref()?;
+        is_of(&self.uplinks(), &isp.name, &router(of))
+    }
+
+    /// All ISPs, of which the probe's own is as it was asked for.
+    pub(super) fn uplinks(&self) -> Vec<Uplink<'_>> {
+        let own = self.request.isp.as_ref();
+        let others = self.request.isps.values().filter(|isp| own.is_none_or(|own| own.name != isp.name));
+        let uplinks = others.chain(own).map(|isp| Uplink {
+            name: &isp.name,
+            interface: isp.source.interface.as_deref(),
+            territory: &isp.territory,
+        });
+        uplinks.collect()
+    }
+}
+
+fn heading(protocol: i32, local: Option<SocketAddr>, remote: SocketAddr) -> Heading {
+    let ports = (local.map_or(0, |local| local.port()), remote.port());
+    Heading { destination: remote.ip(), protocol: Some(protocol as u8), ports: Some(ports) }
+}
+
+/// Who answered at each hop, from the first on, without the ends of the path.
+fn routers(measured: &traceroute::Measurement) -> Vec<Vec<Router>> {
+    let ends = [measured.source, measured.destination];
+    let mut hops = vec![Vec::new(); usize::from(measured.first_hop.saturating_sub(1))];
+    hops.extend(measured.hops.iter().map(|hop| {
+        let routers = hop.routers.iter().filter(|router| !ends.contains(&Some(router.address)));
+        routers.map(router).collect()
+    }));
+    hops
+}
+
+fn router(of: &traceroute::Router) -> Router {
+    Router { address: of.address, asns: of.systems.iter().map(|system| system.number).collect() }
+}
+
+fn of_isps(names: &[&str]) -> String {
+    match names {
+        [name] => format!("ISP {name}"),
+        names => format!("ISPs {}", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::net::Source;
+    use crate::probe::{Isp, Request, icmp, testing};
+
+    #[tokio::test]
+    async fn what_the_kernel_does_not_say_is_no_failure() {
+        let source = Source { interface: Some("none0".to_owned()), ..Source::default() };
+        let isp = Isp { name: "a".to_owned(), source, ..Isp::default() };
+        let request = testing::configured("{prober: icmp}", "192.0.2.1", Duration::from_secs(1));
+        let request = Request { isp: Some(Arc::new(isp)), ..request };
+        let probe = Probe::start(&request);
+        let heading = Heading { destination: [192, 0, 2, 1].into(), protocol: None, ports: None };
+        assert_eq!(probe.leaves_by(None, &heading), Ok(()));
+        let report = probe.report(Measurement::Icmp(icmp::Measurement::default()), None);
+        assert_eq!((report.way_out, report.failure), (None, None));
+        let log: Vec<_> = report.log.iter().map(|line| line.text.as_str()).collect();
+        assert!(
+            matches!(log[..], [line] if line.starts_with("the kernel does not say which way it leaves: ")),
+            "{log:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_comes_from_this_host_itself_came_by_no_device() {
+        let request = testing::configured("{prober: icmp}", "127.0.0.1", Duration::from_secs(1));
+        let report = testing::probe(&request).await;
+        if crate::probe::packets::tests::not_permitted(&report) {
+            return;
+        }
+        testing::check_success(&report);
+        let out = WayOut { device: Some("lo".to_owned()), ..WayOut::default() };
+        assert_eq!(report.way_out, Some(out));
+    }
+}
