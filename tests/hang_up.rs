@@ -22,7 +22,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use support::tls::Authority;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -39,6 +39,10 @@ struct Secured {
 }
 
 type Body = Empty<Bytes>;
+
+/// A connection of a client.
+trait Client: AsyncRead + AsyncWrite + Unpin {}
+impl<C: AsyncRead + AsyncWrite + Unpin> Client for C {}
 
 impl Secured {
     async fn start() -> Self {
@@ -213,6 +217,53 @@ async fn idle_connections_and_half_handshakes_do_not_hold_the_shutdown() {
     let (_idle, _task) = secured.http2().await;
     secured.server.stop();
     timeout(client::GRACE / 2, secured.server.ended()).await.unwrap();
+}
+
+#[tokio::test]
+async fn half_a_request_does_not_hold_the_shutdown() {
+    let mut plain = Server::start(CONFIGURATION).await;
+    let (mut clients, mut secure_clients) = (Vec::new(), Vec::new());
+    let whole = "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut secured = Secured::start().await;
+    for half in ["G", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\n"] {
+        for before in ["", whole] {
+            let mut client = TcpStream::connect(plain.address).await.unwrap();
+            let mut secure_client = secured.connect("http/1.1").await;
+            for client in [&mut client as &mut dyn Client, &mut secure_client] {
+                client.write_all(before.as_bytes()).await.unwrap();
+                if !before.is_empty() {
+                    let mut answer = [0; 4096];
+                    let count = timeout(Duration::from_secs(5), client.read(&mut answer)).await.unwrap().unwrap();
+                    assert!(String::from_utf8_lossy(&answer[..count]).ends_with("Healthy\n"));
+                }
+                client.write_all(half.as_bytes()).await.unwrap();
+                client.flush().await.unwrap();
+            }
+            clients.push(client);
+            secure_clients.push(secure_client);
+        }
+    }
+    plain.stop();
+    secured.server.stop();
+    timeout(client::GRACE / 2, plain.ended()).await.unwrap();
+    timeout(client::GRACE / 2, secured.server.ended()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_began_before_the_shutdown_is_answered_whatever_follows_it() {
+    let mut plain = Server::start(CONFIGURATION).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let path = format!("/probe?module=banner&target={}", silent.local_addr().unwrap());
+    let mut client = TcpStream::connect(plain.address).await.unwrap();
+    client.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\nGET / HT").as_bytes()).await.unwrap();
+    let (mut probe, _) = timeout(Duration::from_secs(5), silent.accept()).await.unwrap().unwrap();
+    plain.stop();
+    tokio::time::sleep(client::GRACE / 2).await;
+    probe.write_all(b"ready\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(Duration::from_secs(5), client.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.contains("probe_success 1\n"), "{answer}");
+    timeout(client::GRACE / 2, plain.ended()).await.unwrap();
 }
 
 /// Reads until the other end has had enough; whether that was by an error does not matter.

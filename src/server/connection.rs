@@ -2,8 +2,9 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +12,7 @@ use axum::body::Body;
 use axum::http::header::CONNECTION;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -34,7 +35,7 @@ const IDLE: Duration = Duration::from_secs(75);
 /// How long a client may take for its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long a client may take to hear that its HTTP/2 connection, on which nothing runs, ends.
+/// How long a client may take to hear the end of its last answer, or that its HTTP/2 connection, on which nothing runs, ends.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// What is spoken on a connection.
@@ -122,17 +123,14 @@ where
         Protocol::Http2 => builder.http2_only(),
     };
     builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
-    let running = watch::Sender::new(0_usize);
+    let requests = watch::Sender::new(Requests::default());
     let counted = service_fn(|request| {
-        let (one, answer) = (Running::of(&running), service.call(request));
-        async move {
-            let _one = one;
-            answer.await
-        }
+        let (running, answer) = (Running::of(&requests), service.call(request));
+        async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer { body, _running: running })) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), counted));
     // HTTP/1 looks after its idle connections itself.
-    let idle = |limit| idle(running.subscribe(), limit);
+    let idle = |limit| idle(requests.subscribe(), limit);
     let http2 = protocol == Protocol::Http2;
     tokio::select! {
         result = connection.as_mut() => return result.map_err(io::Error::other),
@@ -140,9 +138,12 @@ where
         () = idle(IDLE), if http2 => {}
     }
     connection.as_mut().graceful_shutdown();
+    // Half a request is none, and who has said no more is owed nothing.
+    let owed = http2 || requests.borrow().came;
     tokio::select! {
+        biased;
         result = connection => result.map_err(io::Error::other),
-        () = idle(GOODBYE), if http2 => Ok(()),
+        () = idle(if owed { GOODBYE } else { Duration::ZERO }) => Ok(()),
     }
 }
 
@@ -152,28 +153,63 @@ async fn over(ending: &mut watch::Receiver<bool>) {
     let _ = ending.wait_for(|ending| *ending).await;
 }
 
+/// The requests of a connection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Requests {
+    /// Those that are not answered yet.
+    running: usize,
+    /// Whether one ever came.
+    came: bool,
+}
+
 /// A request that runs.
-struct Running(watch::Sender<usize>);
+struct Running(watch::Sender<Requests>);
 
 impl Running {
-    fn of(running: &watch::Sender<usize>) -> Self {
-        running.send_modify(|running| *running += 1);
-        Self(running.clone())
+    fn of(requests: &watch::Sender<Requests>) -> Self {
+        requests.send_modify(|requests| *requests = Requests { running: requests.running + 1, came: true });
+        Self(requests.clone())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.send_modify(|running| *running -= 1);
+        self.0.send_modify(|requests| requests.running -= 1);
+    }
+}
+
+/// The body of an answer. Until it is taken, its request runs.
+struct Answer {
+    body: Body,
+    _running: Running,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
 /// Waits until no request has run for so long.
-async fn idle(mut running: watch::Receiver<usize>, limit: Duration) {
+async fn idle(mut requests: watch::Receiver<Requests>, limit: Duration) {
     loop {
         // The sender lives as long as the connection.
-        let _ = running.wait_for(|running| *running == 0).await;
-        if timeout(limit, running.changed()).await.is_err() {
+        let _ = requests.wait_for(|requests| requests.running == 0).await;
+        if timeout(limit, requests.changed()).await.is_err() {
             return;
         }
     }
