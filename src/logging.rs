@@ -26,10 +26,15 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Starts to log; a panic is logged too. What is about single probes is logged from `probes` on, if `level` lets it.
+/// Starts to log; a panic is logged too. What is about single probes is logged from `probes` on, if `level` lets it; what libraries say only
+/// to who wants to know it in detail: some warn of every frame that a peer should not have sent.
 pub(crate) fn start(level: Level, probes: LevelFilter, format: Format) {
     let level = LevelFilter::from_level(level);
-    let wanted = Targets::new().with_default(level).with_target(PROBES, level.min(probes));
+    let libraries = if level >= LevelFilter::DEBUG { level } else { LevelFilter::OFF };
+    let wanted = Targets::new()
+        .with_default(libraries)
+        .with_target(env!("CARGO_PKG_NAME"), level)
+        .with_target(PROBES, level.min(probes));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(Lines(format));
     tracing_subscriber::registry().with(wanted).with(lines).init();
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
