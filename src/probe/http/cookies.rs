@@ -7,6 +7,9 @@ use std::time::SystemTime;
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use url::Url;
 
+/// The most cookies that are kept: more than a site needs (RFC 6265, section 6.1, asks for 50), and few enough to look through for each.
+const MOST: usize = 200;
+
 /// The cookies of a probe, in the order of their making.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cookies(Vec<Cookie>);
@@ -24,7 +27,7 @@ struct Cookie {
 }
 
 impl Cookies {
-    /// Keeps those that a response of `url` sets, and forgets those that it ends.
+    /// Keeps those that a response of `url` sets, up to [`MOST`], and forgets those that it ends.
     pub(super) fn keep(&mut self, url: &Url, headers: &HeaderMap) {
         for header in headers.get_all(SET_COOKIE) {
             let Some((cookie, ended)) = std::str::from_utf8(header.as_bytes()).ok().and_then(|text| read(url, text))
@@ -38,8 +41,8 @@ impl Cookies {
             match (known, ended) {
                 (Some(at), true) => drop(self.0.remove(at)),
                 (Some(at), false) => self.0[at] = cookie,
-                (None, true) => {}
-                (None, false) => self.0.push(cookie),
+                (None, false) if self.0.len() < MOST => self.0.push(cookie),
+                (None, true | false) => {}
             }
         }
     }
@@ -182,6 +185,16 @@ mod tests {
         assert_eq!(shown(&[(at, "k=1; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT")], at), "k=1");
         assert_eq!(shown(&[(at, "k=1; Path=/"), (at, "l=2; Path=/in")], "http://a.example/in"), "l=2; k=1");
         assert_eq!(shown(&[(at, "no cookie"), (at, "=x"), (at, "")], at), "");
+    }
+
+    #[test]
+    fn of_many_the_first_are_kept() {
+        let at = "http://a.example/";
+        let many: Vec<_> = (0..2 * MOST).map(|number| (at, format!("k{number}=v"))).collect();
+        let set: Vec<_> = many.iter().map(|(url, text)| (*url, text.as_str())).chain([(at, "k7=new")]).collect();
+        let shown = shown(&set, at);
+        assert_eq!(shown.split("; ").count(), MOST);
+        assert!(shown.contains("k7=new") && !shown.contains(&format!("k{MOST}=")), "{shown}");
     }
 
     #[test]
