@@ -11,8 +11,8 @@ pub use head::Head;
 pub enum ResponseStart {
     /// HTTP/1: the first byte that is not of an interim response (RFC 9110, section 15.2). Status 101 is none: nothing of HTTP follows it.
     Http1(Http1),
-    /// HTTP/2: the first HEADERS frame of stream 1 (RFC 9113, section 4.1), the first that a client opens. Interim responses are
-    /// HEADERS too, told apart by their compressed content only; the first of them counts.
+    /// HTTP/2: the first HEADERS frame of stream 1 (RFC 9113, section 4.1), the first that a client opens, that is not of an interim
+    /// response.
     Http2(Http2),
 }
 
@@ -32,6 +32,8 @@ pub struct Http2 {
     header: Vec<u8>,
     /// What is left of a frame's payload, in bytes.
     payload: usize,
+    /// The flags of a response's HEADERS frame, and what has been seen of its payload.
+    response: Option<(u8, Vec<u8>)>,
 }
 
 impl ResponseStart {
@@ -94,27 +96,91 @@ impl Http2 {
     /// Length (3 bytes), type, flags, stream (4).
     const HEADER: usize = 9;
     const HEADERS: u8 = 1;
+    /// Flags: the payload begins with the length of its padding; with a priority.
+    const PADDED: u8 = 8;
+    const PRIORITY: u8 = 0x20;
+    /// More than a payload has before the first digit of a status, in bytes.
+    const ENOUGH: usize = 64;
 
     fn feed(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
-            let skipped = self.payload.min(bytes.len());
-            self.payload -= skipped;
-            bytes = &bytes[skipped..];
+            let (payload, rest) = bytes.split_at(self.payload.min(bytes.len()));
+            self.payload -= payload.len();
+            bytes = rest;
+            if let Some((flags, seen)) = &mut self.response {
+                seen.extend(&payload[..payload.len().min(Self::ENOUGH)]);
+                match is_interim(*flags, seen) {
+                    Some(true) => self.response = None,
+                    None if self.payload > 0 && seen.len() < Self::ENOUGH => {}
+                    Some(false) | None => return true,
+                }
+            }
             let (head, rest) = bytes.split_at((Self::HEADER - self.header.len()).min(bytes.len()));
             self.header.extend(head);
             bytes = rest;
-            if let [l0, l1, l2, ty, _, s0, s1, s2, s3] = self.header[..] {
+            if let [l0, l1, l2, ty, flags, s0, s1, s2, s3] = self.header[..] {
                 // The highest bit of the stream's number is reserved.
                 let stream = u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]);
-                if ty == Self::HEADERS && stream == 1 {
-                    return true;
-                }
                 self.payload = u32::from_be_bytes([0, l0, l1, l2]) as usize;
+                if ty == Self::HEADERS && stream == 1 {
+                    if self.payload == 0 {
+                        return true;
+                    }
+                    self.response = Some((flags, Vec::new()));
+                }
                 self.header.clear();
             }
         }
         false
     }
+}
+
+/// Whether the HEADERS frame that a response begins with is of an interim one; nothing where more of its payload must be seen. A response that
+/// is none of HTTP is no interim one.
+///
+/// The status is the first field (RFC 9113, section 8.3). It is told without the table of fields that were sent before (RFC 7541), since only
+/// interim responses can come before the final one: what stands for a whole field of that table is the status of one of them.
+fn is_interim(flags: u8, payload: &[u8]) -> Option<bool> {
+    let mut at = usize::from(flags & Http2::PADDED != 0) + if flags & Http2::PRIORITY != 0 { 5 } else { 0 };
+    loop {
+        let first = *payload.get(at)?;
+        let prefix = match first {
+            // A field of the table: of the fixed part, where all statuses are final, or of the other (sections 2.3.3 and 6.1).
+            0x80.. => return Some(first > 0x80 + 61),
+            // A field with its value, which is kept in the table, or is not; the size of the table (sections 6.2 and 6.3).
+            0x40.. => 6,
+            0x20.. => 5,
+            _ => 4,
+        };
+        let has_name = first & ((1 << prefix) - 1) == 0;
+        (_, at) = integer(payload, at, prefix)?;
+        if prefix == 5 {
+            continue;
+        }
+        if has_name {
+            let (length, name) = integer(payload, at, 7)?;
+            at = name.checked_add(length)?;
+        }
+        let is_huffman = *payload.get(at)? & 0x80 != 0;
+        let (length, value) = integer(payload, at, 7)?;
+        let digit = *payload.get(value)?;
+        // Of Huffman's code, a `1` is the five bits 00001 (appendix B).
+        return Some(length > 0 && if is_huffman { digit >> 3 == 1 } else { digit == b'1' });
+    }
+}
+
+/// An integer whose first byte has so many bits of it (RFC 7541, section 5.1), and where it ends; nothing where it is not all there, or larger
+/// than any that is sent.
+fn integer(bytes: &[u8], at: usize, prefix: u32) -> Option<(usize, usize)> {
+    let most = (1 << prefix) - 1;
+    let first = usize::from(*bytes.get(at)?) & most;
+    if first < most {
+        return Some((first, at + 1));
+    }
+    let rest = bytes.get(at + 1..)?;
+    let count = rest.iter().take(4).position(|byte| byte & 0x80 == 0)? + 1;
+    let more = rest[..count].iter().rev().fold(0, |value, byte| value << 7 | usize::from(byte & 0x7f));
+    Some((first + more, at + 1 + count))
 }
 
 #[cfg(test)]
@@ -142,16 +208,82 @@ mod tests {
         }
     }
 
+    /// A frame of HTTP/2.
+    fn frame(ty: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        [&[0, 0, payload.len() as u8, ty, flags, 0, 0, 0, stream], payload].concat()
+    }
+
     #[test]
     fn the_response_begins_with_the_headers_of_stream_1() {
-        let mut bytes = vec![0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 1, 1];
-        bytes.extend([0, 0, 0, 4, 1, 0, 0, 0, 0]);
-        bytes.extend([0, 0, 4, 8, 0, 0, 0, 0, 1, 0, 0, 1, 0]);
-        let before = bytes.len();
-        bytes.extend([0, 0, 1, 1, 4, 0, 0, 0, 1, 0x88]);
+        let before = [
+            frame(4, 0, 0, &[0, 4, 0, 0, 1, 1]),
+            frame(4, 1, 0, &[]),
+            frame(8, 0, 1, &[0, 0, 1, 0]),
+            frame(1, 4, 3, &[0x88]),
+        ]
+        .concat();
+        let bytes = [&before[..], &frame(1, 4, 1, &[0x88])].concat();
         for size in [1, 2, 5, 9, 64] {
-            assert_eq!(begins(ResponseStart::http2(), &bytes, size), Some((before + 8) / size), "pieces of {size}");
-            assert_eq!(begins(ResponseStart::http2(), &bytes[..before], size), None);
+            let decided = before.len() + 9;
+            assert_eq!(begins(ResponseStart::http2(), &bytes, size), Some(decided / size), "pieces of {size}");
+            assert_eq!(begins(ResponseStart::http2(), &before, size), None);
+        }
+    }
+
+    #[test]
+    fn interim_responses_of_http2_are_told_by_their_status_however_it_is_written() {
+        let padded = |payload: &[u8]| [&[2], payload, &[0, 0]].concat();
+        let prior = |payload: &[u8]| [&[0, 0, 0, 0, 16], payload].concat();
+        let interim: [(u8, Vec<u8>); 12] = [
+            // A literal: not kept, never kept, kept.
+            (4, b"\x08\x03103".to_vec()),
+            (4, b"\x18\x03100\x0f\x1f\x011".to_vec()),
+            (4, b"\x48\x03199".to_vec()),
+            // By Huffman's code: 103, 100.
+            (4, vec![0x48, 0x82, 0x08, 0x19]),
+            (4, vec![0x08, 0x82, 0x08, 0x01]),
+            // With its name: as it is, by Huffman's code.
+            (4, b"\x40\x07:status\x03103".to_vec()),
+            (4, b"\x00\x85\xb8\x84\x8d\x36\xa3\x03102".to_vec()),
+            // By the name, or all, of an earlier one.
+            (4, b"\x7e\x03103".to_vec()),
+            (4, vec![0xbe]),
+            // Behind a new size of the table; padded; with a priority.
+            (4, b"\x20\x3f\xe1\x1f\x08\x03103".to_vec()),
+            (12, padded(b"\x08\x03103")),
+            (0x2c, padded(&prior(b"\x08\x03103"))),
+        ];
+        let last: [(u8, Vec<u8>); 12] = [
+            (5, vec![0x88]),
+            (4, vec![0x8e]),
+            (4, b"\x08\x03200".to_vec()),
+            (4, b"\x48\x03418".to_vec()),
+            // By Huffman's code: 302, 500.
+            (4, vec![0x48, 0x82, 0x64, 0x02]),
+            (4, vec![0x48, 0x82, 0x6c, 0x00]),
+            (4, b"\x00\x85\xb8\x84\x8d\x36\xa3\x03204".to_vec()),
+            (12, padded(&[0x88])),
+            (0x24, prior(&[0x88])),
+            // None of HTTP.
+            (4, vec![0x80]),
+            (4, b"\x08\x00".to_vec()),
+            (0, vec![]),
+        ];
+        for (flags, payload) in &last {
+            let bytes = frame(1, *flags, 1, payload);
+            assert!(begins(ResponseStart::http2(), &bytes, 1).is_some(), "{payload:02x?}");
+            for (interim_flags, interim) in &interim {
+                let early = frame(1, *interim_flags, 1, interim);
+                let early = [&early[..], &frame(9, 4, 1, &[1, 2, 3]), &early].concat();
+                for size in [1, 2, 64] {
+                    assert_eq!(begins(ResponseStart::http2(), &early, size), None, "{interim:02x?}");
+                }
+                let all = [&early[..], &bytes].concat();
+                assert!(
+                    begins(ResponseStart::http2(), &all, 3) >= Some(early.len() / 3),
+                    "{interim:02x?} {payload:02x?}"
+                );
+            }
         }
     }
 }

@@ -184,3 +184,62 @@ async fn a_body_that_breaks_off_is_incomplete_however_the_connection_ends() {
         );
     }
 }
+
+/// A frame of HTTP/2.
+fn frame(ty: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    [&[0, 0, payload.len() as u8, ty, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// A server of HTTP/2 that says all this to a request: pauses in milliseconds, and bytes.
+fn frames(authority: &rcgen::CertifiedIssuer<'static, rcgen::KeyPair>, answer: Vec<(u64, Vec<u8>)>) -> String {
+    let mut config = server_config(identity(params(), Some(authority)));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    let address = serve(V4, move |stream| {
+        let mut stream = under_tls(&config, stream);
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).unwrap();
+        stream.write_all(&frame(4, 0, 0, &[])).unwrap();
+        stream.flush().unwrap();
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).unwrap();
+            let [l0, l1, l2, ty, ..] = head;
+            stream.read_exact(&mut vec![0; u32::from_be_bytes([0, l0, l1, l2]) as usize]).unwrap();
+            if ty == 1 {
+                break;
+            }
+        }
+        for (pause, bytes) in &answer {
+            sleep(*pause);
+            stream.write_all(bytes).unwrap();
+            stream.flush().unwrap();
+        }
+        hear(&mut stream);
+        sleep(100);
+    });
+    format!("https://localhost:{}/", address.port())
+}
+
+#[tokio::test]
+async fn interim_responses_are_no_response() {
+    let authority = authority();
+    let hints = |status: &[u8]| frame(1, 4, 1, &[&[8, 3], status].concat());
+    let url = frames(
+        &authority,
+        vec![
+            (40, hints(b"103")),
+            (40, hints(b"103")),
+            (40, [hints(b"102"), frame(1, 4, 1, &[0x88])].concat()),
+            (60, frame(0, 0, 1, b"well")),
+            // Trailers are no response either.
+            (60, frame(1, 5, 1, b"\x00\x01a\x01b")),
+        ],
+    );
+    let settings = Settings { tls: trusting(Some(authority.pem()), &["h2"]), ..settings() };
+    let report = get(settings, &url, PATIENCE).await;
+    check_success(&report);
+    assert_eq!((measured(&report).status, measured(&report).body_length), (Some(200), Some(4)));
+    check_phase(&report, Phase::Processing, 119..170);
+    check_phase(&report, Phase::Transfer, 119..170);
+}

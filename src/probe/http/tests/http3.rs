@@ -348,6 +348,26 @@ async fn a_response_over_http3_that_breaks_off_or_stalls_is_told_so() {
 }
 
 #[tokio::test]
+async fn interim_responses_over_http3_are_no_response() {
+    let hints = |_: http::Request<()>, mut stream: Stream| async move {
+        let head = |status: u16| Response::builder().status(status).body(()).unwrap();
+        for status in [103, 103, 200] {
+            pause(40).await;
+            stream.send_response(head(status)).await.ok()?;
+        }
+        pause(60).await;
+        stream.send_data(Bytes::from_static(b"well")).await.ok()?;
+        stream.finish().await.ok()
+    };
+    let (config, settings) = trusted();
+    let report = get(settings, format!("https://{}/", serve_http3(V4, config, hints).0), PATIENCE).await;
+    check_success(&report);
+    assert_eq!((measured(&report).status, measured(&report).body_length), (Some(200), Some(4)));
+    check_phase(&report, Phase::Processing, 119..170);
+    check_phase(&report, Phase::Transfer, 59..100);
+}
+
+#[tokio::test]
 async fn expectations_and_limits_hold_over_http3() {
     let (config, settings) = trusted();
     let (server, _) = serve_http3(V4, config, well);
