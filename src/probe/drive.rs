@@ -5,6 +5,10 @@ use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
+use http::Version;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Frame, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Connection;
@@ -12,7 +16,7 @@ use super::tasks::{Spawner, Tasks};
 use super::{Probe, SharedTimeline, tls};
 use crate::flight::Phase;
 use crate::verdict::{Ending, Failure, Reason};
-use crate::wire::http::{Head, ResponseStart};
+use crate::wire::http::{Head, ResponseStart, is_violation_of_http2};
 
 /// Runs a connection, and what hyper wants to spawn for it, beside the request that waits for it.
 #[derive(Default)]
@@ -21,13 +25,14 @@ pub(super) struct Driver {
     /// How the connection ended, where it failed.
     error: Option<hyper::Error>,
     tasks: Tasks,
+    version: Version,
     certificate_asked: bool,
 }
 
 impl Driver {
-    /// For a connection that is yet to become hyper's.
-    pub(super) fn of(connection: &Connection) -> Self {
-        Self { certificate_asked: connection.certificate_asked(), ..Self::default() }
+    /// For a connection that is yet to become hyper's, of this version.
+    pub(super) fn of(connection: &Connection, version: Version) -> Self {
+        Self { version, certificate_asked: connection.certificate_asked(), ..Self::default() }
     }
 
     /// Where hyper spawns what the connection needs.
@@ -50,6 +55,27 @@ impl Driver {
         .await
     }
 
+    /// The next frame of a body; nothing at its end.
+    ///
+    /// # Errors
+    /// Why its end did not come.
+    pub(super) async fn frame(
+        &mut self,
+        probe: &Probe<'_>,
+        body: &mut Incoming,
+    ) -> Result<Option<Frame<Bytes>>, Failure> {
+        match self.alongside(body.frame()).await {
+            Some(Ok(frame)) => Ok(Some(frame)),
+            Some(Err(error)) => Err(self.failure(probe, "the response broke off", &error)),
+            // A stream that is reset for no fault hyper takes for one that has ended.
+            None if self.version == Version::HTTP_2 && !is_whole(body) => {
+                let detail = "the response broke off: the server did not go on with the stream";
+                Err(probe.failure(Reason::HttpResponseIncomplete, detail))
+            }
+            None => Ok(None),
+        }
+    }
+
     fn advance(&mut self, cx: &mut Context<'_>) {
         if let Some(connection) = &mut self.connection
             && let Poll::Ready(result) = connection.as_mut().poll(cx)
@@ -64,6 +90,11 @@ impl Driver {
     pub(super) fn failure(&self, probe: &Probe<'_>, what: &str, error: &hyper::Error) -> Failure {
         failure(probe, what, error, self.error.as_ref(), self.certificate_asked)
     }
+}
+
+/// Whether all of a body of HTTP/2 was read: it has ended, or as much of it has come as its head says.
+fn is_whole(body: &Incoming) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 /// What it means that the peer ended a connection in the running phase, before all of the response was there.
@@ -82,8 +113,16 @@ pub(super) fn failure(
     beneath: Option<&hyper::Error>,
     certificate_asked: bool,
 ) -> Failure {
+    let detail = |error: &hyper::Error| {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{what}: {error}{cause}")
+    };
+    let errors = || [Some(error), beneath].into_iter().flatten();
+    if let Some((error, reason)) = errors().find_map(|error| Some((error, said_by_http2(probe, error)?))) {
+        return probe.failure(reason, detail(error));
+    }
     // The connection knows what happened to it better than the request.
-    if let Some(io) = [Some(error), beneath].into_iter().flatten().find_map(io_error) {
+    if let Some(io) = errors().find_map(io_error) {
         let failure = tls::failure(probe, what, io, certificate_asked);
         return match failure.reason {
             // hyper's own words about what came, such as a chunk without a size.
@@ -102,12 +141,20 @@ pub(super) fn failure(
         error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
             broken_off(probe, Ending::Closed)
         }
-        error if is_stream_reset(error) => Reason::HttpStreamReset,
         error if error.is_parse_too_large() => Reason::HttpResponseHeaderSize,
         _ => Reason::HttpProtocolError,
     };
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    probe.failure(reason, format!("{what}: {error}{cause}"))
+    probe.failure(reason, detail(error))
+}
+
+/// What it means that the peer ended the stream of a request over HTTP/2 (RST_STREAM), or the connection with a code (GOAWAY).
+fn said_by_http2(probe: &Probe<'_>, error: &hyper::Error) -> Option<Reason> {
+    let error = error.source()?.downcast_ref::<h2::Error>().filter(|error| error.is_remote())?;
+    match error.reason()? {
+        _ if error.is_reset() => Some(Reason::HttpStreamReset),
+        code if is_violation_of_http2(code.into()) => Some(Reason::HttpProtocolError),
+        _ => Some(broken_off(probe, Ending::Closed)),
+    }
 }
 
 /// How a connection ended that had this error. hyper and h2 have words of their own for an end that came too soon.
@@ -117,12 +164,6 @@ fn ending(error: &io::Error) -> Ending {
         ErrorKind::BrokenPipe if error.get_ref().is_none() => Ending::Broken,
         _ => Ending::Closed,
     }
-}
-
-/// Whether the server reset the stream of a request, and nothing else.
-fn is_stream_reset(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
-    cause.is_some_and(|cause| cause.is_reset() && cause.is_remote())
 }
 
 /// The I/O error at the bottom of another one.

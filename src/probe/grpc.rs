@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Scheme;
 use http::{Method, Request, StatusCode, Uri, Version};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
@@ -116,7 +116,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     let request = request.map_err(|error| {
         probe.failure(Reason::ProberConfigError, format!("the call cannot be made as it is configured: {error}"))
     })?;
-    let mut call = Call { probe, driver: Driver::of(&connection) };
+    let mut call = Call { probe, driver: Driver::of(&connection, Version::HTTP_2) };
     let head = call.make(connection, request, measured).await?;
     judge(probe, &settings.service, &head, measured)
 }
@@ -183,8 +183,7 @@ impl Call<'_> {
     /// Reads the answer to its end, and with what the call ended.
     async fn read(&mut self, mut body: Incoming, measured: &mut Measurement) -> Result<BytesMut, Failure> {
         let mut answer = BytesMut::new();
-        while let Some(frame) = self.driver.alongside(body.frame()).await {
-            let frame = frame.map_err(|error| self.failure("the answer broke off", &error))?;
+        while let Some(frame) = self.driver.frame(self.probe, &mut body).await? {
             match frame.into_data() {
                 Ok(data) if answer.len() + data.len() > LONGEST_ANSWER => {
                     let detail = format!("the answer has more than {LONGEST_ANSWER} bytes");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::Empty;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
@@ -121,7 +121,7 @@ async fn upgrade(
     let request = request(settings, url, probe.request.hostname.as_deref(), &key).map_err(|error| {
         probe.failure(Reason::ProberConfigError, format!("the handshake cannot be sent as it is configured: {error}"))
     })?;
-    let mut driver = Driver::of(&connection);
+    let mut driver = Driver::of(&connection, Version::HTTP_11);
     let mut builder = http1::Builder::new();
     builder.title_case_headers(true).max_headers(MOST_HEADERS).max_buf_size(LONGEST_HEAD);
     let handshake = builder.handshake(TokioIo::new(connection)).await;

@@ -1,4 +1,5 @@
-//! Responses of HTTP: where one begins in the bytes of a connection, and what of it can be read although it is not quite right.
+//! Responses of HTTP: where one begins in the bytes of a connection, what of it can be read although it is not quite right, and what peers end
+//! one with.
 
 mod date;
 mod head;
@@ -34,6 +35,21 @@ pub struct Http2 {
     payload: usize,
     /// The flags of a response's HEADERS frame, and what has been seen of its payload.
     response: Option<(u8, Vec<u8>)>,
+}
+
+/// Whether a peer that ends a stream or a connection of HTTP/2 with this code says that the protocol was violated, or that it wants another
+/// one (RFC 9113, section 7); otherwise it does not want to go on, or cannot, as with a code that nobody knows.
+#[must_use]
+pub fn is_violation_of_http2(code: u32) -> bool {
+    // Of the protocol, flow control, settings without an answer, closed streams, sizes, compression; security, HTTP/1.1.
+    matches!(code, 0x1 | 0x3..=0x6 | 0x9 | 0xc..=0xd)
+}
+
+/// The same of HTTP/3 (RFC 9114, section 8.1) and its compression (RFC 9204, section 6).
+#[must_use]
+pub fn is_violation_of_http3(code: u64) -> bool {
+    // Of the protocol, streams, frames; ids, settings; requests, messages; versions.
+    matches!(code, 0x101 | 0x103..=0x106 | 0x108..=0x10a | 0x10d..=0x10e | 0x110 | 0x200..=0x202)
 }
 
 impl ResponseStart {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Response;
+use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
@@ -450,7 +451,7 @@ async fn a_connection_that_breaks_is_told_from_one_that_speaks_otherwise() {
         sleep(200);
     });
     let report = check(settings(), leaving, PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::HttpProtocolError);
+    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated(Ending::Closed));
 
     // The head of an answer (":status: 200" and "content-type: application/grpc", not compressed), and nothing after it.
     for reset in [true, false] {

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
@@ -41,7 +41,7 @@ impl<'a> Exchange<'a> {
         request: Request<Full<Bytes>>,
     ) -> Result<(Self, Response<Incoming>), Failure> {
         probe.timeline.enter(Phase::Processing);
-        let mut exchange = Self { probe, driver: Driver::of(&connection) };
+        let mut exchange = Self { probe, driver: Driver::of(&connection, request.version()) };
         let response = match request.version() {
             Version::HTTP_2 => exchange.send_http2(connection, request).await,
             _ => exchange.send_http1(connection, request).await,
@@ -90,17 +90,13 @@ impl<'a> Exchange<'a> {
         reader: &mut Reader,
         length: &mut u64,
     ) -> Result<(), Failure> {
-        while !body.is_end_stream() {
-            match self.driver.alongside(body.frame()).await {
-                Some(Ok(frame)) => {
-                    let Some(data) = frame.data_ref() else { continue };
-                    let taken = reader.take(data);
-                    *length = reader.sink().length;
-                    taken.map_err(|error| unreadable(self.probe, reader, &error))?;
-                }
-                Some(Err(error)) => return Err(self.driver.failure(self.probe, "the response broke off", &error)),
-                None => break,
-            }
+        while !body.is_end_stream()
+            && let Some(frame) = self.driver.frame(self.probe, body).await?
+        {
+            let Some(data) = frame.data_ref() else { continue };
+            let taken = reader.take(data);
+            *length = reader.sink().length;
+            taken.map_err(|error| unreadable(self.probe, reader, &error))?;
         }
         // What may have left behind the request is a goodbye.
         self.probe.timeline.nothing_due();
@@ -119,12 +115,11 @@ impl<'a> Exchange<'a> {
         most: usize,
         into: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        while !body.is_end_stream() && into.len() <= most {
-            match self.driver.alongside(body.frame()).await {
-                Some(Ok(frame)) => into.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-                Some(Err(error)) => return Err(self.driver.failure(self.probe, "the response broke off", &error)),
-                None => break,
-            }
+        while !body.is_end_stream()
+            && into.len() <= most
+            && let Some(frame) = self.driver.frame(self.probe, &mut body).await?
+        {
+            into.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
         }
         self.probe.timeline.nothing_due();
         Ok(())

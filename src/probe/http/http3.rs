@@ -32,6 +32,7 @@ use crate::probe::resolve::resolve;
 use crate::probe::tasks::{Spawner, Task, Tasks};
 use crate::probe::{Probe, SharedTimeline, drive, tls};
 use crate::verdict::{Ending, Failure, Reason};
+use crate::wire::http::is_violation_of_http3;
 
 /// The longest head of a response, in bytes with 32 for every field (RFC 9114, section 4.2.2): fewer fields than the 24,576 at which
 /// `HeaderMap` panics.
@@ -265,6 +266,9 @@ fn quic_failure(probe: &Probe<'_>, what: &str, error: &ConnectionError, certific
             Failure { phase: Phase::Tls, ..probe.failure(Reason::TlsProtocolError, detail) }
         }
         ConnectionError::TransportError(_) | ConnectionError::VersionMismatch => failure(Reason::HttpProtocolError),
+        ConnectionError::ApplicationClosed(close) if is_violation_of_http3(close.error_code.into()) => {
+            failure(Reason::HttpProtocolError)
+        }
         ConnectionError::ApplicationClosed(_) | ConnectionError::LocallyClosed => {
             failure(drive::broken_off(probe, Ending::Closed))
         }

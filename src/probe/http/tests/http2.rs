@@ -243,3 +243,32 @@ async fn interim_responses_are_no_response() {
     check_phase(&report, Phase::Processing, 119..170);
     check_phase(&report, Phase::Transfer, 119..170);
 }
+
+#[tokio::test]
+async fn whoever_ends_a_stream_or_the_connection_does_not_break_the_protocol_unless_he_says_so() {
+    let authority = authority();
+    let head = frame(1, 4, 1, &[0x88]);
+    let reset = |code: u8| frame(3, 0, 1, &[0, 0, 0, code]);
+    let go_away = |code: u8| frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, code]);
+    for (code, is_violation) in [(0, false), (1, true), (2, false), (7, false), (8, false), (11, false), (13, true)] {
+        let of_connection = match is_violation {
+            true => [Reason::HttpProtocolError; 2],
+            false => [Reason::ConnectionTerminated(Ending::Closed), Reason::HttpResponseIncomplete],
+        };
+        // For no fault it is an end before the end, and nothing else.
+        let in_body = if code == 0 { Reason::HttpResponseIncomplete } else { Reason::HttpStreamReset };
+        let ends =
+            [("RST_STREAM", reset(code), [Reason::HttpStreamReset, in_body]), ("GOAWAY", go_away(code), of_connection)];
+        for (what, end, reasons) in ends {
+            let begun = [head.clone(), frame(0, 0, 1, b"we"), end.clone()].concat();
+            let places = [(Phase::Processing, end), (Phase::Transfer, begun)];
+            for ((phase, answer), reason) in places.into_iter().zip(reasons) {
+                let url = frames(&authority, vec![(0, answer)]);
+                let settings = Settings { tls: trusting(Some(authority.pem()), &["h2"]), ..settings() };
+                let report = get(settings, &url, PATIENCE).await;
+                let failure = report.failure.as_ref().map(|failure| (failure.phase, failure.reason));
+                assert_eq!(failure, Some((phase, reason)), "{what} with {code}: {report:#?}");
+            }
+        }
+    }
+}

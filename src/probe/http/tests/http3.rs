@@ -18,7 +18,7 @@ use crate::net::quic;
 
 type Stream = RequestStream<BidiStream<Bytes>, Bytes>;
 
-/// What a server does with a request.
+/// What a server does with a request, whose extensions have its connection.
 trait Treat: Clone + Send + 'static {
     fn treat(self, request: http::Request<()>, stream: Stream) -> impl Future<Output = Option<()>> + Send;
 }
@@ -65,7 +65,8 @@ fn serve_http3(
                         h3::server::Connection::new(h3_quinn::Connection::new(connection.clone())).await.ok()?;
                     while let Ok(Some(resolver)) = http.accept().await {
                         let treat = treat.clone();
-                        let (request, stream) = resolver.resolve_request().await.ok()?;
+                        let (mut request, stream) = resolver.resolve_request().await.ok()?;
+                        request.extensions_mut().insert(connection.clone());
                         tokio::spawn(treat.treat(request, stream));
                     }
                     sender.send(connection.closed().await).ok()
@@ -365,6 +366,38 @@ async fn interim_responses_over_http3_are_no_response() {
     assert_eq!((measured(&report).status, measured(&report).body_length), (Some(200), Some(4)));
     check_phase(&report, Phase::Processing, 119..170);
     check_phase(&report, Phase::Transfer, 59..100);
+}
+
+#[tokio::test]
+async fn whoever_ends_a_connection_of_http3_does_not_break_the_protocol_unless_he_says_so() {
+    use h3::error::Code;
+    for (code, is_violation) in [
+        (Code::H3_NO_ERROR, false),
+        (Code::H3_EXCESSIVE_LOAD, false),
+        (Code::H3_FRAME_ERROR, true),
+        (Code::QPACK_DECOMPRESSION_FAILED, true),
+    ] {
+        for begun in [false, true] {
+            let end = move |request: http::Request<()>, mut stream: Stream| async move {
+                if begun {
+                    stream.send_response(Response::new(())).await.ok()?;
+                    stream.send_data(Bytes::from_static(b"we")).await.ok()?;
+                    pause(30).await;
+                }
+                let connection = request.extensions().get::<quinn::Connection>()?;
+                connection.close(quinn::VarInt::from_u64(code.value()).ok()?, b"");
+                pause(100).await;
+                Some(())
+            };
+            let (config, settings) = trusted();
+            let report = get(settings, format!("https://{}/", serve_http3(V4, config, end).0), PATIENCE).await;
+            let (phase, broken_off) = match begun {
+                true => (Phase::Transfer, Reason::HttpResponseIncomplete),
+                false => (Phase::Processing, Reason::ConnectionTerminated(Ending::Closed)),
+            };
+            check_failure(&report, phase, if is_violation { Reason::HttpProtocolError } else { broken_off });
+        }
+    }
 }
 
 #[tokio::test]
