@@ -4,6 +4,7 @@ pub mod clock;
 pub mod linger;
 pub mod options;
 pub mod quic;
+pub mod share;
 pub mod stream;
 pub mod sys;
 pub mod tcp;

@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop;
 
 use super::linger::Lingering;
-use super::{clock, sys};
+use super::{clock, share, sys};
 
 /// Who is told what happens on a connection, and when.
 pub trait Observer {
@@ -102,6 +103,15 @@ impl Socket {
     }
 }
 
+impl<O: Observer> Stream<O> {
+    fn sent(&self, cx: &mut Context<'_>, at: Instant, written: &io::Result<usize>) {
+        if let Ok(bytes) = written {
+            self.observer.sent(at, *bytes);
+            share::take(cx, *bytes);
+        }
+    }
+}
+
 impl<O: Observer + Unpin> AsyncRead for Stream<O> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if buffer.remaining() == 0 {
@@ -109,15 +119,19 @@ impl<O: Observer + Unpin> AsyncRead for Stream<O> {
         }
         loop {
             let Poll::Ready(ready) = self.socket.poll_read_ready(cx) else {
-                self.observer.waiting(Instant::now());
+                // Without a share of this turn nobody knows what there is.
+                if coop::has_budget_remaining() {
+                    self.observer.waiting(Instant::now());
+                }
                 return Poll::Pending;
             };
             ready?;
-            let unfilled = buffer.initialize_unfilled();
+            let unfilled = buffer.initialize_unfilled_to(buffer.remaining().min(share::PIECE));
             match self.socket.try_read(unfilled) {
                 Ok((length, at)) => {
                     self.observer.received(at, length);
                     buffer.advance(length);
+                    share::take(cx, length);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -134,9 +148,7 @@ impl<O: Observer + Unpin> AsyncWrite for Stream<O> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let before = Instant::now();
         let written = ready!(self.socket.writer().poll_write(cx, bytes));
-        if let Ok(bytes) = written {
-            self.observer.sent(before, bytes);
-        }
+        self.sent(cx, before, &written);
         Poll::Ready(written)
     }
 
@@ -147,9 +159,7 @@ impl<O: Observer + Unpin> AsyncWrite for Stream<O> {
     ) -> Poll<io::Result<usize>> {
         let before = Instant::now();
         let written = ready!(self.socket.writer().poll_write_vectored(cx, parts));
-        if let Ok(bytes) = written {
-            self.observer.sent(before, bytes);
-        }
+        self.sent(cx, before, &written);
         Poll::Ready(written)
     }
 

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::connection::{Connection, Plain};
 use super::{Probe, tls};
 use crate::flight::Phase;
+use crate::net::share;
 use crate::net::tls::{Tls, TlsFacts};
 use crate::re2::Regex;
 use crate::verdict::{Ending, Failure, Reason};
@@ -147,6 +148,7 @@ impl Peer<'_> {
             if matches {
                 return Ok(line);
             }
+            share::worked(line.len()).await;
         }
         outcome.failed_due_to_regex = Some(true);
         Err(self.unexpected("the peer ended the connection, and no line matched"))

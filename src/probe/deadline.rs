@@ -2,14 +2,16 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::{timeout, timeout_at};
+use tokio::task::coop;
+use tokio::time::sleep_until;
 
 use super::failures::timed_out;
-use super::{Measurement, Probe};
+use super::{Measurement, Probe, lock};
+use crate::net::share::Turns;
 use crate::verdict::{Failure, Reason};
 
 /// Measures until the deadline. What was measured before it is kept: it lives outside the future that is dropped.
@@ -40,13 +42,41 @@ async fn in_time(
     work: impl Future<Output = Result<Result<(), Failure>, String>>,
 ) -> Option<Result<Result<(), Failure>, String>> {
     let mut work = pin!(work);
-    let outcome = match timeout_at(probe.deadline.into(), work.as_mut()).await {
-        Err(_) if probe.deadline.elapsed() > LATE => timeout(LOOK, work).await,
-        outcome => outcome,
+    let mut outcome = until(probe.deadline, work.as_mut()).await;
+    if matches!(outcome, Outcome::Cut { .. }) && probe.deadline.elapsed() > LATE {
+        outcome = until(Instant::now() + LOOK, work).await;
+    }
+    let outcome = match outcome {
+        Outcome::Of(outcome) => Some(outcome),
+        Outcome::Cut { busy } => {
+            lock(&probe.notes).busy = busy;
+            None
+        }
     };
-    outcome.ok().filter(|outcome| {
+    outcome.filter(|outcome| {
         !matches!(outcome, Ok(Ok(()))) || probe.timeline.last_arrival().is_none_or(|arrival| arrival <= probe.deadline)
     })
+}
+
+/// What comes of some work until an instant.
+enum Outcome<T> {
+    Of(T),
+    /// It did not end. `busy`: it did not wait for anything, but for its next turn.
+    Cut {
+        busy: bool,
+    },
+}
+
+/// Works until `end`. Behind each turn the clock is asked, and not only the timer, which is as late as who drives it: what always has
+/// something to do has no turn after the end.
+async fn until<T>(end: Instant, mut work: Pin<&mut impl Future<Output = T>>) -> Outcome<T> {
+    let (mut timer, mut turns) = (pin!(sleep_until(end.into())), Turns::default());
+    poll_fn(|context| match turns.poll(work.as_mut(), context) {
+        Poll::Ready(outcome) => Poll::Ready(Outcome::Of(outcome)),
+        Poll::Pending if Instant::now() >= end => Poll::Ready(Outcome::Cut { busy: !coop::has_budget_remaining() }),
+        Poll::Pending => timer.as_mut().poll(context).map(|()| Outcome::Cut { busy: false }),
+    })
+    .await
 }
 
 /// By how much a timer is late when it is not the timer's precision (1 ms) nor a busy machine, but a program that stood still.

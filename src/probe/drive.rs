@@ -3,18 +3,20 @@
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::Version;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
 
 use super::connection::Connection;
 use super::tasks::{Spawner, Tasks};
 use super::{Probe, SharedTimeline, tls};
 use crate::flight::Phase;
+use crate::net::share;
 use crate::verdict::{Ending, Failure, Reason};
 use crate::wire::http::{Head, ResponseStart, is_violation_of_http2};
 
@@ -55,7 +57,7 @@ impl Driver {
         .await
     }
 
-    /// The next frame of a body; nothing at its end.
+    /// The next frame of a body; nothing at its end. Small ones may come without number and without a wait.
     ///
     /// # Errors
     /// Why its end did not come.
@@ -64,6 +66,7 @@ impl Driver {
         probe: &Probe<'_>,
         body: &mut Incoming,
     ) -> Result<Option<Frame<Bytes>>, Failure> {
+        share::worked(0).await;
         match self.alongside(body.frame()).await {
             Some(Ok(frame)) => Ok(Some(frame)),
             Some(Err(error)) => Err(self.failure(probe, "the response broke off", &error)),
@@ -231,32 +234,46 @@ fn hung_up(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
+/// The most that is read at once before the response begins, in bytes. A few of them are an interim response, for which hyper
+/// prepares as for any other: for thousands of headers. So many interim responses are the work of a turn.
+const BEFORE: usize = share::PIECE / 64;
+
 impl AsyncRead for Tap {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.asked {
-            self.early = Some(cx.waker().clone());
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { connection, asked, early, search, head, timeline, .. } = self.get_mut();
+        if !*asked {
+            *early = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let before = buffer.filled().len();
-        let mut result = Pin::new(&mut self.connection).poll_read(cx, buffer);
-        if let Some(head) = &mut self.head {
-            let came = buffer.filled().len() > before;
-            let left = head.mend(&mut buffer.filled_mut()[before..]);
-            buffer.set_filled(before + left);
-            if came && left == 0 {
+        // What TLS has decrypted already is there without a look at the socket, which would keep to the share of a turn.
+        let unit = ready!(coop::poll_proceed(cx));
+        let most = if search.is_some() { BEFORE } else { share::PIECE };
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(buffer.remaining().min(most)));
+        let mut result = Pin::new(connection).poll_read(cx, &mut part);
+        if result.is_ready() {
+            unit.made_progress();
+        }
+        let came = part.filled().len();
+        if let Some(head) = head {
+            let left = head.mend(part.filled_mut());
+            part.set_filled(left);
+            if came > 0 && left == 0 {
                 // Nothing is left of what came, which is no end.
                 cx.waker().wake_by_ref();
                 result = Poll::Pending;
             }
         }
-        if let Some(search) = &mut self.search {
-            if search.feed(&buffer.filled()[before..]) {
-                self.search = None;
-                self.timeline.enter(Phase::Transfer);
-            } else if self.asked {
-                self.timeline.still_due();
+        if let Some(sought) = search {
+            if sought.feed(part.filled()) {
+                *search = None;
+                timeline.enter(Phase::Transfer);
+            } else {
+                timeline.still_due();
+                share::take(cx, came * (share::PIECE / BEFORE - 1));
             }
         }
+        let left = part.filled().len();
+        buffer.advance(left);
         result
     }
 }

@@ -77,11 +77,12 @@ impl Probe<'_> {
     }
 
     /// That nothing came in time is our own fault where most of that time was ours: this program stood still, or had no processor. Where what
-    /// was waited for came after the deadline, the network was late all the same.
+    /// was waited for came after the deadline, the network was late all the same; and who says more than can be heard is not silent.
     pub(super) fn own_cause(&self, failure: Failure, timeline: &Timeline) -> Failure {
         let overhead = timeline.overhead().saturating_sub(self.deadline.elapsed());
         let in_time = timeline.last_arrival().is_none_or(|arrival| arrival <= self.deadline);
-        if !failure.reason.is_silence() || !in_time || overhead < self.request.timeout / 2 {
+        let busy = lock(&self.notes).busy;
+        if !failure.reason.is_silence() || !in_time || busy || overhead < self.request.timeout / 2 {
             return failure;
         }
         let detail = format!("this program was kept from its work for {overhead:?}: {}", failure.detail);

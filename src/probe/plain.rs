@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
 
 use super::{Probe, SharedTimeline, lock};
 use crate::flight::Traffic;
@@ -91,9 +92,10 @@ impl Plain {
     }
 
     fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.blocked = written.is_pending();
-        if !self.blocked {
-            self.last_written = Instant::now();
+        match written {
+            Poll::Ready(_) => (self.blocked, self.last_written) = (false, Instant::now()),
+            // Without a share of this turn nobody knows whether there is room.
+            Poll::Pending => self.blocked |= coop::has_budget_remaining(),
         }
         written
     }

@@ -49,6 +49,8 @@ pub(super) struct Notes {
     pub(super) peer: Option<IpAddr>,
     /// Whether that is a proxy, so that what it acknowledges the server need not have.
     pub(super) through_proxy: bool,
+    /// Whether the probe was cut while there was more to do than to wait: its peer says more than anybody can hear.
+    pub(super) busy: bool,
     /// The way of the last connection.
     pub(super) leaving: Option<Leaving>,
 }

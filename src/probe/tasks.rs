@@ -5,6 +5,8 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use tokio::task::coop;
+
 use super::lock;
 
 /// A task.
@@ -36,7 +38,10 @@ impl Tasks {
             if done.is_pending() {
                 // What the work has asked of the tasks is to leave now.
                 self.advance(cx);
-                idle();
+                // Without a share of this turn they do not know what there is.
+                if coop::has_budget_remaining() {
+                    idle();
+                }
             }
             done
         })

@@ -73,9 +73,6 @@ pub struct Measurement {
 /// The longest head of an answer, in bytes.
 const LONGEST_HEAD: usize = 256 << 10;
 
-/// The most headers of an answer.
-const MOST_HEADERS: usize = 1000;
-
 /// Says why `target` is not a URL of a WebSocket.
 ///
 /// # Errors
@@ -123,7 +120,7 @@ async fn upgrade(
     })?;
     let mut driver = Driver::of(&connection, Version::HTTP_11);
     let mut builder = http1::Builder::new();
-    builder.title_case_headers(true).max_headers(MOST_HEADERS).max_buf_size(LONGEST_HEAD);
+    builder.title_case_headers(true).max_buf_size(LONGEST_HEAD);
     let handshake = builder.handshake(TokioIo::new(connection)).await;
     let (mut sender, connection) = handshake.map_err(|error| driver.failure(probe, "no answer", &error))?;
     driver.drive(connection.with_upgrades());

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Measurement, Settings, unpredictable_id};
 use crate::flight::Phase;
 use crate::net::stream::Observer;
-use crate::net::{clock, options, udp};
+use crate::net::{clock, options, share, udp};
 use crate::probe::Probe;
 use crate::verdict::Failure;
 
@@ -52,5 +52,6 @@ pub(super) async fn ask(
             }
             Err(why) => probe.note(format_args!("passed over a datagram of {} bytes: it {why}", received.len)),
         }
+        share::worked(received.len).await;
     }
 }

@@ -94,15 +94,12 @@ impl<'a> Exchange<'a> {
             && let Some(frame) = self.driver.frame(self.probe, body).await?
         {
             let Some(data) = frame.data_ref() else { continue };
-            let taken = reader.take(data);
-            *length = reader.sink().length;
+            let taken = reader.take(data, length).await;
             taken.map_err(|error| unreadable(self.probe, reader, &error))?;
         }
         // What may have left behind the request is a goodbye.
         self.probe.timeline.nothing_due();
-        let ended = reader.end();
-        *length = reader.sink().length;
-        ended.map_err(|error| unreadable(self.probe, reader, &error))
+        reader.end(length).map_err(|error| unreadable(self.probe, reader, &error))
     }
 
     /// Reads the body to its end, or until it has more than `most` bytes.

@@ -1,12 +1,12 @@
 //! HTTP/3 (RFC 9114) by h3 over quinn, without a task of its own: what is dropped says goodbye, and leaves nothing behind.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
@@ -18,6 +18,7 @@ use http_body_util::Full;
 use quinn::{AsyncTimer, AsyncUdpSocket, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, VarInt};
 use rustls::AlertDescription;
 use tokio::runtime::Handle;
+use tokio::task::coop;
 
 use super::Settings;
 use super::body::Reader;
@@ -25,6 +26,7 @@ use super::exchange::unreadable;
 use super::hop::Hop;
 use crate::flight::{Phase, Traffic};
 use crate::net::quic::Datagrams;
+use crate::net::share;
 use crate::net::stream::Observer;
 use crate::net::tls::{TlsFacts, quic_chain, quic_handshake};
 use crate::probe::connection::{Handshake, connect_failure};
@@ -33,6 +35,9 @@ use crate::probe::tasks::{Spawner, Task, Tasks};
 use crate::probe::{Probe, SharedTimeline, drive, tls};
 use crate::verdict::{Ending, Failure, Reason};
 use crate::wire::http::is_violation_of_http3;
+
+/// What a frame costs, however small, as work on so many bytes: for each h3 looks through all parts of the stream that it has.
+const FRAME: usize = share::PIECE / 16;
 
 /// The longest head of a response, in bytes with 32 for every field (RFC 9114, section 4.2.2): fewer fields than the 24,576 at which
 /// `HeaderMap` panics.
@@ -109,6 +114,7 @@ impl<'a> Exchange<'a> {
             }
             finished.store(true, Ordering::Relaxed);
             loop {
+                share::worked(FRAME).await;
                 let response = stream.recv_response().await?;
                 // Interim responses (RFC 9110, section 15.2) come before the one.
                 if !response.status().is_informational() {
@@ -135,22 +141,20 @@ impl<'a> Exchange<'a> {
     pub(super) async fn read(&mut self, reader: &mut Reader, length: &mut u64) -> Result<(), Failure> {
         let Self { quic, stream, .. } = self;
         loop {
+            share::worked(FRAME).await;
             let data = quic.run(stream.recv_data()).await;
             let data = data.map_err(|error| quic.failure("the response broke off", Some(&error)))?;
             let Some(mut data) = data else { break };
             while data.has_remaining() {
                 let part = data.chunk();
-                let (taken, count) = (reader.take(part), part.len());
-                *length = reader.sink().length;
+                let (taken, count) = (reader.take(part, length).await, part.len());
                 taken.map_err(|error| unreadable(quic.probe, reader, &error))?;
                 data.advance(count);
             }
         }
         // What may leave behind the request is a goodbye.
         quic.probe.timeline.nothing_due();
-        let ended = reader.end();
-        *length = reader.sink().length;
-        ended.map_err(|error| unreadable(quic.probe, reader, &error))
+        reader.end(length).map_err(|error| unreadable(quic.probe, reader, &error))
     }
 }
 
@@ -242,7 +246,12 @@ impl Drop for Quic<'_> {
         self.connection.close(NO_ERROR, &[]);
         // Without a runtime there are no timers, which quinn takes for granted.
         if Handle::try_current().is_ok() {
-            self.tasks.advance(&mut Context::from_waker(Waker::noop()));
+            // The turn may have had its share: this is its end.
+            let goodbye = poll_fn(|cx| {
+                self.tasks.advance(cx);
+                Poll::Ready(())
+            });
+            let _ = pin!(coop::unconstrained(goodbye)).poll(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

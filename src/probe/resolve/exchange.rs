@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::net::stream::{Observer, Stream};
 use crate::net::sys::ExtendedError;
 use crate::net::tcp::{self, ConnectError, Opening};
-use crate::net::{Source, SourceError, clock, options, udp};
+use crate::net::{Source, SourceError, clock, options, share, udp};
 use crate::wire::dns::{Answer, Question};
 
 /// Why there is no answer.
@@ -48,6 +48,7 @@ pub(super) async fn by_udp(
             observer.received(arrived, 0);
             return Ok((answer, arrived));
         }
+        share::worked(received.len).await;
     }
 }
 

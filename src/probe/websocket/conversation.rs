@@ -9,6 +9,7 @@ use tokio::time::timeout_at;
 
 use super::{Measurement, Step, fill};
 use crate::flight::Phase;
+use crate::net::share;
 use crate::probe::connection::Connection;
 use crate::probe::{Probe, tls};
 use crate::re2::Regex;
@@ -141,6 +142,7 @@ impl Peer<'_> {
     /// What comes next; nothing at the end of the connection.
     async fn event(&mut self) -> Result<Option<Event>, Failure> {
         loop {
+            share::worked(0).await;
             match self.decoder.next(&mut self.received) {
                 Ok(Some(event)) => return Ok(Some(event)),
                 Ok(None) => {}

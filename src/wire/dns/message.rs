@@ -174,7 +174,8 @@ impl Reply {
     pub fn rcode_text(&self) -> String {
         let mut text = rcode_text(self.rcode).into_owned();
         for error in &self.extended_errors {
-            text = format!("{text}, extended error {error}");
+            text.push_str(", extended error ");
+            text.push_str(error);
         }
         text
     }
