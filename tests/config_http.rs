@@ -84,12 +84,12 @@ fn bodies_and_expectations_load() {
         no_follow_redirects: true}";
     let settings = settings(&folder, section);
     let expectations = settings.expectations;
-    let body: Vec<_> = expectations.body.iter().map(|rule| (rule.regex.as_str(), rule.forbids)).collect();
+    let body: Vec<_> = expectations.body.text.iter().map(|rule| (rule.regex.as_str(), rule.forbids)).collect();
     assert_eq!(body, [("a", true), ("b", true), ("c", false)]);
     let headers: Vec<_> =
         expectations.headers.iter().map(|rule| (rule.name.as_str(), rule.forbids, rule.allow_missing)).collect();
     assert_eq!(headers, [("x-a", true, true), ("x-b", false, false)]);
-    assert_eq!(expectations.json.len(), 2);
+    assert_eq!(expectations.body.json.len(), 2);
     assert!(!settings.follow_redirects);
     let both = |section: &str| self::settings(&folder, section).follow_redirects;
     assert!(!both("{follow_redirects: true, no_follow_redirects: true}"));

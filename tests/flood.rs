@@ -156,6 +156,8 @@ const BEHIND_A_PROXY: Why = &[("connection_read_timeout", "the proxy")];
 const NO_END: Why = &[("http_response_timeout", "the response did not end within 1.5 s")];
 const NO_ANSWER: Why = &[("connection_read_timeout", "the expected answer did not come within 1.5 s")];
 const NO_ANSWER_OR_NOT_TAKEN: Why = &[NO_ANSWER[0], NOT_TAKEN];
+const NO_ANSWER_OR_NOT_FOUND: Why =
+    &[NO_ANSWER[0], ("prober_overload", "this program did not come to the end of its checks within 1.5 s")];
 const NOT_TAKEN: (&str, &str) =
     ("connection_write_timeout", "the server did not take all that was to be sent within 1.5 s");
 
@@ -458,6 +460,7 @@ fn conversations_without_end_end_with_the_deadline() {
         ("tcp", expecting("tcp", "^never$")),
         ("unix", expecting("unix", "^never$")),
         ("websocket", expecting("websocket", "^never$")),
+        ("slow_websocket", expecting("websocket", "[01]*1[01]{15}x")),
     ]);
     let lines = |connection: &mut dyn Conversation| repeat(connection, b"x\n", None);
     let long_lines =
@@ -475,11 +478,14 @@ fn conversations_without_end_end_with_the_deadline() {
     let server = Server { flood: 256 << 10, ..server };
     let query = format!("module=unix&target={}", server.address);
     exporter.check("lines, unix", &server, &query, NO_ANSWER);
+    let long = noise(1 << 20);
+    let head = (long.len() as u64).to_be_bytes();
     for (what, module, frame) in [
         ("pongs", "websocket", vec![0x8a, 0]),
         ("pings", "websocket", vec![0x89, 0]),
         ("empty messages", "websocket", vec![0x81, 0]),
         ("fragments", "websocket", vec![0x01, 1, b'x', 0x00, 0, 0x80, 0]),
+        ("long messages", "slow_websocket", [&[0x81, 127][..], &head, &long].concat()),
     ] {
         let server = Server::tcp(move |connection| {
             upgrade(connection)?;
@@ -487,6 +493,7 @@ fn conversations_without_end_end_with_the_deadline() {
         });
         let query = format!("module={module}&target=ws://{}", server.address);
         let reason = match what {
+            "long messages" => NO_ANSWER_OR_NOT_FOUND,
             "pings" => NO_ANSWER_OR_NOT_TAKEN,
             _ => NO_ANSWER,
         };
@@ -657,6 +664,48 @@ fn frames_of_http3_without_number_end_with_the_deadline() {
         let (what, expected) =
             if interim { ("interim responses", NO_BEGIN_BEHIND) } else { ("bytes of a body", NO_END) };
         exporter.check(&format!("{what}, http3"), &server, &query, expected);
+    }
+}
+
+#[test]
+fn a_search_without_end_ends_with_the_deadline_for_a_reason_of_our_own() {
+    let _alone = alone();
+    let slow = "[01]*1[01]{150}x";
+    let modules = [
+        ("body", http_module(&format!("fail_if_body_not_matches_regexp: ['{slow}']"))),
+        ("json", http_module("fail_if_body_json_not_matches_cel: 'body.all(x, body.all(y, x != y + 1.0))'")),
+        ("header", http_module(&format!("fail_if_header_not_matches: [{{header: x-noise, regexp: '{slow}'}}]"))),
+        ("websocket", format!("prober: websocket, websocket: {{query_response: [{{expect: '{slow}'}}]}}")),
+    ];
+    let [body, header] = [16 << 20, 900_000].map(noise);
+    let json = format!("[{}0]", "2,".repeat(30_000)).into_bytes();
+    let long = [&[0x81, 127][..], &(1_u64 << 20).to_be_bytes(), &noise(1 << 20)].concat();
+    let header = [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Noise: ", &header[..], b"\r\n\r\n"].concat();
+    let served = |head: Vec<u8>, body: Vec<u8>| {
+        Server::tcp(move |connection| {
+            if head.is_empty() {
+                upgrade(connection)?;
+            } else {
+                hear(connection)?;
+            }
+            connection.write_all(&head)?;
+            connection.write_all(&body)?;
+            connection.read(&mut [0; 1]).map(drop)
+        })
+    };
+    let closing = |length: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes();
+    for (module, server) in [
+        ("body", served(closing(body.len()), body)),
+        ("json", served(closing(json.len()), json)),
+        ("header", served(header, vec![])),
+        ("websocket", served(vec![], long)),
+    ] {
+        let target = if module == "websocket" { format!("ws://{}", server.address) } else { server.address.clone() };
+        // Its own for each: what is searched goes on for nobody.
+        let exporter = exporter(&modules);
+        let (body, took, longest) = exporter.probe(&format!("module={module}&target={target}"), well());
+        assert_eq!(reason(&body), Some("prober_overload"), "{module}: {body}");
+        assert!(took < TIMEOUT + LATE && longest < LATE, "{module}: {took:?}, others {longest:?}");
     }
 }
 

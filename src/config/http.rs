@@ -10,7 +10,7 @@ use super::module::preference;
 use super::{http_client, oauth2, proxy, tls};
 use crate::net::quic;
 use crate::net::tls::Tls;
-use crate::probe::http::{BodyRule, Compression, Condition, Expectations, HeaderRule, Proxies, Settings};
+use crate::probe::http::{BodyRule, BodyRules, Compression, Condition, Expectations, HeaderRule, Proxies, Settings};
 
 /// The settings; nothing where something is wrong with them.
 pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
@@ -162,8 +162,11 @@ fn expectations(fields: &Fields<'_>, http3: bool) -> Expectations {
         no_tls: fields.boolean("fail_if_ssl", false),
         tls: fields.boolean("fail_if_not_ssl", false),
         headers: [headers("fail_if_header_matches", true), headers("fail_if_header_not_matches", false)].concat(),
-        body: [rules("fail_if_body_matches_regexp", true), rules("fail_if_body_not_matches_regexp", false)].concat(),
-        json: json.collect(),
+        body: Arc::new(BodyRules {
+            text: [rules("fail_if_body_matches_regexp", true), rules("fail_if_body_not_matches_regexp", false)]
+                .concat(),
+            json: json.collect(),
+        }),
     };
     if let (true, true, Some(value)) = (expectations.no_tls, expectations.tls, fields.get("fail_if_not_ssl")) {
         value.problem("every response would fail: fail_if_ssl is set too");

@@ -134,6 +134,9 @@ pub(super) fn timed_out(probe: &Probe<'_>) -> Failure {
     let delivery = *lock(&probe.delivery);
     let through_proxy = lock(&probe.notes).through_proxy;
     let (reason, what) = match phase {
+        _ if lock(&probe.notes).computing => {
+            (Reason::ProberOverload, "this program did not come to the end of its checks")
+        }
         Phase::Resolve => (Reason::DnsTimeout, "no answer from the name servers"),
         Phase::Connect if !probe.request.module.prober.leaves_this_host() => {
             (Reason::ConnectionTimeout, "the listener did not accept what waits for it")

@@ -30,7 +30,7 @@ use crate::wire::http::date;
 pub use body::Compression;
 use body::Reader;
 use conversation::Conversation;
-pub use expectations::{BodyRule, Expectations, HeaderRule};
+pub use expectations::{BodyRule, BodyRules, Expectations, HeaderRule};
 use hop::Hop;
 pub use json::Condition;
 pub use no_proxy::NoProxy;
@@ -250,14 +250,14 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
             }
             None => {
                 let expectations = &settings.expectations;
-                let as_expected =
-                    expectations.check_head(probe, &head, measured).map_err(|failure| match failure.reason {
-                        Reason::HttpStatusUnexpected(_) if too_many => {
-                            let detail = format!("the server redirected more than {MOST_REDIRECTS} times");
-                            Failure { reason: Reason::TooManyRedirects, detail, ..failure }
-                        }
-                        _ => failure,
-                    });
+                let as_expected = expectations.check_head(probe, &head, measured).await;
+                let as_expected = as_expected.map_err(|failure| match failure.reason {
+                    Reason::HttpStatusUnexpected(_) if too_many => {
+                        let detail = format!("the server redirected more than {MOST_REDIRECTS} times");
+                        Failure { reason: Reason::TooManyRedirects, detail, ..failure }
+                    }
+                    _ => failure,
+                });
                 let keep = as_expected.is_ok() && expectations.need_body();
                 if keep {
                     expectations.presume(measured);
@@ -270,8 +270,8 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                     expectations.clear(measured);
                 }
                 read?;
-                if let Some(body) = &reader.sink().kept {
-                    expectations.check_body(probe, body, measured)?;
+                if let Some(body) = reader.sink().kept.take() {
+                    expectations.check_body(probe, body, measured).await?;
                 }
                 return expectations.check_transport(probe, head.version, hop.over_tls());
             }

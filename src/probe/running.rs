@@ -1,9 +1,15 @@
 //! A probe that is running, and the report that it ends in.
 
 use std::fmt;
+use std::future::pending;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::resume_unwind;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread::available_parallelism;
 use std::time::{Instant, SystemTime};
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 
 use super::plain::Delivery;
 use super::way_out::Leaving;
@@ -11,6 +17,11 @@ use super::{LogLine, Measurement, Report, Request, SharedTimeline, dns, grpc, lo
 use crate::flight::Phase;
 use crate::net::Source;
 use crate::verdict::Failure;
+
+/// How many threads compute at a time: what ends late must not take all processors, nor the threads that others need. Who waits for one says
+/// that this program is what is late.
+static COMPUTING: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
 
 /// A probe that is running: its request, and what it leaves behind however it ends.
 #[derive(Debug)]
@@ -49,6 +60,8 @@ pub(super) struct Notes {
     pub(super) peer: Option<IpAddr>,
     /// Whether that is a proxy, so that what it acknowledges the server need not have.
     pub(super) through_proxy: bool,
+    /// Whether a thread [computes](Probe::compute) what is waited for.
+    pub(super) computing: bool,
     /// Whether the probe was cut while there was more to do than to wait: its peer says more than anybody can hear.
     pub(super) busy: bool,
     /// The way of the last connection.
@@ -111,6 +124,26 @@ impl<'a> Probe<'a> {
             self.timeline.end_aside(before);
         }
         outcome.map_err(|failure| Failure { phase: told, detail: format!("{whom}: {}", failure.detail), ..failure })
+    }
+
+    /// Has a thread of its own do what may take long, and has no turns: a search in megabytes. Where the probe is cut meanwhile, the thread
+    /// still comes to its end, for nobody.
+    pub(super) async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        lock(&self.notes).computing = true;
+        // Nobody closes it.
+        let thread = COMPUTING.acquire().await;
+        let outcome = tokio::task::spawn_blocking(move || {
+            let _thread = thread;
+            work()
+        });
+        let outcome = outcome.await;
+        lock(&self.notes).computing = false;
+        match outcome.map_err(JoinError::try_into_panic) {
+            Ok(outcome) => outcome,
+            Err(Ok(panic)) => resume_unwind(panic),
+            // The runtime shuts down, and everything with it.
+            Err(Err(_)) => pending().await,
+        }
     }
 
     /// Keeps where a connection goes.

@@ -7,7 +7,8 @@ pub enum Reason {
     ProberError,
     /// The probe cannot be made as it is configured on this host: a missing capability, a refused option.
     ProberConfigError,
-    /// This program refused to have more packets in flight, or was kept from its work for half of the time that the probe had.
+    /// This program refused to have more packets in flight, was kept from its work for half of the time that the probe had, or could not
+    /// check an answer in time.
     ProberOverload,
     /// The ISP's source address is not on this host, or it has none of the target's family.
     SourceAddressUnavailable,

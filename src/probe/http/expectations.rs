@@ -1,9 +1,13 @@
 //! What a module wants of the last response: its status, headers, body, version and transport.
 
-use http::{HeaderMap, HeaderName, Version, response};
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Version, response};
 
 use super::Measurement;
 use super::json::Condition;
+use crate::net::share;
 use crate::probe::Probe;
 use crate::re2::Regex;
 use crate::verdict::{Failure, Reason};
@@ -21,10 +25,23 @@ pub struct Expectations {
     pub tls: bool,
     /// What headers must be, in the order in which it is checked.
     pub headers: Vec<HeaderRule>,
-    /// What the body must be, likewise.
-    pub body: Vec<BodyRule>,
-    /// What the body's JSON must be.
+    /// What the body must be.
+    pub body: Arc<BodyRules>,
+}
+
+/// What a body must be, in the order in which it is checked.
+#[derive(Debug, Default)]
+pub struct BodyRules {
+    /// As text.
+    pub text: Vec<BodyRule>,
+    /// As JSON.
     pub json: Vec<Condition>,
+}
+
+/// What a body is not as it must be.
+enum Fault {
+    Text(String),
+    Json(String),
 }
 
 /// What the values of a header must be.
@@ -52,14 +69,14 @@ pub struct BodyRule {
 impl Expectations {
     /// Whether the body is to be looked at.
     pub(super) fn need_body(&self) -> bool {
-        !self.body.is_empty() || !self.json.is_empty()
+        !self.body.text.is_empty() || !self.body.json.is_empty()
     }
 
     /// Checks what the head of a response says of itself: status and headers.
     ///
     /// # Errors
     /// The first that is not so.
-    pub(super) fn check_head(
+    pub(super) async fn check_head(
         &self,
         probe: &Probe<'_>,
         head: &response::Parts,
@@ -67,24 +84,28 @@ impl Expectations {
     ) -> Result<(), Failure> {
         self.clear(measured);
         self.check_status(probe, head, measured.content_length == Some(0))?;
-        for rule in &self.headers {
-            if let Err(detail) = rule.check(&head.headers) {
-                measured.failed_due_to_regex = Some(true);
-                return Err(probe.failure(Reason::AssertionFailedHeader, detail));
-            }
-        }
-        Ok(())
+        let is_long = head.headers.values().map(HeaderValue::len).sum::<usize>() > share::PIECE;
+        let checked = if is_long && !self.headers.is_empty() {
+            let (rules, headers) = (self.headers.clone(), head.headers.clone());
+            probe.compute(move || check_headers(&rules, &headers)).await
+        } else {
+            check_headers(&self.headers, &head.headers)
+        };
+        checked.map_err(|detail| {
+            measured.failed_due_to_regex = Some(true);
+            probe.failure(Reason::AssertionFailedHeader, detail)
+        })
     }
 
     /// Nothing has failed.
     pub(super) fn clear(&self, measured: &mut Measurement) {
         measured.failed_due_to_regex = Some(false);
-        measured.failed_due_to_cel = (!self.json.is_empty()).then_some(false);
+        measured.failed_due_to_cel = (!self.body.json.is_empty()).then_some(false);
     }
 
     /// What is wanted of the body is not there until the body is, however that ends.
     pub(super) fn presume(&self, measured: &mut Measurement) {
-        match self.body.as_slice() {
+        match self.body.text.as_slice() {
             [] => measured.failed_due_to_cel = Some(true),
             [..] => measured.failed_due_to_regex = Some(true),
         }
@@ -94,23 +115,28 @@ impl Expectations {
     ///
     /// # Errors
     /// The first that is not so.
-    pub(super) fn check_body(&self, probe: &Probe<'_>, body: &[u8], measured: &mut Measurement) -> Result<(), Failure> {
+    pub(super) async fn check_body(
+        &self,
+        probe: &Probe<'_>,
+        body: Vec<u8>,
+        measured: &mut Measurement,
+    ) -> Result<(), Failure> {
         self.clear(measured);
-        for rule in &self.body {
-            if rule.regex.is_match(body) == rule.forbids {
-                measured.failed_due_to_regex = Some(true);
-                let what = if rule.forbids { "matches" } else { "does not match" };
-                let detail = format!("the body {what} {}", rule.regex);
-                return Err(probe.failure(Reason::AssertionFailedBody, detail));
-            }
-        }
-        for condition in &self.json {
-            if let Err(detail) = condition.check(body) {
-                measured.failed_due_to_cel = Some(true);
-                return Err(probe.failure(Reason::AssertionFailedBody, detail));
-            }
-        }
-        Ok(())
+        // What an expression of CEL costs does not depend on the size of the body alone.
+        let checked = if body.len() > share::PIECE || !self.body.json.is_empty() {
+            let (rules, end) = (Arc::clone(&self.body), probe.deadline);
+            probe.compute(move || rules.check(&body, end)).await
+        } else {
+            self.body.check(&body, probe.deadline)
+        };
+        checked.map_err(|fault| {
+            let (failed, detail) = match fault {
+                Fault::Text(detail) => (&mut measured.failed_due_to_regex, detail),
+                Fault::Json(detail) => (&mut measured.failed_due_to_cel, detail),
+            };
+            *failed = Some(true);
+            probe.failure(Reason::AssertionFailedBody, detail)
+        })
     }
 
     /// Checks how the response came.
@@ -142,6 +168,23 @@ impl Expectations {
         }
         let (reason, said) = Reason::of_status(status, &head.headers, is_empty);
         Err(probe.failure(reason, format!("the status is {status}{said}")))
+    }
+}
+
+/// Says what is wrong with the headers of a response.
+fn check_headers(rules: &[HeaderRule], headers: &HeaderMap) -> Result<(), String> {
+    rules.iter().try_for_each(|rule| rule.check(headers))
+}
+
+impl BodyRules {
+    fn check(&self, body: &[u8], end: Instant) -> Result<(), Fault> {
+        for rule in &self.text {
+            if rule.regex.is_match(body) == rule.forbids {
+                let what = if rule.forbids { "matches" } else { "does not match" };
+                return Err(Fault::Text(format!("the body {what} {}", rule.regex)));
+            }
+        }
+        self.json.iter().try_for_each(|condition| condition.check(body, end).map_err(Fault::Json))
     }
 }
 

@@ -21,6 +21,7 @@ use super::hop::Hop;
 use super::proxy::Proxies;
 use super::route::{Proxying, Route};
 use crate::flight::Phase;
+use crate::net::share;
 use crate::net::tls::Tls;
 use crate::probe::connection::Handshake;
 use crate::probe::resolve::Preference;
@@ -196,8 +197,12 @@ impl OAuth2 {
         let mut reader = Reader::new(None, Some(LONGEST_ANSWER), true);
         exchange.read(&mut body, &mut reader, &mut 0).await?;
         let body = reader.sink().kept.take().unwrap_or_default();
-        let failed = |(reason, detail): (Reason, String)| probe.failure(reason, detail);
-        Ok((token(&head, &body, Instant::now()).map_err(failed), head.status))
+        let status = head.status;
+        let token = match body.len() {
+            0..=share::PIECE => token(&head, &body, Instant::now()),
+            _ => probe.compute(move || token(&head, &body, Instant::now())).await,
+        };
+        Ok((token.map_err(|(reason, detail)| probe.failure(reason, detail)), status))
     }
 }
 

@@ -43,7 +43,9 @@ pub(super) async fn hold(
         let mut send = step.send.clone();
         if let Some(expect) = &step.expect {
             let message = peer.expect(expect).await?;
-            send = send.map(|send| expanded(probe, expect, &message, &send)).transpose()?;
+            if let Some(template) = send {
+                send = Some(expanded(probe, expect, &message, template).await?);
+            }
         }
         if let Some(text) = send.filter(|send| !send.is_empty()) {
             peer.say(Kind::Text, text.as_bytes()).await?;
@@ -57,12 +59,27 @@ pub(super) async fn hold(
 }
 
 /// A text with `${1}` and the like, from what matched.
-fn expanded(probe: &Probe<'_>, expect: &Regex, message: &[u8], send: &str) -> Result<String, Failure> {
-    let expanded = expect.captures(message).map(|captures| captures.expand(send)).unwrap_or_default();
-    String::from_utf8(expanded).map_err(|_| {
+async fn expanded(probe: &Probe<'_>, expect: &Regex, message: &Bytes, send: String) -> Result<String, Failure> {
+    let expand = move |expect: &Regex, message: &[u8]| expect.captures(message).map(|captures| captures.expand(&send));
+    let expanded = search(probe, expect, message, expand).await;
+    String::from_utf8(expanded.unwrap_or_default()).map_err(|_| {
         let detail = "what the server said is not UTF-8, and so can be no part of a text that is sent";
         probe.failure(Reason::AssertionFailedBody, detail)
     })
+}
+
+/// Looks for an expression in a message, which may be long.
+async fn search<T: Send + 'static>(
+    probe: &Probe<'_>,
+    expect: &Regex,
+    message: &Bytes,
+    find: impl FnOnce(&Regex, &[u8]) -> T + Send + 'static,
+) -> T {
+    if message.len() <= share::PIECE {
+        return find(expect, message);
+    }
+    let (expect, message) = (expect.clone(), message.clone());
+    probe.compute(move || find(&expect, &message)).await
 }
 
 /// The other side.
@@ -90,7 +107,7 @@ impl Peer<'_> {
         let how = loop {
             match self.message().await? {
                 Said::Message(message) => {
-                    let matches = expect.is_match(&message);
+                    let matches = search(self.probe, expect, &message, Regex::is_match).await;
                     let shown = String::from_utf8_lossy(&message);
                     self.probe.note(format_args!("heard {shown:?}, matches: {matches}"));
                     if matches {

@@ -10,7 +10,7 @@ fn server() -> String {
 }
 
 fn body(regex: &str, forbids: bool) -> Expectations {
-    Expectations { body: vec![BodyRule { regex: Regex::new(regex).unwrap(), forbids }], ..Expectations::default() }
+    of_body(BodyRules { text: vec![BodyRule { regex: Regex::new(regex).unwrap(), forbids }], json: vec![] })
 }
 
 fn header(name: &'static str, regex: &str, forbids: bool, allow_missing: bool) -> Expectations {
@@ -19,7 +19,11 @@ fn header(name: &'static str, regex: &str, forbids: bool, allow_missing: bool) -
 }
 
 fn json(text: &str) -> Expectations {
-    Expectations { json: vec![Condition::new(text, false).unwrap()], ..Expectations::default() }
+    of_body(BodyRules { text: vec![], json: vec![Condition::new(text, false).unwrap()] })
+}
+
+fn of_body(body: BodyRules) -> Expectations {
+    Expectations { body: Arc::new(body), ..Expectations::default() }
 }
 
 #[tokio::test]
@@ -58,8 +62,9 @@ async fn headers_and_body_are_what_the_module_wants() {
 #[tokio::test]
 async fn a_condition_on_json_and_an_expression_are_both_asked() {
     let url = says("HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}");
-    let both = Expectations { json: json("body.status == 'ok'").json, ..body("ok", false) };
-    let report = get(expecting(both), &url, PATIENCE).await;
+    let text = vec![BodyRule { regex: Regex::new("ok").unwrap(), forbids: false }];
+    let both = BodyRules { text, json: vec![Condition::new("body.status == 'ok'", false).unwrap()] };
+    let report = get(expecting(of_body(both)), &url, PATIENCE).await;
     check_success(&report);
     assert_eq!(measured(&report).failed_due_to_cel, Some(false));
     for (text, url) in [("body.status == 'down'", url), ("body.status == 'ok'", server())] {

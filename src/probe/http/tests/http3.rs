@@ -411,15 +411,15 @@ async fn expectations_and_limits_hold_over_http3() {
         body_size_limit,
         ..expecting(expectations)
     };
-    let body = |text: &str, forbids| BodyRule { regex: crate::re2::Regex::new(text).unwrap(), forbids };
+    let body = |text: &str, forbids| {
+        let rule = BodyRule { regex: crate::re2::Regex::new(text).unwrap(), forbids };
+        let rules = BodyRules { text: vec![rule], json: vec![] };
+        Expectations { body: Arc::new(rules), ..Expectations::default() }
+    };
     let versions = |version: &str| Expectations { versions: vec![version.into()], ..Expectations::default() };
     check_success(&get(with(versions("HTTP/3.0"), None), &url, PATIENCE).await);
-    check_success(
-        &get(with(Expectations { body: vec![body("^well$", false)], ..Default::default() }, None), &url, PATIENCE)
-            .await,
-    );
-    let report =
-        get(with(Expectations { body: vec![body("ell", true)], ..Default::default() }, None), &url, PATIENCE).await;
+    check_success(&get(with(body("^well$", false), None), &url, PATIENCE).await);
+    let report = get(with(body("ell", true), None), &url, PATIENCE).await;
     check_failure(&report, Phase::Transfer, Reason::AssertionFailedBody);
     let report = get(with(Expectations::default(), Some(3)), &url, PATIENCE).await;
     check_failure(&report, Phase::Transfer, Reason::HttpResponseBodySize);
