@@ -565,7 +565,7 @@ fn both_routers_of_a_hop_are_reported_when_the_path_changes_during_a_trace() {
     let report = std::thread::scope(|scope| {
         scope.spawn(|| {
             std::thread::sleep(Duration::from_millis(500));
-            site.lab.change(|topology| topology.a.hops[2] = Hop { routers: vec![Isp::A.router(33)] });
+            site.lab.change(|topology| topology.a.hops[2] = Hop::of(vec![Isp::A.router(33)]));
         });
         site.run("trace_many", "a", &host(Family::V4, 10), Duration::from_secs(8))
     });

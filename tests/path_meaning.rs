@@ -371,7 +371,7 @@ fn a_path_that_changes_changes_its_number_once() {
     let original = site.lab.topology();
     let detour = |topology: &mut Topology| {
         let link = Link { rtt: ms(3), ..Link::default() };
-        topology.a.hops[2] = Hop { routers: vec![Router { link, ..Isp::A.router(33) }] };
+        topology.a.hops[2] = Hop::of(vec![Router { link, ..Isp::A.router(33) }]);
     };
     for (protocol, family) in all() {
         let hash = || trace(&run(&site, protocol, family)).analysis.route_hash;
@@ -420,7 +420,7 @@ fn a_path_that_grows_during_a_probe_changes_its_number_once() {
                 let arrived = || site.lab.counts(Isp::A, address(family, 10))[2].arrived;
                 support::until("a few rounds are over", || arrived() > 8);
                 site.lab.change(|topology| {
-                    let more = [7, 8].map(|number| Hop { routers: vec![Isp::A.router(number)] });
+                    let more = [7, 8].map(|number| Hop::of(vec![Isp::A.router(number)]));
                     topology.a.hops.splice(1..1, more);
                 });
             });
@@ -522,7 +522,7 @@ fn the_number_of_the_systems_changes_with_them_and_not_with_their_routers() {
             site.lab.change(|topology| {
                 *topology = original.clone();
                 let link = router(topology, 5).link;
-                topology.a.hops[4] = Hop { routers: vec![Router { link, ..Isp::A.router(number) }] };
+                topology.a.hops[4] = Hop::of(vec![Router { link, ..Isp::A.router(number) }]);
             });
             let other = hashes();
             assert!(other.0 != before.0 && (other.1 == before.1) == same, "{before:?} {other:?}");

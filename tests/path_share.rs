@@ -44,7 +44,7 @@ fn border() -> Router {
 /// The border, and behind it so many times a router of A and of B, one of which takes each flow.
 fn spread(a: usize, b: usize) -> Topology {
     let mut path = Path::straight(Isp::A, &[300, 300, 1_000], 1_000);
-    path.hops[0] = Hop { routers: vec![border()] };
+    path.hops[0] = Hop::of(vec![border()]);
     path.hops[1].routers = [vec![Isp::A.router(2); a], vec![Isp::B.router(2); b]].concat();
     // From here on they are the same.
     path.hops[2].routers = vec![Router { v4: [203, 0, 113, 1].into(), v6: "fd00:7::1".parse().unwrap(), ..border() }];
@@ -308,8 +308,8 @@ fn what_nobody_tells_has_no_share_and_says_why() {
         // The first router that is nobody's is as far as they are asked.
         site.lab.change(|topology| {
             *topology = spread(1, 1);
-            topology.a.hops.insert(0, Hop { routers: vec![border()] });
-            topology.a.hops.insert(0, Hop { routers: vec![border()] });
+            topology.a.hops.insert(0, Hop::of(vec![border()]));
+            topology.a.hops.insert(0, Hop::of(vec![border()]));
         });
         let (reason, detail) = of(&site, "few", family);
         assert_eq!(reason, "prober_config_error");

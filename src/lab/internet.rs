@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::ledger::Ledger;
 use super::packet::{self, Flow, Header, SYN, Side};
-use super::random::Random;
-use super::topology::{Action, Fault, Isp, Link, Mtu, RateLimit, Router, Topology};
+use super::random::{Random, mix};
+use super::topology::{Action, Fault, Hop, Isp, Link, Mtu, RateLimit, Router, Topology};
 use crate::net::Family;
 use crate::verdict::Evidence;
 
@@ -28,6 +28,8 @@ pub(super) struct Internet {
     random: Random,
     due: BinaryHeap<Due>,
     number: u64,
+    /// How many packets have come out of devices.
+    taken: u64,
     spare: Vec<Vec<u8>>,
     buckets: HashMap<(Isp, usize, IpAddr), Bucket>,
     struck: HashMap<(usize, Flow), u32>,
@@ -80,6 +82,7 @@ impl Internet {
             topology,
             due: BinaryHeap::new(),
             number: 0,
+            taken: 0,
             spare: Vec::new(),
             buckets: HashMap::new(),
             struck: HashMap::new(),
@@ -111,8 +114,7 @@ impl Internet {
         let path = self.topology.path(isp);
         let outside = path.snat(family).filter(|_| source == isp.source(family)).unwrap_or(source);
         let flow = flow(outside);
-        let hops = path.hops.iter().zip(0..);
-        hops.map(|(hop, index)| hop.routers[flow.member(hop.routers.len(), index)].address(family)).collect()
+        path.hops.iter().enumerate().map(|(index, hop)| chosen(hop, &flow, index).address(family)).collect()
     }
 
     /// A buffer for the next packet.
@@ -144,6 +146,7 @@ impl Internet {
     pub(super) fn take(&mut self, now: Instant, device: Device, packet: Vec<u8>) {
         let header = Header::parse(&packet).filter(|header| is_routable(header.destination));
         let (Some(header), true) = (header, packet.len() <= LARGEST) else { return self.recycle(packet) };
+        self.taken += 1;
         match device {
             Device::Uplink(isp) => {
                 self.ledger.observe(now, isp, &packet, &header);
@@ -162,7 +165,7 @@ impl Internet {
                 header.source = outside;
             }
         }
-        let flow = Flow::towards_target(&packet, &header);
+        let flow = Flow::towards_target(&packet, &header).of_packet(self.taken);
         self.forward(Traveller { isp, flow, header, packet, at }, 0);
     }
 
@@ -361,7 +364,7 @@ impl Internet {
         if stalled {
             return self.recycle(packet);
         }
-        let flow = Flow::from_target(&packet, &header);
+        let flow = Flow::from_target(&packet, &header).of_packet(self.taken);
         self.back(isp, flow, packet, at, self.topology.path(isp).hops.len());
     }
 
@@ -430,10 +433,9 @@ impl Internet {
             .find(|isp| isp.source(family) == address || self.topology.path(*isp).snat(family) == Some(address))
     }
 
-    /// The router of a hop that forwards the traveller's flow.
+    /// The router of a hop that forwards the traveller's flow, or the traveller, where it is packets that are shared.
     fn router(&self, traveller: &Traveller, index: usize) -> Router {
-        let routers = &self.topology.path(traveller.isp).hops[index].routers;
-        routers[traveller.flow.member(routers.len(), index as u64)]
+        chosen(&self.topology.path(traveller.isp).hops[index], &traveller.flow, index)
     }
 
     fn one_way(&mut self, link: Link) -> Duration {
@@ -458,6 +460,21 @@ impl Internet {
             self.topology.path_mut(isp).hops.retain(|hop| !hop.routers.is_empty());
         }
     }
+}
+
+/// The router of a hop of that index that forwards a flow, or a packet of it.
+fn chosen(hop: &Hop, flow: &Flow, index: usize) -> Router {
+    let Hop { routers, per_packet } = hop;
+    let salt = if *per_packet { mix(flow.packet()) ^ index as u64 } else { index as u64 };
+    let weights = || routers.iter().map(|router| router.weight as usize);
+    let mut drawn = flow.member(weights().sum(), salt);
+    let chosen = weights().position(|weight| {
+        let is_it = drawn < weight;
+        drawn = drawn.saturating_sub(weight);
+        is_it
+    });
+    // Where all weigh nothing, it is the first.
+    routers[chosen.unwrap_or(0)]
 }
 
 /// Makes a too big packet into pieces, where that is allowed. Only IPv4 allows it.

@@ -38,6 +38,8 @@ pub(super) struct Flow {
     destination: IpAddr,
     protocol: u8,
     bytes: [u8; 4],
+    /// The number of the packet among all, where single packets are to be told apart; 0 for the flow as a whole.
+    packet: u64,
 }
 
 pub(super) const ICMP4: u8 = libc::IPPROTO_ICMP as u8;
@@ -173,7 +175,8 @@ impl Flow {
         Self::new(header.source, header.destination, header.protocol, bytes)
     }
 
-    /// A number below `members`, the same for all packets of the flow. The salt makes the hops choose independently.
+    /// A number below `members`, the same for all packets of the flow. The salt makes hops choose independently, and packets where it has their
+    /// number in it.
     pub(super) fn member(&self, members: usize, salt: u64) -> usize {
         // FNV-1a.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ mix(salt);
@@ -193,8 +196,18 @@ impl Flow {
         (mix(hash) % members.max(1) as u64) as usize
     }
 
+    /// The same, with the number of one of its packets.
+    pub(super) fn of_packet(self, packet: u64) -> Self {
+        Self { packet, ..self }
+    }
+
+    /// The number of the packet.
+    pub(super) fn packet(&self) -> u64 {
+        self.packet
+    }
+
     fn new(source: IpAddr, destination: IpAddr, protocol: u8, bytes: [u8; 4]) -> Self {
-        Self { source, destination, protocol, bytes }
+        Self { source, destination, protocol, bytes, packet: 0 }
     }
 }
 

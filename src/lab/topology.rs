@@ -111,6 +111,7 @@ impl Isp {
         Router {
             v4: Ipv4Addr::new(100, 64, third, number),
             v6: Ipv6Addr::new(0xfd00, second, 1, 0, 0, 0, 0, same_digits(number)),
+            weight: 1,
             link: Link::default(),
             answers: Answers::default(),
             mtu: None,
@@ -190,10 +191,12 @@ pub struct Path {
 
 /// One hop: a router, or several that share the flows between them (ECMP), by a hash of the addresses, the protocol and the first four
 /// bytes of the transport header.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Hop {
     /// The routers; at least one.
     pub routers: Vec<Router>,
+    /// Whether it is single packets that they share.
+    pub per_packet: bool,
 }
 
 /// A router.
@@ -203,6 +206,8 @@ pub struct Router {
     pub v4: Ipv4Addr,
     /// Its IPv6 address.
     pub v6: Ipv6Addr,
+    /// How much of the traffic of its hop it gets, in proportion to the others there.
+    pub weight: u32,
     /// The link that leads to it, from the hop before or from the prober.
     pub link: Link,
     /// How it answers for itself.
@@ -361,7 +366,7 @@ impl Path {
     #[must_use]
     pub fn straight(isp: Isp, hops: &[u64], target: u64) -> Self {
         let link = |rtt: u64| Link { rtt: Duration::from_micros(rtt), ..Link::default() };
-        let hop = |(number, rtt): (u8, &u64)| Hop { routers: vec![Router { link: link(*rtt), ..isp.router(number) }] };
+        let hop = |(number, rtt): (u8, &u64)| Hop::of(vec![Router { link: link(*rtt), ..isp.router(number) }]);
         Self { hops: (1..).zip(hops).map(hop).collect(), target: link(target), ..Self::default() }
     }
 
@@ -386,6 +391,14 @@ impl Path {
             Family::V4 => self.snat4.map(IpAddr::V4),
             Family::V6 => self.snat6.map(IpAddr::V6),
         }
+    }
+}
+
+impl Hop {
+    /// Routers that share flows.
+    #[must_use]
+    pub fn of(routers: Vec<Router>) -> Self {
+        Self { routers, per_packet: false }
     }
 }
 

@@ -111,3 +111,46 @@ fn a_packet_that_comes_out_late_is_owned_up_to() {
     internet.ledger.clear_counts();
     assert_eq!(internet.ledger.lateness, Duration::ZERO);
 }
+
+/// The sources of the answers of the second hop to packets of so many flows, each sent `times`.
+fn answers(internet: &mut Internet, flows: u16, times: u16) -> Vec<Vec<IpAddr>> {
+    let now = Instant::now();
+    let mut met = |flow| (0..times).map(|_| fate(internet, now, echo(2, flow))[0].2).collect();
+    (0..flows).map(&mut met).collect()
+}
+
+#[test]
+fn routers_of_a_hop_get_flows_by_their_weights() {
+    let mut internet = Internet::new(topology());
+    let routers = [2, 12].map(|number| Isp::A.router(number).address(Family::V4));
+    for (weights, least, most) in [([1, 1], 170, 230), ([3, 1], 80, 120), ([1, 0], 0, 0), ([0, 1], 400, 400)] {
+        internet.change(|topology| {
+            let first = Router { weight: weights[0], ..topology.a.hops[1].routers[0] };
+            topology.a.hops[1] = Hop::of(vec![first, Router { weight: weights[1], ..Isp::A.router(12) }]);
+        });
+        let met = answers(&mut internet, 400, 2);
+        assert!(met.iter().all(|of_flow| of_flow[0] == of_flow[1]), "a flow goes one way");
+        let second = met.iter().filter(|of_flow| of_flow[0] == routers[1]).count();
+        assert!((least..=most).contains(&second), "{second} of 400 with {weights:?}");
+    }
+}
+
+#[test]
+fn routers_may_share_single_packets_and_the_next_hop_flows() {
+    let mut internet = Internet::new(topology());
+    internet.change(|topology| {
+        topology.a.hops[1].routers.push(Isp::A.router(12));
+        topology.a.hops[2].routers.push(Isp::A.router(13));
+        topology.a.hops[1].per_packet = true;
+    });
+    let met = answers(&mut internet, 20, 40);
+    for of_flow in &met {
+        let first = of_flow.iter().filter(|from| **from == of_flow[0]).count();
+        assert!((8..=32).contains(&first), "{first} of 40");
+    }
+    let now = Instant::now();
+    let mut third = |flow| fate(&mut internet, now, echo(3, flow))[0].2;
+    for flow in 0..20 {
+        assert_eq!(third(flow), third(flow));
+    }
+}
