@@ -138,8 +138,8 @@ impl Network {
         let local = source.address_towards(destination)?;
         let id = self
             .identifiers
-            .take(local, flow.place(local))
-            .ok_or(Refusal::Exhausted("4,096 echo conversations of one address"))?;
+            .take(local, destination, flow.place(local))
+            .ok_or(Refusal::Exhausted("4,096 echo conversations between two addresses"))?;
         let speech = Speech::Echo { id, first: first_number(), payload: payload(&self.cookie, size) };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination, speech))
     }
@@ -167,7 +167,7 @@ impl Network {
         let channel = self.channel(&uplink, source, family, Kind::Udp)?;
         self.channel(&uplink, source, family, Kind::Icmp)?;
         let local = source.address_towards(destination.ip())?;
-        let port = self.ports.take(source, family, Use::Udp, flow.place(local))?;
+        let port = self.ports.take(source, family, Use::Udp, destination.ip(), flow.place(local))?;
         let port = Arc::new(port.ok_or(Refusal::Exhausted("4,536 source ports"))?);
         let speech = Speech::Udp { port, remote, first: first_number() };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
@@ -189,7 +189,7 @@ impl Network {
         let channel = self.channel(&uplink, source, family, Kind::Tcp)?;
         self.channel(&uplink, source, family, Kind::Icmp)?;
         let local = source.address_towards(destination.ip())?;
-        let port = self.ports.take(source, family, Use::Tcp, flow.place(local))?;
+        let port = self.ports.take(source, family, Use::Tcp, destination.ip(), flow.place(local))?;
         let port = Arc::new(port.ok_or(Refusal::Exhausted("4,536 source ports"))?);
         // RFC 9293, section 3.4.1: initial sequence numbers follow a clock of 4 µs.
         let first = (clock::now().as_micros() / 4) as u32;

@@ -1,14 +1,15 @@
-//! Identifiers and source ports for packets in flight: from blocks of our own, in sequence or from where the user says, one user at a time.
+//! Identifiers and source ports for packets in flight: from blocks of our own, in sequence or from where the user says, for one user and destination
+//! at a time.
 //!
 //! They are not random: a firewall's SNAT table keys on them, and random 16-bit numbers collide (200 users of one address: 26 %).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use socket2::Socket;
 
@@ -27,9 +28,9 @@ pub(super) const BLOCK_MASK: u16 = 0xf000;
 /// How many identifiers a block has.
 const BLOCK_SIZE: u16 = !BLOCK_MASK + 1;
 
-/// Echo identifiers: a block of the process, used once per local address at a time.
+/// Echo identifiers: a block of the process, used once per pair of addresses at a time.
 ///
-/// By local address and not by socket, because two ISPs that differ only in their mark see each other's answers.
+/// By addresses and not by socket, because two ISPs that differ only in their mark see each other's answers.
 #[derive(Debug)]
 pub(super) struct Identifiers {
     block: u16,
@@ -39,10 +40,11 @@ pub(super) struct Identifiers {
 }
 
 /// The identifiers of a local address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Used {
     next: u16,
-    taken: Box<[bool; BLOCK_SIZE as usize]>,
+    /// Those that are in flight, with where to.
+    taken: HashSet<(IpAddr, u16)>,
 }
 
 impl Identifiers {
@@ -65,18 +67,18 @@ impl Identifiers {
         self.block
     }
 
-    /// The next free identifier for packets from an address, behind the last that was taken or from a place on; nothing while all are in
+    /// The next free identifier for packets between two addresses, behind the last that was taken or from a place on; nothing while all are in
     /// flight.
-    pub(super) fn take(self: &Arc<Self>, local: IpAddr, from: Option<u16>) -> Option<Identifier> {
+    pub(super) fn take(self: &Arc<Self>, local: IpAddr, remote: IpAddr, from: Option<u16>) -> Option<Identifier> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = used.entry(local).or_insert_with(|| Used { next: 0, taken: Box::new([false; BLOCK_SIZE as usize]) });
+        let used = used.entry(local).or_default();
         let first = from.map_or(used.next, |from| from % BLOCK_SIZE);
-        let number = (0..BLOCK_SIZE).map(|step| (first + step) % BLOCK_SIZE).find(|n| !used.taken[usize::from(*n)])?;
-        used.taken[usize::from(number)] = true;
+        let mut places = (0..BLOCK_SIZE).map(|step| (first + step) % BLOCK_SIZE);
+        let number = places.find(|number| used.taken.insert((remote, *number)))?;
         if from.is_none() {
             used.next = (number + 1) % BLOCK_SIZE;
         }
-        Some(Identifier { number, local, owner: Arc::clone(self) })
+        Some(Identifier { number, local, remote, owner: Arc::clone(self) })
     }
 }
 
@@ -85,6 +87,7 @@ impl Identifiers {
 pub(super) struct Identifier {
     number: u16,
     local: IpAddr,
+    remote: IpAddr,
     owner: Arc<Identifiers>,
 }
 
@@ -99,7 +102,7 @@ impl Drop for Identifier {
     fn drop(&mut self) {
         let mut used = self.owner.used.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(used) = used.get_mut(&self.local) {
-            used.taken[usize::from(self.number)] = false;
+            used.taken.remove(&(self.remote, self.number));
         }
     }
 }
@@ -108,10 +111,21 @@ impl Drop for Identifier {
 #[derive(Debug)]
 pub(super) struct Ports {
     next: AtomicU16,
+    kept: Arc<Mutex<HashMap<Place, Kept>>>,
+}
+
+/// Whose port which is.
+type Place = (Source, Family, Use, u16);
+
+/// A port that is ours, and the destinations that it is used for.
+#[derive(Debug)]
+struct Kept {
+    socket: Weak<Socket>,
+    remotes: HashSet<IpAddr>,
 }
 
 /// What a source port is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Use {
     /// SYNs.
     Tcp,
@@ -122,11 +136,11 @@ pub(super) enum Use {
 impl Ports {
     /// Begins somewhere else than the process before, so that its last connections are not met again.
     pub(super) fn new() -> Self {
-        Self { next: AtomicU16::new((std::process::id() % u32::from(PORTS)) as u16) }
+        Self { next: AtomicU16::new((std::process::id() % u32::from(PORTS)) as u16), kept: Arc::default() }
     }
 
-    /// The next free port of a source, behind the last that was taken or from a place on, kept by a socket that is bound to it; nothing
-    /// while all are in use.
+    /// The next free port of a source for packets to a destination, behind the last that was taken or from a place on, kept by a socket that is bound
+    /// to it; nothing while all are in use.
     ///
     /// A TCP socket [listens and says nothing](listen_silently): so the kernel neither answers a SYN-ACK with a reset of its own, which
     /// would be routed without the source's mark and interface, nor accepts anything.
@@ -135,14 +149,28 @@ impl Ports {
         source: &Source,
         family: Family,
         what: Use,
+        remote: IpAddr,
         from: Option<u16>,
     ) -> Result<Option<Port>, SourceError> {
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut claimed = (source.clone(), family, what, 0);
         for step in 0..PORTS {
             let place = match from {
                 Some(from) => from % PORTS + step,
                 None => self.next.fetch_add(1, Ordering::Relaxed),
             };
             let number = FIRST_PORT + place % PORTS;
+            claimed.3 = number;
+            let claim =
+                |socket, place| Port { number, socket: Some(socket), place, remote, kept: Arc::clone(&self.kept) };
+            if let Some((kept, socket)) =
+                all.get_mut(&claimed).and_then(|kept| kept.socket.upgrade().map(|socket| (kept, socket)))
+            {
+                if kept.remotes.insert(remote) {
+                    return Ok(Some(claim(socket, claimed)));
+                }
+                continue;
+            }
             let made = match what {
                 Use::Tcp => source.tcp(family, number),
                 Use::Udp => source.udp(family, number),
@@ -155,7 +183,14 @@ impl Ports {
                 keep.map_err(|error| SourceError::Other("keeping a source port", error)).map(|()| socket)
             });
             match kept {
-                Ok(socket) => return Ok(Some(Port { number, _socket: socket })),
+                Ok(socket) => {
+                    let socket = Arc::new(socket);
+                    all.insert(
+                        claimed.clone(),
+                        Kept { socket: Arc::downgrade(&socket), remotes: HashSet::from([remote]) },
+                    );
+                    return Ok(Some(claim(socket, claimed)));
+                }
                 Err(SourceError::Other(_, error)) if is_taken(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -168,12 +203,30 @@ fn is_taken(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EADDRINUSE)
 }
 
-/// A source port that is ours until it is dropped.
+/// A source port that is ours, for a destination, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Port {
     /// The port.
     pub(super) number: u16,
-    _socket: Socket,
+    /// Others may have it for other destinations.
+    socket: Option<Arc<Socket>>,
+    place: Place,
+    remote: IpAddr,
+    kept: Arc<Mutex<HashMap<Place, Kept>>>,
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = all.get_mut(&self.place) {
+            kept.remotes.remove(&self.remote);
+            if kept.remotes.is_empty() {
+                all.remove(&self.place);
+            }
+        }
+        // Closed before anybody else looks for a port.
+        self.socket = None;
+    }
 }
 
 #[cfg(test)]
@@ -183,25 +236,27 @@ mod tests {
     use super::*;
 
     const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const REMOTE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9));
+    const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
 
     #[test]
     fn identifiers_come_in_sequence_and_none_twice_while_in_flight() {
         let identifiers = Arc::new(Identifiers::claim());
-        let mut taken: Vec<_> = (0..BLOCK_SIZE).map_while(|_| identifiers.take(LOCAL, None)).collect();
+        let mut taken: Vec<_> = (0..BLOCK_SIZE).map_while(|_| identifiers.take(LOCAL, REMOTE, None)).collect();
         let numbers: Vec<_> = taken.iter().map(Identifier::number).collect();
         assert!(numbers.iter().copied().eq((0..BLOCK_SIZE).map(|number| identifiers.block() | number)));
-        assert!(identifiers.take(LOCAL, None).is_none());
-        assert!(identifiers.take([192, 0, 2, 1].into(), None).is_some());
+        assert!(identifiers.take(LOCAL, REMOTE, None).is_none());
+        assert!(identifiers.take([192, 0, 2, 1].into(), REMOTE, None).is_some());
 
         drop(taken.swap_remove(1000));
-        assert_eq!(identifiers.take(LOCAL, None).map(|identifier| identifier.number()), Some(numbers[1000]));
+        assert_eq!(identifiers.take(LOCAL, REMOTE, None).map(|identifier| identifier.number()), Some(numbers[1000]));
     }
 
     #[test]
     fn an_identifier_is_not_given_out_again_before_all_others_were() {
         let identifiers = Arc::new(Identifiers::claim());
-        let first = identifiers.take(LOCAL, None).map(|identifier| identifier.number());
-        let second = identifiers.take(LOCAL, None).map(|identifier| identifier.number());
+        let first = identifiers.take(LOCAL, REMOTE, None).map(|identifier| identifier.number());
+        let second = identifiers.take(LOCAL, REMOTE, None).map(|identifier| identifier.number());
         assert_eq!(second, first.map(|number| number + 1));
     }
 
@@ -209,11 +264,24 @@ mod tests {
     fn who_asks_for_an_identifier_by_its_place_gets_that_or_the_next_free_one() {
         let identifiers = Arc::new(Identifiers::claim());
         let place = |identifier: Option<Identifier>| identifier.map(|identifier| identifier.number() & !BLOCK_MASK);
-        let one = identifiers.take(LOCAL, Some(BLOCK_SIZE + 77));
-        assert_eq!(place(identifiers.take(LOCAL, Some(77))), Some(78));
+        let one = identifiers.take(LOCAL, REMOTE, Some(BLOCK_SIZE + 77));
+        assert_eq!(place(identifiers.take(LOCAL, REMOTE, Some(77))), Some(78));
         assert_eq!(place(one), Some(77));
-        assert_eq!(place(identifiers.take(LOCAL, Some(77))), Some(77), "once it is free, it is given out again");
-        assert_eq!(place(identifiers.take(LOCAL, None)), Some(0), "the sequence of the others goes on");
+        assert_eq!(
+            place(identifiers.take(LOCAL, REMOTE, Some(77))),
+            Some(77),
+            "once it is free, it is given out again"
+        );
+        assert_eq!(place(identifiers.take(LOCAL, REMOTE, None)), Some(0), "the sequence of the others goes on");
+    }
+
+    #[test]
+    fn an_identifier_is_free_for_other_destinations() {
+        let identifiers = Arc::new(Identifiers::claim());
+        let take =
+            |remote| identifiers.take(LOCAL, remote, Some(77)).map(|identifier| (identifier.number(), identifier));
+        let (one, other) = (take(REMOTE).unwrap(), take(OTHER).unwrap());
+        assert!(one.0 == other.0 && take(OTHER).is_some_and(|next| next.0 != one.0));
     }
 
     #[test]
@@ -227,24 +295,31 @@ mod tests {
         let source = Source { v4: Some(Ipv4Addr::LOCALHOST), ..Source::default() };
         let ports = Ports::new();
         for what in [Use::Tcp, Use::Udp] {
-            let one = match ports.take(&source, Family::V4, what, None) {
+            let one = match ports.take(&source, Family::V4, what, REMOTE, None) {
                 Err(SourceError::Other(doing, error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                     return crate::testing::skip(&format!("{doing}: {error}"));
                 }
                 taken => taken.unwrap().unwrap(),
             };
-            let again = Ports { next: AtomicU16::new(one.number - FIRST_PORT) };
-            let other = again.take(&source, Family::V4, what, None).unwrap().unwrap();
+            let again = Ports { next: AtomicU16::new(one.number - FIRST_PORT), kept: Arc::default() };
+            let other = again.take(&source, Family::V4, what, REMOTE, None).unwrap().unwrap();
             assert!(one.number >= FIRST_PORT && other.number >= FIRST_PORT && one.number != other.number);
 
-            let taken = |from| ports.take(&source, Family::V4, what, Some(from)).unwrap().unwrap();
+            let taken = |from| ports.take(&source, Family::V4, what, REMOTE, Some(from)).unwrap().unwrap();
             // The last of all, after which the first comes; another process may have either.
             let last = taken(PORTS - 1);
             let next = taken(PORTS - 1);
             assert!(last.number == u16::MAX || last.number < FIRST_PORT + 10, "{last:?}");
             assert!((FIRST_PORT..FIRST_PORT + 20).contains(&next.number), "{next:?}");
             let number = last.number;
+            // To another destination it is another flow.
+            let shared = ports.take(&source, Family::V4, what, OTHER, Some(PORTS - 1)).unwrap().unwrap();
+            assert_eq!(shared.number, number);
             drop(last);
+            let again = taken(PORTS - 1);
+            assert_eq!(again.number, number);
+            drop((again, shared));
+            assert!(ports.kept.lock().unwrap().keys().all(|(.., kept)| *kept != number), "nobody has it");
             assert_eq!(taken(PORTS - 1).number, number);
         }
     }
