@@ -6,19 +6,23 @@ pub mod share;
 
 mod analysis;
 mod delay;
+mod flows;
 mod loss;
 mod prefix;
 mod roles;
 mod route;
 mod special;
 mod statistics;
+mod stopping;
 mod systems;
 
 pub use analysis::{Analysis, Heard};
 pub use delay::DelayOnset;
+pub use flows::{Balance, Balancing, Doubt, FlowPath, Sightings, Survey, Wanted};
 pub use loss::{Count, LossClass};
 pub use prefix::Prefix;
 pub use roles::Role;
 pub use special::public;
 pub use statistics::Statistics;
+pub use stopping::enough;
 pub use systems::{AutonomousSystem, Origins, Wrong};

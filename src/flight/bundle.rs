@@ -1,0 +1,265 @@
+//! Several traces to one destination side by side, each of a flow, at one pace.
+
+use std::time::{Duration, Instant};
+
+use super::trace::{Step as TraceStep, Trace};
+
+/// From one packet to the next, of all flows together: 4,000 in a second.
+pub const PACE: Duration = Duration::from_micros(250);
+
+/// How many packets may leave at once to make up for a wait that ended late: timers know milliseconds.
+const CATCH_UP: u32 = 8;
+
+/// The bits of a packet's number that are its number in its flow. The flow is above them.
+const NUMBER_BITS: u32 = 24;
+
+/// The most flows that a bundle can have.
+pub const MOST_FLOWS: usize = 1 << (u32::BITS - NUMBER_BITS);
+
+/// Traces under way. A flow may have several, one for all hops and others for some of them.
+#[derive(Debug, Default)]
+pub struct Bundle {
+    strands: Vec<Strand>,
+    /// Of each flow, the packets that were sent: of which trace, and their numbers there.
+    sent: Vec<Vec<(usize, u32)>>,
+    /// When the pace allows the next packet.
+    next: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Strand {
+    flow: usize,
+    trace: Trace,
+    /// When it has something to do; nothing when it is over.
+    due: Option<Instant>,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Send a packet that ends at a hop.
+    Send {
+        /// Its flow.
+        flow: usize,
+        /// Its number, which tells its flow, too.
+        number: u32,
+        /// The hop.
+        hop: u8,
+    },
+    /// Wait for an answer, at most until then.
+    Wait(Instant),
+    /// A trace is over, told by its index.
+    Over(usize),
+    /// All are.
+    Done,
+}
+
+/// An answer that is news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered {
+    /// The index of the trace.
+    pub trace: usize,
+    /// Its flow.
+    pub flow: usize,
+    /// The hop that answered.
+    pub hop: u8,
+}
+
+impl Bundle {
+    /// Adds a trace of a flow that begins at `now`; returns its index. Of flows beyond [`MOST_FLOWS`], nothing is sent.
+    pub fn add(&mut self, flow: usize, trace: Trace, now: Instant) -> usize {
+        self.sent.resize_with(self.sent.len().max(flow + 1), Vec::new);
+        self.strands.push(Strand { flow, trace, due: (flow < MOST_FLOWS).then_some(now) });
+        self.strands.len() - 1
+    }
+
+    /// What to do now. A packet that is to be sent counts as sent at `now`.
+    pub fn step(&mut self, now: Instant) -> Step {
+        loop {
+            let due = |(index, strand): (usize, &Strand)| Some((strand.due?, index));
+            let Some((due, index)) = self.strands.iter().enumerate().filter_map(due).min() else { return Step::Done };
+            // A trace alone has a pace of its own.
+            let allowed = self.next.filter(|_| self.strands.len() > 1).unwrap_or(due);
+            if due.max(allowed) > now {
+                return Step::Wait(due.max(allowed));
+            }
+            let strand = &mut self.strands[index];
+            match strand.trace.step(now) {
+                TraceStep::Send { number, hop } => {
+                    strand.due = Some(now);
+                    let earliest = now.checked_sub(PACE * CATCH_UP).unwrap_or(now);
+                    self.next = Some(self.next.map_or(now, |next| next.max(earliest)) + PACE);
+                    let flow = strand.flow;
+                    let sent = &mut self.sent[flow];
+                    sent.push((index, number));
+                    let number = (flow as u32) << NUMBER_BITS | (sent.len() as u32 - 1);
+                    return Step::Send { flow, number, hop };
+                }
+                TraceStep::Wait(until) => strand.due = Some(until),
+                TraceStep::Done => {
+                    strand.due = None;
+                    return Step::Over(index);
+                }
+            }
+        }
+    }
+
+    /// A packet was answered after `rtt`; `ends` says that the path goes no farther than the hop that did. Nothing where that is no news:
+    /// see [`Trace::answered`].
+    pub fn answered(&mut self, number: u32, rtt: Duration, ends: bool, now: Instant) -> Option<Answered> {
+        let (index, number) = self.packet(number)?;
+        let strand = &mut self.strands[index];
+        let hop = strand.trace.answered(number, rtt, ends)?;
+        // What it waited for may be over.
+        strand.due = strand.due.map(|due| due.min(now));
+        Some(Answered { trace: index, flow: strand.flow, hop })
+    }
+
+    /// The index of the trace that sent the packet of a number.
+    #[must_use]
+    pub fn of(&self, number: u32) -> Option<usize> {
+        self.packet(number).map(|(index, _)| index)
+    }
+
+    /// The same, and its number in that trace.
+    fn packet(&self, number: u32) -> Option<(usize, u32)> {
+        let sent = self.sent.get((number >> NUMBER_BITS) as usize)?;
+        sent.get((number & ((1 << NUMBER_BITS) - 1)) as usize).copied()
+    }
+
+    /// Ends the traces of a flow whose packets do not leave.
+    pub fn cut(&mut self, flow: usize) {
+        self.strands.iter_mut().filter(|strand| strand.flow == flow).for_each(|strand| strand.due = None);
+    }
+
+    /// The flow of a trace, by its index, and the trace.
+    #[must_use]
+    pub fn trace(&self, index: usize) -> (usize, &Trace) {
+        (self.strands[index].flow, &self.strands[index].trace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trace::Plan;
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn trace(hops: (u8, u8), rounds: u32, start: Instant) -> Trace {
+        let (first_hop, max_hops) = hops;
+        Trace::new(
+            Plan { first_hop, max_hops, rounds, interval: 100 * MS, wait: 50 * MS, end: start + 10_000 * MS },
+            start,
+        )
+    }
+
+    /// When it left, its flow, its number and its hop.
+    type Sent = (Duration, usize, u32, u8);
+
+    /// Runs a bundle that nobody answers: what it sends, and which traces end.
+    fn run(bundle: &mut Bundle, start: Instant) -> (Vec<Sent>, Vec<usize>) {
+        let (mut now, mut sent, mut over) = (start, Vec::new(), Vec::new());
+        loop {
+            match bundle.step(now) {
+                Step::Send { flow, number, hop } => sent.push((now - start, flow, number, hop)),
+                Step::Wait(until) => {
+                    assert!(until > now, "it waits for what has been");
+                    now = until;
+                }
+                Step::Over(trace) => over.push(trace),
+                Step::Done => return (sent, over),
+            }
+        }
+    }
+
+    #[test]
+    fn a_trace_alone_keeps_its_own_pace() {
+        let start = Instant::now();
+        let mut bundle = Bundle::default();
+        assert_eq!(bundle.step(start), Step::Done);
+        bundle.add(0, trace((1, 3), 2, start), start);
+        let (sent, over) = run(&mut bundle, start);
+        let of_rounds = [(0, 0, 1), (1, 1, 2), (2, 2, 3), (100, 3, 1), (101, 4, 2), (102, 5, 3)];
+        assert_eq!(sent, of_rounds.map(|(at, number, hop)| (at * MS, 0, number, hop)));
+        assert_eq!(over, [0]);
+    }
+
+    #[test]
+    fn flows_share_one_pace_and_their_packets_are_numbered_each_for_itself() {
+        let start = Instant::now();
+        let mut bundle = Bundle::default();
+        for flow in 0..10 {
+            assert_eq!(bundle.add(flow, trace((1, 4), 1, start), start), flow);
+        }
+        // A second trace of a flow goes on with its numbers.
+        bundle.add(3, trace((2, 2), 1, start), start);
+        let (sent, mut over) = run(&mut bundle, start);
+        assert_eq!(sent.len(), 41);
+        assert!(sent.windows(2).all(|pair| pair[1].0 - pair[0].0 >= PACE), "{sent:?}");
+        assert!(sent.last().unwrap().0 <= 41 * PACE, "{sent:?}");
+        for flow in 0..10 {
+            let numbers: Vec<u32> = sent.iter().filter(|packet| packet.1 == flow).map(|packet| packet.2).collect();
+            let count = if flow == 3 { 5 } else { 4 };
+            assert!(numbers.iter().copied().eq((0..count).map(|number| (flow as u32) << 24 | number)), "{numbers:?}");
+        }
+        over.sort_unstable();
+        assert!(over.into_iter().eq(0..11));
+    }
+
+    #[test]
+    fn an_answer_belongs_to_the_trace_that_asked_and_counts_once() {
+        let start = Instant::now();
+        let mut bundle = Bundle::default();
+        bundle.add(0, trace((1, 2), 1, start), start);
+        bundle.add(7, trace((5, 5), 1, start), start);
+        let (sent, _) = run(&mut bundle, start);
+        for (_, flow, number, hop) in sent {
+            let trace = usize::from(flow == 7);
+            assert_eq!(bundle.of(number), Some(trace));
+            assert_eq!(bundle.answered(number, MS, false, start), Some(Answered { trace, flow, hop }));
+            assert_eq!(bundle.answered(number, MS, false, start), None);
+        }
+        for unsent in [2, 7 << 24 | 1, 9 << 24] {
+            assert_eq!((bundle.of(unsent), bundle.answered(unsent, MS, false, start)), (None, None));
+        }
+    }
+
+    #[test]
+    fn an_answer_ends_a_trace_that_waits_for_nothing_else() {
+        let start = Instant::now();
+        let mut bundle = Bundle::default();
+        bundle.add(0, trace((1, 1), 1, start), start);
+        assert_eq!(bundle.step(start), Step::Send { flow: 0, number: 0, hop: 1 });
+        assert_eq!(bundle.step(start), Step::Wait(start + 50 * MS));
+        bundle.answered(0, 5 * MS, true, start + 5 * MS);
+        assert_eq!((bundle.step(start + 5 * MS), bundle.step(start + 5 * MS)), (Step::Over(0), Step::Done));
+    }
+
+    #[test]
+    fn a_flow_that_is_cut_sends_nothing_more_and_one_that_cannot_be_numbered_nothing_at_all() {
+        let start = Instant::now();
+        let mut bundle = Bundle::default();
+        bundle.add(0, trace((1, 3), 1, start), start);
+        bundle.add(1, trace((1, 3), 1, start), start);
+        bundle.add(MOST_FLOWS, trace((1, 3), 1, start), start);
+        bundle.cut(1);
+        let (sent, over) = run(&mut bundle, start);
+        assert!(sent.len() == 3 && sent.iter().all(|packet| packet.1 == 0), "{sent:?}");
+        assert_eq!(over, [0]);
+    }
+
+    #[test]
+    fn a_wait_that_ended_late_is_made_up_for_by_a_few_packets_at_once() {
+        let start = Instant::now();
+        let mut bundle = Bundle::default();
+        for flow in 0..40 {
+            bundle.add(flow, trace((1, 1), 1, start), start);
+        }
+        let at_once =
+            |bundle: &mut Bundle, now| (0..40).take_while(|_| matches!(bundle.step(now), Step::Send { .. })).count();
+        assert_eq!(at_once(&mut bundle, start), 1);
+        assert_eq!(at_once(&mut bundle, start + MS), 4);
+        assert_eq!(at_once(&mut bundle, start + 30 * MS), CATCH_UP as usize + 1);
+    }
+}
