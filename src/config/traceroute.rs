@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decode::Fields;
+use super::decode::{Fields, Value};
 use super::module::preference;
 use crate::probe::identity::Registry;
-use crate::probe::traceroute::{Protocol, Settings};
+use crate::probe::traceroute::{Flows, MOST_FLOWS, Protocol, Settings};
 
 /// Where traceroute's datagrams have gone since 1987.
 const UDP_PORT: u16 = 33_434;
@@ -41,10 +41,21 @@ pub(super) fn settings(fields: Fields<'_>, registry: Option<&Arc<Registry>>) -> 
     if first_hop > max_hops {
         fields.problem(format!("first_hop {first_hop} lies behind max_hops {max_hops}"));
     }
+    let count = fields.integer("count", 1, COUNT_LIMIT, 3);
+    let flows = fields.get("flows").and_then(|value| flows(&value)).unwrap_or(Flows::Count(1));
+    if let Flows::Count(flows) = flows
+        && flows as i128 * i128::from(count) > COUNT_LIMIT
+    {
+        let packets = flows as i128 * i128::from(count);
+        fields.problem(format!(
+            "{flows} flows of {count} rounds are {packets} packets for each hop; at most {COUNT_LIMIT}"
+        ));
+    }
     let settings = Settings {
         protocol,
         port,
-        count: fields.integer("count", 1, COUNT_LIMIT, 3),
+        flows,
+        count,
         interval: fields.get("interval").and_then(|value| value.pause()).unwrap_or(Duration::from_millis(100)),
         wait: fields.get("wait").and_then(|value| value.pause()).unwrap_or(WAIT),
         first_hop,
@@ -55,4 +66,16 @@ pub(super) fn settings(fields: Fields<'_>, registry: Option<&Arc<Registry>>) -> 
     };
     fields.finish();
     settings
+}
+
+/// A number of flows, or the word that leaves it to the trace.
+fn flows(value: &Value<'_>) -> Option<Flows> {
+    let flows = match value.text()? {
+        "auto" => Some(Flows::Auto),
+        number => number.parse().ok().filter(|number| (1..=MOST_FLOWS).contains(number)).map(Flows::Count),
+    };
+    if flows.is_none() {
+        value.problem(format!("must be auto, or a whole number from 1 to {MOST_FLOWS}"));
+    }
+    flows
 }

@@ -218,6 +218,12 @@ impl Trace {
         self.end_hop
     }
 
+    /// How long a packet is waited for where the path is known to be reached, as slow as it is so far.
+    #[must_use]
+    pub fn known_patience(&self) -> Duration {
+        if self.farthest > 0 { self.patience(self.slowest) } else { self.plan.wait }
+    }
+
     /// How many packets were sent to a hop.
     #[must_use]
     pub fn sent(&self, hop: u8) -> u32 {

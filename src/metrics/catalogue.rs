@@ -154,6 +154,13 @@ catalogue! {
         "A number (53 bits, exact in a float) for the routers of a path that leads to its destination, and their hops; it changes when the path does";
     AS_PATH_HASH = Gauge "probe_traceroute_as_path_hash" []
         "The same for the autonomous systems of the path; absent where there are none, or a name server could not say which";
+    FLOWS = Gauge "probe_traceroute_flows" [] "The number of flows that were followed; all hop metrics but the width are of the first";
+    PATHS = Gauge "probe_traceroute_paths" []
+        "The number of paths of several flows that surely differ: hops that did not answer make no other path";
+    FLOWS_SUFFICIENT = Gauge "probe_traceroute_flows_sufficient" []
+        "Whether the flows were enough to know, with 95 % certainty at each hop that answers, all its routers (1), or there may be more (0)";
+    BALANCING = Info "probe_traceroute_balancing_info" ["kind"]
+        "How packets are shared between several routers: per_flow, per_packet (one series each), or, where flows were sufficient to be sure, none";
     DELAY_ONSET = Gauge "probe_traceroute_delay_onset_hop" []
         "The hop at which the round-trip time grows most, and stays so; absent where nothing stands out";
     DELAY_ONSET_STEP = Gauge "probe_traceroute_delay_onset_seconds" []
@@ -169,6 +176,8 @@ catalogue! {
     ROLE_INFO = Info "probe_traceroute_role_info" ["role", "address", "name", "asn", "as_name"] "Who answered at the hop of a role";
     HOP = Info "probe_traceroute_hop_info" ["hop", "address", "name", "asn", "as_name"]
         "Who answered at a hop: address, name, number and name of the autonomous system, as far as they are known; one series per address, at most 8 per hop";
+    HOP_WIDTH = Gauge "probe_traceroute_hop_width" ["hop"]
+        "The number of routers that answered several flows at a hop; there may be more where flows were not sufficient";
     HOP_SENT = Gauge "probe_traceroute_hop_sent" ["hop"] "Packets that were sent to expire at a hop";
     HOP_RECEIVED = Gauge "probe_traceroute_hop_received" ["hop"] "Packets that were answered by a hop";
     HOP_LOSS = Gauge "probe_traceroute_hop_loss_ratio" ["hop"]

@@ -8,8 +8,8 @@ use super::catalogue::{self, Metric};
 use super::{Family, Sample};
 use crate::flight::Phase;
 use crate::net::tls::{Certificate, TlsFacts};
-use crate::path::Analysis;
 use crate::path::share::Share;
+use crate::path::{Analysis, Balance};
 use crate::probe::conversation::Heard;
 use crate::probe::resolve::Resolution;
 use crate::probe::{
@@ -379,27 +379,33 @@ impl Families {
             first_hop: _,
             max_hops: _,
             reached,
+            flows,
+            balance,
             hops,
             analysis,
         } = measured;
         self.truth(catalogue::TRACE_REACHED, *reached);
         self.number(catalogue::TRACE_HOPS, hops.last().map(|hop| f64::from(hop.number)));
         self.path(hops, analysis);
+        self.number(catalogue::FLOWS, (*flows > 0).then_some(*flows as f64));
+        if let Some(balance) = balance {
+            self.balance(balance);
+        }
         let addresses = hops.iter().flat_map(|hop| {
-            let answered = hop.routers.iter().take(ADDRESSES_PER_HOP);
-            answered.map(|router| sample(catalogue::HOP, &info(&label(hop), &who(router)), 1.0))
+            let answered = hop.routers.iter().chain(&hop.others).take(ADDRESSES_PER_HOP);
+            answered.map(|router| sample(catalogue::HOP, &info(&label(hop.number), &who(router)), 1.0))
         });
         self.family(catalogue::HOP, addresses.collect());
         self.per_hop(catalogue::HOP_SENT, hops, |hop| Some(f64::from(hop.sent)));
         self.per_hop(catalogue::HOP_RECEIVED, hops, |hop| Some(f64::from(hop.received)));
         self.per_hop(catalogue::HOP_LOSS, hops, traceroute::Hop::loss_ratio);
         let classes = hops.iter().zip(&analysis.loss).filter_map(|(hop, class)| {
-            Some(sample(catalogue::HOP_LOSS_INFO, &[&label(hop), class.as_ref()?.name()], 1.0))
+            Some(sample(catalogue::HOP_LOSS_INFO, &[&label(hop.number), class.as_ref()?.name()], 1.0))
         });
         self.family(catalogue::HOP_LOSS_INFO, classes.collect());
         let segments = hops.iter().zip(&analysis.segments);
-        let segments =
-            segments.filter_map(|(hop, segment)| Some(sample(catalogue::HOP_SEGMENT, &[&label(hop)], (*segment)?)));
+        let segments = segments
+            .filter_map(|(hop, segment)| Some(sample(catalogue::HOP_SEGMENT, &[&label(hop.number)], (*segment)?)));
         self.family(catalogue::HOP_SEGMENT, segments.collect());
         self.per_hop(catalogue::HOP_RTT_LAST, hops, |hop| hop.rtt.last());
         self.per_hop(catalogue::HOP_RTT_AVG, hops, |hop| hop.rtt.avg());
@@ -420,7 +426,7 @@ impl Families {
         self.number(catalogue::DELAY_ONSET, onset.map(|(hop, _)| f64::from(hop.number)));
         self.number(catalogue::DELAY_ONSET_STEP, onset.map(|(_, step)| step));
         if let Some((hop, router)) = onset.and_then(|(hop, _)| Some((hop, hop.latest_router()?))) {
-            self.info(catalogue::DELAY_ONSET_INFO, &info(&label(hop), &who(router)));
+            self.info(catalogue::DELAY_ONSET_INFO, &info(&label(hop.number), &who(router)));
         }
         self.number(catalogue::LOSS_ONSET, loss_onset.and_then(number));
         let roles = || roles.iter().filter_map(|(role, hop)| Some((role.name(), hops.get(*hop)?)));
@@ -435,8 +441,19 @@ impl Families {
         self.family(catalogue::ROLE_INFO, infos.collect());
     }
 
+    /// What several flows met.
+    fn balance(&mut self, balance: &Balance) {
+        let Balance { flows: _, sufficient, paths, widths, per_flow: _, per_packet: _ } = balance;
+        self.number(catalogue::PATHS, (!paths.is_empty()).then_some(paths.len() as f64));
+        self.truth(catalogue::FLOWS_SUFFICIENT, *sufficient);
+        let kinds = balance.balancing().into_iter().map(|kind| sample(catalogue::BALANCING, &[kind.name()], 1.0));
+        self.family(catalogue::BALANCING, kinds.collect());
+        let widths = widths.iter().map(|(hop, width)| sample(catalogue::HOP_WIDTH, &[&label(*hop)], *width as f64));
+        self.family(catalogue::HOP_WIDTH, widths.collect());
+    }
+
     fn per_hop(&mut self, metric: Metric, hops: &[traceroute::Hop], value: impl Fn(&traceroute::Hop) -> Option<f64>) {
-        let samples = hops.iter().filter_map(|hop| Some(sample(metric, &[&label(hop)], value(hop)?)));
+        let samples = hops.iter().filter_map(|hop| Some(sample(metric, &[&label(hop.number)], value(hop)?)));
         self.family(metric, samples.collect());
     }
 }
@@ -466,8 +483,8 @@ fn bounded(value: &str) -> String {
 }
 
 /// A hop's label: two digits, so that they sort.
-fn label(hop: &traceroute::Hop) -> String {
-    format!("{:02}", hop.number)
+fn label(hop: u8) -> String {
+    format!("{hop:02}")
 }
 
 /// The part that was lost; nothing where nothing was sent.

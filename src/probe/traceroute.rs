@@ -1,5 +1,6 @@
-//! Traceroute: every hop at once, in one flow.
+//! Traceroute: every hop at once, in one flow or in several.
 
+mod flows;
 mod measure;
 
 use std::net::IpAddr;
@@ -10,8 +11,10 @@ use super::host;
 use super::identity::Registry;
 use super::resolve::Preference;
 use super::services::Carrier;
-use crate::path::{Analysis, AutonomousSystem, Count, Heard, Statistics};
+pub use crate::flight::bundle::MOST_FLOWS;
+use crate::path::{Analysis, AutonomousSystem, Balance, Count, Heard, Statistics};
 use crate::wire::icmp::Label;
+pub use flows::Flows;
 pub use measure::measure;
 
 /// The `traceroute:` section of a module.
@@ -21,7 +24,9 @@ pub struct Settings {
     pub protocol: Protocol,
     /// Destination port of UDP and TCP, where the target names none.
     pub port: u16,
-    /// Rounds: packets per hop.
+    /// How many flows are followed.
+    pub flows: Flows,
+    /// Rounds: packets per hop, of each flow.
     pub count: u32,
     /// Time between rounds.
     pub interval: Duration,
@@ -83,6 +88,10 @@ pub struct Measurement {
     pub max_hops: u8,
     /// Whether the destination answered.
     pub reached: bool,
+    /// How many flows were followed; 0 before there was a socket. All that is said of hops is of the first.
+    pub flows: usize,
+    /// What several flows met; nothing where only one was followed.
+    pub balance: Option<Balance>,
     /// The hops in order, from the first to the destination, or to the last that answered.
     pub hops: Vec<Hop>,
     /// What they mean: [`Measurement::meaning`], at the end.
@@ -106,6 +115,8 @@ pub struct Hop {
     pub latest: Option<(u32, IpAddr)>,
     /// Who answered, the most frequent first.
     pub routers: Vec<Router>,
+    /// Who else answered there, only to other flows, the most frequent first.
+    pub others: Vec<Router>,
 }
 
 /// A router of a hop, or the destination.
@@ -191,6 +202,8 @@ impl Measurement {
             first_hop: settings.first_hop,
             max_hops: settings.max_hops,
             reached: false,
+            flows: 0,
+            balance: None,
             hops: Vec::new(),
             analysis: Analysis::default(),
         }

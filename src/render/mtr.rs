@@ -117,7 +117,7 @@ fn hubs(measured: &traceroute::Measurement) -> Vec<Hub> {
 
 impl Hub {
     fn of(hop: &Hop) -> Self {
-        let Hop { number, sent, received: _, lost: _, rtt, latest: _, routers } = hop;
+        let Hop { number, sent, received: _, lost: _, rtt, latest: _, routers, others: _ } = hop;
         let [last, avg, best, worst, stddev] = [rtt.last(), rtt.avg(), rtt.best(), rtt.worst(), rtt.stddev()]
             .map(|seconds| Milliseconds(seconds.unwrap_or(0.0)));
         // In thousandths of a percent, cut off.

@@ -8,7 +8,7 @@ use ::http::Method;
 use uplink_exporter::flight::{Phase, Traffic};
 use uplink_exporter::net::Source;
 use uplink_exporter::net::tls::{Certificate, TlsFacts};
-use uplink_exporter::path::{Analysis, AutonomousSystem, DelayOnset, Role, Statistics};
+use uplink_exporter::path::{Analysis, AutonomousSystem, Balance, DelayOnset, FlowPath, Role, Statistics};
 use uplink_exporter::probe::Isp;
 use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
@@ -39,6 +39,7 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("traceroute_wrong_way", traceroute_wrong_way()),
         ("egress_success", egress_success()),
         ("egress_too_few", egress_too_few()),
+        ("traceroute_flows", traceroute_flows()),
         ("unix_success", unix_success()),
         ("unix_missing", unix_missing()),
         ("grpc_success", grpc_success()),
@@ -324,6 +325,8 @@ fn traceroute_success() -> Report {
         first_hop: 1,
         max_hops: 30,
         reached: true,
+        flows: 1,
+        balance: None,
         hops,
         analysis: Analysis::default(),
     };
@@ -356,6 +359,8 @@ fn traceroute_not_reached() -> Report {
         first_hop: 1,
         max_hops: 2,
         reached: false,
+        flows: 1,
+        balance: None,
         hops,
         analysis: Analysis::default(),
     };
@@ -384,6 +389,8 @@ fn traceroute_lossy() -> Report {
         first_hop: 1,
         max_hops: 30,
         reached: true,
+        flows: 1,
+        balance: None,
         hops: hops.collect(),
         analysis: Analysis::default(),
     });
@@ -391,6 +398,49 @@ fn traceroute_lossy() -> Report {
     let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 2100)];
     let mut report = report("2001:db8::9", "trace", &phases, Measurement::Traceroute(measured));
     report.resolution = resolution("2001:db8::9", Some("2001:db8::9"));
+    report
+}
+
+/// Five flows, by two paths that are known, of which one has a silent hop, and packets shared at the last router.
+fn traceroute_flows() -> Report {
+    let mut hops = vec![
+        hop(1, &[1, 1, 2], &[("10.0.0.1", 3)]),
+        hop(2, &[5, 5, 5], &[("10.0.2.1", 3)]),
+        hop(3, &[10, 12, 11], &[("10.0.3.1", 2), ("10.0.3.2", 1)]),
+        hop(4, &[20, 20, 20], &[("192.0.2.1", 3)]),
+    ];
+    hops[1].others = vec![traceroute::Router { answers: 6, ..traceroute::Router::new("10.0.2.2".parse().unwrap()) }];
+    let router = |address: &str| Some(address.parse().unwrap());
+    let path = |second, flows: &[usize]| FlowPath {
+        routers: vec![router("10.0.0.1"), second, None, router("192.0.2.1")],
+        flows: flows.to_vec(),
+    };
+    let measured = traceroute::Measurement {
+        protocol: traceroute::Protocol::Udp,
+        port: Some(33_434),
+        source: Some("10.10.10.12".parse().unwrap()),
+        destination: Some("192.0.2.1".parse().unwrap()),
+        packet_size: Some(30),
+        rounds: 3,
+        first_hop: 1,
+        max_hops: 30,
+        reached: true,
+        flows: 5,
+        balance: Some(Balance {
+            flows: 5,
+            sufficient: false,
+            paths: vec![path(router("10.0.2.1"), &[0, 2, 4]), path(router("10.0.2.2"), &[1, 3])],
+            widths: vec![(1, 1), (2, 2), (3, 2), (4, 1)],
+            per_flow: vec![2],
+            per_packet: vec![3],
+        }),
+        hops,
+        analysis: Analysis::default(),
+    };
+    let measured = analysed(measured);
+    let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 290)];
+    let mut report = report("192.0.2.1", "trace", &phases, Measurement::Traceroute(measured));
+    report.resolution = resolution("192.0.2.1", Some("192.0.2.1"));
     report
 }
 
@@ -405,7 +455,15 @@ pub(crate) fn widest_trace(hops: u8) -> Report {
     };
     let hops: Vec<traceroute::Hop> = (1..=hops).map(hop_of).collect();
     let destination = hops.last().and_then(|hop| hop.latest).map(|(_, address)| address);
-    let measured = traceroute::Measurement { hops, destination, ..measured };
+    let balance = Balance {
+        flows: 16,
+        paths: vec![FlowPath { routers: Vec::new(), flows: vec![0] }],
+        widths: hops.iter().map(|hop| (hop.number, 10)).collect(),
+        per_flow: vec![1],
+        per_packet: vec![2],
+        sufficient: true,
+    };
+    let measured = traceroute::Measurement { hops, destination, balance: Some(balance), ..measured };
     let mut analysis = measured.meaning(|_| None);
     analysis.as_path_hash = Some(1);
     analysis.loss_onset = Some(0);
@@ -649,6 +707,7 @@ fn hop(number: u8, rtts: &[u64], addresses: &[(&str, u32)]) -> traceroute::Hop {
         rtt: statistics(rtts),
         latest: addresses.last().map(|(address, _)| (number.into(), address.parse().unwrap())),
         routers: addresses.iter().map(router).collect(),
+        others: Vec::new(),
     }
 }
 

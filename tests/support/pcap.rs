@@ -64,6 +64,8 @@ pub(crate) struct Packet {
     /// Hop limit.
     pub(crate) ttl: u8,
     pub(crate) protocol: u8,
+    /// The flow label of IPv6; 0 for IPv4.
+    pub(crate) label: u32,
     /// From the transport header on, as far as it was captured.
     pub(crate) transport: Vec<u8>,
 }
@@ -135,6 +137,7 @@ fn packet(at: Duration, bytes: &[u8]) -> Option<Packet> {
                 destination: address(16),
                 ttl: bytes[8],
                 protocol: bytes[9],
+                label: 0,
                 transport: bytes[header..].to_vec(),
             })
         }
@@ -146,6 +149,7 @@ fn packet(at: Duration, bytes: &[u8]) -> Option<Packet> {
                 destination: address(24),
                 ttl: bytes[7],
                 protocol: bytes[6],
+                label: u32::from_be_bytes([0, bytes[1] & 0xf, bytes[2], bytes[3]]),
                 transport: bytes[40..].to_vec(),
             })
         }

@@ -202,6 +202,7 @@ impl Kind {
             Self::Trace(protocol) => Prober::Traceroute(traceroute::Settings {
                 protocol,
                 port: if protocol == traceroute::Protocol::Udp { 33_434 } else { 80 },
+                flows: traceroute::Flows::Count(1),
                 count,
                 interval,
                 wait: Duration::from_millis(300),

@@ -329,6 +329,8 @@ mod tests {
             first_hop: 1,
             max_hops: 20,
             reached: true,
+            flows: 1,
+            balance: None,
             hops: (1..=9).map(hop).collect(),
             analysis: Analysis::default(),
         }

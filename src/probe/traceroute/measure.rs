@@ -1,13 +1,16 @@
 //! The packets of a trace, and what their answers mean.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::flows::{Exploration, News};
 use super::{Hop, Measurement, Protocol, Router, Settings, parse};
 use crate::flight::Phase;
-use crate::flight::trace::{Plan, Step, Trace};
+use crate::flight::bundle::Step;
+use crate::flight::trace::{Plan, Trace};
 use crate::net::clock::instant_of;
 use crate::net::{Answer, Conversation, Flow, Refusal, Reply, Shape, Syns};
 use crate::probe::identity::{Fact, Inquiry};
@@ -45,7 +48,8 @@ async fn trace(
     probe.timeline.enter(Phase::Setup);
     probe.timeline.sent(Instant::now());
     let refused = |refusal: Refusal| packets::refused(probe, destination, &refusal);
-    let mut conversation = open(settings.protocol, probe, destination, port).map_err(refused)?;
+    let opened = |flow| open(settings.protocol, probe, destination, port, flow);
+    let conversation = opened(0).map_err(refused)?;
     measured.source = Some(conversation.local());
     probe.leaves_by(measured.source, &conversation.heading())?;
     measured.packet_size = Some(conversation.packet_size());
@@ -59,13 +63,15 @@ async fn trace(
         wait: settings.wait,
         end: packets::end(probe),
     };
-    let mut trace = Trace::new(plan, Instant::now());
-    let ended = follow(&mut trace, &mut conversation, probe, destination, measured, inquiry).await;
-    for number in trace.lost() {
+    let mut exploration = Exploration::new(plan, settings.flows, Instant::now());
+    let mut conversations = vec![conversation];
+    let ended = follow(&mut exploration, &mut conversations, opened, probe, destination, measured, inquiry).await;
+    for number in exploration.first().lost() {
         if let Some(hop) = measured.hop(number) {
             hop.lost += 1;
         }
     }
+    measured.balance = exploration.balance();
     match ended? {
         // Where a router refuses some packets and the destination answers others, it was reached all the same.
         Some(failure) if !measured.reached || failure.offender == Some(destination) => Err(failure),
@@ -81,13 +87,15 @@ async fn trace(
     }
 }
 
-/// Sends the packets of a trace, and takes their answers. Returns who said last that they go no further, if anybody did.
+/// Sends the packets of a trace, and takes their answers; `open` opens the conversation of another flow. Returns who said last that the packets
+/// of the first flow go no further, if anybody did.
 ///
 /// # Errors
 /// Why packets do not leave.
 async fn follow(
-    trace: &mut Trace,
-    conversation: &mut Conversation,
+    exploration: &mut Exploration,
+    conversations: &mut Vec<Conversation>,
+    open: impl Fn(usize) -> Result<Conversation, Refusal>,
     probe: &Probe<'_>,
     destination: IpAddr,
     measured: &mut Measurement,
@@ -96,15 +104,30 @@ async fn follow(
     let mut ended = None;
     let mut last_arrival = None;
     let mut until = probe.deadline;
+    let mut others = BTreeMap::new();
     loop {
-        let answer = match conversation.late_answer(until) {
+        // All answers come to the first.
+        let answer = match conversations[0].late_answer(until) {
             Some(answer) => answer,
-            None => match trace.step(Instant::now()) {
-                Step::Send { number, hop } => {
+            None => match exploration.step(Instant::now()) {
+                Step::Send { flow, number, hop } => {
+                    if flow == conversations.len() {
+                        match open(flow) {
+                            Ok(conversation) => conversations.push(conversation.answered_by(&conversations[0])),
+                            Err(refusal) => {
+                                probe.note(format_args!("{flow} flows are all that can be had: {refusal}"));
+                                exploration.cut(flow);
+                                continue;
+                            }
+                        }
+                    }
+                    // Flows begin in their order.
+                    let Some(conversation) = conversations.get_mut(flow) else { continue };
                     let shape = Shape { hop_limit: Some(hop), dont_fragment: false };
                     let sent = conversation.send(number, shape);
                     let departed = sent.map_err(|refusal| packets::refused(probe, destination, &refusal))?;
-                    if let Some(hop) = measured.hop(hop) {
+                    measured.flows = conversations.len();
+                    if let Some(hop) = measured.hop(hop).filter(|_| exploration.is_first(number)) {
                         hop.sent += 1;
                     }
                     if number == 0 {
@@ -115,7 +138,7 @@ async fn follow(
                 }
                 Step::Wait(next) => {
                     (until, last_arrival) = (next, None);
-                    match conversation.answer_until(next).await {
+                    match conversations[0].answer_until(next).await {
                         Some(answer) => answer,
                         None => {
                             packets::awake(probe, next);
@@ -123,7 +146,7 @@ async fn follow(
                         }
                     }
                 }
-                Step::Done => break,
+                Step::Over(_) | Step::Done => break,
             },
         };
         if !packets::in_time(probe, &answer) {
@@ -136,34 +159,54 @@ async fn follow(
             return Err(failure.clone());
         }
         let ends = !matches!(meaning, Meaning::Hop);
-        let Some(hop) = trace.answered(answer.number, answer.rtt(), ends) else { continue };
+        let Some(News { flow, hop, counts }) = exploration.answered(&answer, ends, Instant::now()) else { continue };
         last_arrival = Some(answer.arrived);
-        probe.note(format_args!("hop {hop}: {} after {:?}: {:?}", answer.from, answer.rtt(), answer.reply));
+        let (from, rtt) = (answer.from, answer.rtt());
+        probe.note(format_args!("hop {hop} of flow {}: {from} after {rtt:?}: {:?}", flow + 1, answer.reply));
+        if let Some(inquiry) = inquiry {
+            inquiry.about(from);
+        }
+        if !counts {
+            router(others.entry(hop).or_default(), from).answered(&answer.reply);
+            continue;
+        }
         match meaning {
             Meaning::Hop => {}
             Meaning::Destination => measured.reached = true,
             Meaning::Refused(failure) => {
-                measured.reached |= answer.from == destination;
+                measured.reached |= from == destination;
                 ended = Some(failure);
             }
         }
-        if let Some(inquiry) = inquiry {
-            inquiry.about(answer.from);
-        }
-        take(&answer, hop, trace, measured);
+        take(&answer, hop, exploration.first(), measured);
     }
     // A trace that is over with an answer was over when it arrived; the rest is ours.
     if let Some(arrived) = last_arrival {
         probe.timeline.received(instant_of(arrived));
     }
+    for hop in &mut measured.hops {
+        hop.others = others.remove(&hop.number).unwrap_or_default();
+        hop.others.retain(|router| hop.routers.iter().all(|known| known.address != router.address));
+        hop.others.sort_by_key(|router| Reverse(router.answers));
+    }
     Ok(ended)
 }
 
-fn open(protocol: Protocol, probe: &Probe<'_>, destination: IpAddr, port: u16) -> Result<Conversation, Refusal> {
+/// A conversation of a flow, from 0.
+fn open(
+    protocol: Protocol,
+    probe: &Probe<'_>,
+    destination: IpAddr,
+    port: u16,
+    flow: usize,
+) -> Result<Conversation, Refusal> {
     let (network, source) = (&probe.request.network, probe.source());
-    // The same flow in every probe of a module: else it would be by chance which of several paths one sees.
+    // The same flows in every probe of a module: else it would be by chance which of several paths one sees.
     let mut hasher = DefaultHasher::new();
     (&probe.request.module.name, destination, port).hash(&mut hasher);
+    if flow > 0 {
+        flow.hash(&mut hasher);
+    }
     let flow = Flow::Same(hasher.finish());
     match protocol {
         Protocol::Icmp => network.echo(source, destination, ECHO_PAYLOAD, flow),
@@ -217,7 +260,7 @@ fn take(answer: &Answer, number: u8, trace: &Trace, measured: &mut Measurement) 
         hop.received += 1;
         hop.rtt.add(answer.rtt());
         hop.latest = hop.latest.max(Some((answer.number, answer.from)));
-        hop.router(answer.from).answered(&answer.reply);
+        router(&mut hop.routers, answer.from).answered(&answer.reply);
         hop.routers.sort_by_key(|router| Reverse(router.answers));
     }
 }
@@ -225,7 +268,7 @@ fn take(answer: &Answer, number: u8, trace: &Trace, measured: &mut Measurement) 
 impl Measurement {
     /// Takes something that is known of its routers now.
     fn learn(&mut self, fact: Fact) {
-        let routers = self.hops.iter_mut().flat_map(|hop| &mut hop.routers);
+        let routers = self.hops.iter_mut().flat_map(|hop| hop.routers.iter_mut().chain(&mut hop.others));
         match fact {
             Fact::Name(address, name) => {
                 routers.filter(|router| router.address == address).for_each(|router| router.name = Some(name.clone()));
@@ -244,16 +287,14 @@ impl Measurement {
     }
 }
 
-impl Hop {
-    /// The router of an address; where it has said nothing yet, a new one.
-    fn router(&mut self, address: IpAddr) -> &mut Router {
-        let known = self.routers.iter().position(|router| router.address == address);
-        let at = known.unwrap_or(self.routers.len());
-        if known.is_none() {
-            self.routers.push(Router::new(address));
-        }
-        &mut self.routers[at]
+/// The router of an address; where it has said nothing yet, a new one.
+fn router(routers: &mut Vec<Router>, address: IpAddr) -> &mut Router {
+    let known = routers.iter().position(|router| router.address == address);
+    let at = known.unwrap_or(routers.len());
+    if known.is_none() {
+        routers.push(Router::new(address));
     }
+    &mut routers[at]
 }
 
 impl Router {

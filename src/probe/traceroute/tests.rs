@@ -14,6 +14,7 @@ fn settings(protocol: Protocol) -> Settings {
     Settings {
         protocol,
         port: 33434,
+        flows: Flows::Count(1),
         count: 3,
         interval: 20 * MS,
         wait: 500 * MS,

@@ -33,7 +33,39 @@ pub(super) struct Traceroute<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     loss_onset_hop: Option<u8>,
     roles: Roles,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flows: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance: Option<Balance<'a>>,
     hops: Vec<Hop<'a>>,
+}
+
+#[derive(Serialize)]
+struct Balance<'a> {
+    sufficient: bool,
+    kinds: Vec<&'static str>,
+    per_flow_hops: &'a [u8],
+    per_packet_hops: &'a [u8],
+    widths: Vec<Width>,
+    paths: Vec<FlowPath>,
+}
+
+#[derive(Serialize)]
+struct Width {
+    hop: u8,
+    routers: usize,
+}
+
+#[derive(Serialize)]
+struct FlowPath {
+    flows: Vec<usize>,
+    hops: Vec<FlowHop>,
+}
+
+#[derive(Serialize)]
+struct FlowHop {
+    hop: usize,
+    address: IpAddr,
 }
 
 #[derive(Serialize)]
@@ -77,6 +109,8 @@ struct Hop<'a> {
 struct Address<'a> {
     address: IpAddr,
     answers: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    other_flows: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -121,6 +155,8 @@ impl<'a> Traceroute<'a> {
             first_hop,
             max_hops,
             reached,
+            flows,
+            balance,
             hops,
             analysis,
         } = measured;
@@ -155,14 +191,36 @@ impl<'a> Traceroute<'a> {
                 delay_onset: role(Role::DelayOnset),
                 last: role(Role::Last),
             },
+            flows: (*flows > 0).then_some(*flows),
+            balance: balance.as_ref().map(|balance| Balance::of(balance, *first_hop)),
             hops: hops.iter().enumerate().map(hop).collect(),
+        }
+    }
+}
+
+impl<'a> Balance<'a> {
+    fn of(balance: &'a path::Balance, first_hop: u8) -> Self {
+        let path::Balance { flows: _, sufficient, paths, widths, per_flow, per_packet } = balance;
+        let path = |path: &path::FlowPath| {
+            let path::FlowPath { routers, flows } = path;
+            let hops = (usize::from(first_hop)..).zip(routers);
+            let hops = hops.filter_map(|(hop, address)| Some(FlowHop { hop, address: (*address)? }));
+            FlowPath { flows: flows.iter().map(|flow| flow + 1).collect(), hops: hops.collect() }
+        };
+        Self {
+            sufficient: *sufficient,
+            kinds: balance.balancing().into_iter().map(path::Balancing::name).collect(),
+            per_flow_hops: per_flow,
+            per_packet_hops: per_packet,
+            widths: widths.iter().map(|(hop, routers)| Width { hop: *hop, routers: *routers }).collect(),
+            paths: paths.iter().map(path).collect(),
         }
     }
 }
 
 impl<'a> Hop<'a> {
     fn of(hop: &'a traceroute::Hop, class: Option<LossClass>, segment: Option<f64>) -> Self {
-        let traceroute::Hop { number, sent, received, lost, rtt, latest: _, routers } = hop;
+        let traceroute::Hop { number, sent, received, lost, rtt, latest: _, routers, others } = hop;
         Self {
             hop: *number,
             sent: *sent,
@@ -172,7 +230,11 @@ impl<'a> Hop<'a> {
             loss_class: class.map(LossClass::name),
             segment_seconds: segment,
             rtt_seconds: RoundTrips::of(rtt),
-            addresses: routers.iter().map(Address::of).collect(),
+            addresses: routers
+                .iter()
+                .map(Address::of)
+                .chain(others.iter().map(|router| Address { other_flows: true, ..Address::of(router) }))
+                .collect(),
         }
     }
 }
@@ -183,6 +245,7 @@ impl<'a> Address<'a> {
         Self {
             address: *address,
             answers: *answers,
+            other_flows: false,
             name: name.as_deref(),
             systems: systems.iter().map(System::of).collect(),
             mpls: labels.iter().map(Label::of).collect(),

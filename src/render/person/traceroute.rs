@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use super::units::milliseconds;
 use super::{Page, waterfall};
-use crate::path::{Analysis, AutonomousSystem, DelayOnset, LossClass};
+use crate::path::{Analysis, AutonomousSystem, Balance, DelayOnset, FlowPath, LossClass};
 use crate::probe::traceroute::{Hop, Router};
 use crate::probe::{Report, traceroute};
 use crate::render::mtr::{SILENT, asn_of, host_of};
@@ -37,6 +38,8 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
         first_hop,
         max_hops,
         reached,
+        flows: _,
+        balance,
         hops,
         analysis,
     } = measured;
@@ -59,7 +62,7 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
     if hops.is_empty() {
         return;
     }
-    let routers = || hops.iter().flat_map(|hop| &hop.routers);
+    let routers = || hops.iter().flat_map(|hop| hop.routers.iter().chain(&hop.others));
     // As mtr's option -z: a column, where there is anything to stand in it.
     let known =
         routers().filter(|router| !router.systems.is_empty()).map(|router| asn_of(Some(router)).len() + 1).max();
@@ -75,7 +78,7 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
         "", "Host"
     ));
     for hop in hops {
-        let Hop { number, sent, received: _, lost: _, rtt, latest: _, routers } = hop;
+        let Hop { number, sent, received: _, lost: _, rtt, latest: _, routers, others: of_other_flows } = hop;
         let (first, others) = match routers.split_first() {
             Some((first, others)) => (Some(first), others),
             None => (None, routers.as_slice()),
@@ -93,6 +96,10 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
             page.line(format_args!("{:4}|  |-- {}{}", "", asn(Some(router)), host_of(router)));
             details(page, router);
         }
+        for router in of_other_flows {
+            page.line(format_args!("{:4}|  |-- {}{} (other flows)", "", asn(Some(router)), host_of(router)));
+            details(page, router);
+        }
     }
     let systems: BTreeMap<_, _> =
         routers().flat_map(|router| &router.systems).map(|system| (system.number, system)).collect();
@@ -106,6 +113,39 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
     }
     page.blank();
     meaning(page, hops, analysis);
+    if let Some(balance) = balance {
+        paths(page, *first_hop, balance);
+    }
+}
+
+/// The most paths that are told one by one.
+const PATHS: usize = 16;
+
+/// What several flows met.
+fn paths(page: &mut Page, first_hop: u8, balance: &Balance) {
+    let Balance { flows, sufficient, paths, widths, per_flow, per_packet } = balance;
+    let surely = if *sufficient { "no more routers, with 95 % certainty" } else { "there may be more routers" };
+    page.entry("flows", format_args!("{flows} by {} different paths; {surely}", paths.len()));
+    for (hops, what) in [(per_flow, "flows"), (per_packet, "packets of one flow")] {
+        for (hop, routers) in widths.iter().filter(|(hop, _)| hops.contains(hop)) {
+            page.entry("", format_args!("hop {hop}: {what} are shared between {routers} routers"));
+        }
+    }
+    let Some(first) = paths.first().filter(|_| paths.len() > 1) else { return };
+    for path in paths.iter().take(PATHS) {
+        let FlowPath { routers, flows } = path;
+        let numbers: Vec<String> = flows.iter().map(|flow| (flow + 1).to_string()).collect();
+        // What differs is what matters.
+        let differs = |(index, router): (usize, &Option<IpAddr>)| {
+            let same = paths.iter().all(|path| path.routers.get(index) == first.routers.get(index));
+            router.filter(|_| !same).map(|router| format!("{} {router}", usize::from(first_hop) + index))
+        };
+        let hops: Vec<String> = routers.iter().enumerate().filter_map(differs).collect();
+        page.entry("", format_args!("hop {}: flow {}", hops.join(", "), numbers.join(", ")));
+    }
+    if paths.len() > PATHS {
+        page.entry("", format_args!("and {} more", paths.len() - PATHS));
+    }
 }
 
 /// What the hops mean.
