@@ -101,33 +101,30 @@ impl Netlink {
         parse_link(&answer).ok_or_else(|| io::Error::other(format!("looking up {device:?}: the kernel gave no device")))
     }
 
-    /// The way of packets from a source.
+    /// The next hop of packets from a source.
     pub(crate) fn route(&mut self, source: &Source, heading: &Heading) -> io::Result<NextHop> {
-        let Some(interface) = &source.interface else { return self.route_by(source, None, heading) };
-        let device = self.index(interface)?;
-        match self.route_by(source, Some(device), heading) {
+        let nowhere = || io::Error::other(format!("asking for the route to {}: it has no device", heading.destination));
+        self.next_hop(source, heading, 0)?.ok_or_else(nowhere)
+    }
+
+    /// The next hop that the route of packets from a source has, where it has one only, so that nothing is left to choose: several stand in
+    /// an attribute of their own, or nowhere (`net.ipv4.nexthop_compat_mode`).
+    pub(crate) fn single(&mut self, source: &Source, heading: &Heading) -> io::Result<Option<NextHop>> {
+        self.next_hop(source, heading, RTM_F_FIB_MATCH)
+    }
+
+    fn next_hop(&mut self, source: &Source, heading: &Heading, flags: u32) -> io::Result<Option<NextHop>> {
+        let device = source.interface.as_deref().map(|interface| self.index(interface)).transpose()?;
+        let hop = parse_route(&self.ask_route(source, device, heading, flags)?);
+        match (device, &hop) {
             // Where the question has an address, too, IPv6 does not insist on the device, as it does for a socket that is bound to it
             // (`ip6_route_output_flags`).
-            Ok(hop) if hop.device != device && heading.destination.is_ipv6() => {
-                self.route_by(&Source { v4: None, v6: None, ..source.clone() }, Some(device), heading)
+            (Some(device), Some(hop)) if hop.device != device && heading.destination.is_ipv6() => {
+                let anywhere = Source { v4: None, v6: None, ..source.clone() };
+                self.ask_route(&anywhere, Some(device), heading, flags).map(|answer| parse_route(&answer))
             }
-            hop => hop,
+            _ => Ok(hop),
         }
-    }
-
-    /// Whether the route of packets from a source has one next hop only, so that nothing is left to choose.
-    pub(crate) fn is_single(&mut self, source: &Source, heading: &Heading) -> io::Result<bool> {
-        let device = source.interface.as_deref().map(|interface| self.index(interface)).transpose()?;
-        let answer = self.ask_route(source, device, heading, RTM_F_FIB_MATCH)?;
-        // Several stand in an attribute of their own, or nowhere (`net.ipv4.nexthop_compat_mode`).
-        Ok(parse_route(&answer).is_some())
-    }
-
-    /// The way by a source's addresses and mark, and a device.
-    fn route_by(&mut self, source: &Source, device: Option<u32>, heading: &Heading) -> io::Result<NextHop> {
-        let answer = self.ask_route(source, device, heading, 0)?;
-        let nowhere = || io::Error::other(format!("asking for the route to {}: it has no device", heading.destination));
-        parse_route(&answer).ok_or_else(nowhere)
     }
 
     fn ask_route(

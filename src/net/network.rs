@@ -224,7 +224,19 @@ impl Network {
     /// # Errors
     /// As [`Network::way`].
     pub fn has_one_way(&self, source: &Source, local: Option<IpAddr>, heading: &Heading) -> io::Result<bool> {
-        self.ways.has_one(source, local, heading)
+        self.ways.only(source, local, heading).map(|way| way.is_some())
+    }
+
+    /// The only way that there is for a socket that is still to be connected; nothing where there are several.
+    ///
+    /// # Errors
+    /// As [`Network::way`].
+    pub fn only_way_of_new(&self, source: &Source, heading: &Heading) -> io::Result<Option<Way>> {
+        let only = self.ways.only(source, None, heading)?;
+        match (only, source.address(Family::of(heading.destination))) {
+            (Some(_), None) => self.way_of_new(source, heading).map(Some),
+            (only, _) => Ok(only),
+        }
     }
 
     /// The device that an address of this host is on; nothing where that leads nowhere, as loopback does.

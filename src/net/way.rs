@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use super::Source;
-use super::netlink::{Device, Heading, Netlink};
+use super::netlink::{Device, Heading, Netlink, NextHop};
 
 /// Which way packets leave this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,19 +36,17 @@ impl Ways {
         let source = from(source, local);
         self.ask(|netlink| {
             let hop = netlink.route(&source, heading)?;
-            let mut device = netlink.name(hop.device)?;
-            if let Some(interface) = source.interface.filter(|interface| *interface != device)
-                && netlink.link(Device::Index(hop.device))?.master == Some(netlink.index(&interface)?)
-            {
-                device = interface;
-            }
-            Ok(Way { device, index: hop.device, gateway: hop.gateway, source: hop.source })
+            along(netlink, &source, hop)
         })
     }
 
-    /// Whether that is the only one that there is.
-    pub(super) fn has_one(&self, source: &Source, local: Option<IpAddr>, heading: &Heading) -> io::Result<bool> {
-        self.ask(|netlink| netlink.is_single(&from(source, local), heading))
+    /// The way that the route of packets from a source leaves no choice of; nothing where it has several.
+    pub(super) fn only(&self, source: &Source, local: Option<IpAddr>, heading: &Heading) -> io::Result<Option<Way>> {
+        let source = from(source, local);
+        self.ask(|netlink| {
+            let hop = netlink.single(&source, heading)?;
+            hop.map(|hop| along(netlink, &source, hop)).transpose()
+        })
     }
 
     fn ask<T>(&self, question: impl FnOnce(&mut Netlink) -> io::Result<T>) -> io::Result<T> {
@@ -59,6 +57,17 @@ impl Ways {
         };
         question(netlink)
     }
+}
+
+/// The way by a next hop.
+fn along(netlink: &mut Netlink, source: &Source, hop: NextHop) -> io::Result<Way> {
+    let mut device = netlink.name(hop.device)?;
+    if let Some(interface) = source.interface.as_ref().filter(|interface| **interface != device)
+        && netlink.link(Device::Index(hop.device))?.master == Some(netlink.index(interface)?)
+    {
+        device.clone_from(interface);
+    }
+    Ok(Way { device, index: hop.device, gateway: hop.gateway, source: hop.source })
 }
 
 /// A source that leaves from an address of the kernel's choice, where that is known.

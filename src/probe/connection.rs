@@ -111,11 +111,11 @@ pub(super) async fn open(
 ) -> Result<Connecting, Failure> {
     handshake.remote = Some(destination);
     let fail = |error| connect_failure(probe, destination, &error);
-    probe.will_connect_by(destination)?;
+    let only = probe.will_connect_by(destination)?;
     let connecting = tcp::connect(probe.source(), destination, opening, &probe.timeline).map_err(fail)?;
     handshake.local = connecting.local();
     // With its port, while the SYN is on its way.
-    probe.connects_by(libc::IPPROTO_TCP, handshake.local, destination)?;
+    probe.connects_by(only.as_ref(), handshake.local, destination)?;
     let counted = SynCount { connecting: &connecting, into: &mut handshake.syn_retransmits };
     let info = counted.connecting.established(&probe.timeline).await.map_err(fail)?;
     drop(counted);

@@ -213,8 +213,7 @@ fn has_one_way(settings: &Settings, probe: &Probe<'_>, destinations: &[SocketAdd
     let mut ways = destinations.iter().map(|to| {
         let heading =
             Heading { destination: to.ip(), protocol: Some(settings.protocol.number()), ports: Some((0, to.port())) };
-        network.has_one_way(source, None, &heading).ok().filter(|one| *one)?;
-        network.way_of_new(source, &heading).ok()
+        network.only_way_of_new(source, &heading).ok().flatten()
     });
     let first = ways.next().flatten();
     first.is_some() && ways.all(|way| way == first)

@@ -33,41 +33,54 @@ pub(super) struct Leaving {
 }
 
 impl Probe<'_> {
-    /// Asks the kernel which way a SYN will leave, so that none leaves the wrong one. Its port is not known before it has left.
+    /// Asks the kernel which way a SYN will leave, so that none leaves the wrong one, which without an ISP there is not. Its port is not known
+    /// before it has left. Returns the way where there is but one.
     ///
     /// # Errors
     /// As [`Probe::leaves_by`].
-    pub(super) fn will_connect_by(&self, remote: SocketAddr) -> Result<(), Failure> {
-        let (network, source) = (&self.request.network, self.source());
+    pub(super) fn will_connect_by(&self, remote: SocketAddr) -> Result<Option<Way>, Failure> {
         let heading = heading(libc::IPPROTO_TCP, None, remote);
-        if network.has_one_way(source, None, &heading).unwrap_or(false)
-            && let Ok(way) = network.way_of_new(source, &heading)
-            && let Err(failure) = self.judge_way(&way, heading.destination)
+        let only = self.request.isp.as_ref().and_then(|_| {
+            let only = self.request.network.only_way_of_new(self.source(), &heading);
+            only.ok().flatten()
+        });
+        if let Some(way) = &only
+            && let Err(failure) = self.judge_way(way, heading.destination)
         {
-            self.leaves(way, None, Some(false));
+            self.leaves(way.clone(), None, Some(false));
             return Err(failure);
         }
-        Ok(())
+        Ok(only)
     }
 
-    /// Asks the kernel which way a connected socket's packets leave.
+    /// Asks the kernel which way the packets of a TCP connection leave, from the moment when its port is known; `only` is the way that it had
+    /// no choice of before.
     ///
     /// # Errors
     /// As [`Probe::leaves_by`].
     pub(super) fn connects_by(
         &self,
-        protocol: i32,
+        only: Option<&Way>,
         local: Option<SocketAddr>,
         remote: SocketAddr,
     ) -> Result<(), Failure> {
-        let heading = heading(protocol, local, remote);
+        let heading = heading(libc::IPPROTO_TCP, local, remote);
         let local = local.map(|local| local.ip());
-        let is_tcp = protocol == libc::IPPROTO_TCP;
-        if is_tcp && self.request.network.has_one_way(self.source(), local, &heading).is_ok_and(|one| !one) {
+        let Some(way) = self.way(local, &heading) else { return Ok(()) };
+        let is_only = only.is_some_and(|only| (only.index, only.gateway) == (way.index, way.gateway));
+        if !is_only && self.request.network.has_one_way(self.source(), local, &heading).is_ok_and(|one| !one) {
             self.note(format_args!("the kernel does not say which of several ways it leaves by"));
             return Ok(());
         }
-        self.leaves_by(local, &heading)
+        self.takes(way, local, &heading)
+    }
+
+    /// Asks the kernel which way the packets of a connected UDP socket leave.
+    ///
+    /// # Errors
+    /// As [`Probe::leaves_by`].
+    pub(super) fn talks_by(&self, local: Option<SocketAddr>, remote: SocketAddr) -> Result<(), Failure> {
+        self.leaves_by(local.map(|local| local.ip()), &heading(libc::IPPROTO_UDP, local, remote))
     }
 
     /// Asks the kernel which way packets of the probe's source leave, as soon as all is known that the kernel knows of them. That it does not
@@ -76,13 +89,15 @@ impl Probe<'_> {
     /// # Errors
     /// That the way is not the ISP's.
     pub(super) fn leaves_by(&self, local: Option<IpAddr>, heading: &Heading) -> Result<(), Failure> {
-        let way = match self.request.network.way(self.source(), local, heading) {
-            Ok(way) => way,
-            Err(error) => {
-                self.note(format_args!("the kernel does not say which way it leaves: {error}"));
-                return Ok(());
-            }
-        };
+        self.way(local, heading).map_or(Ok(()), |way| self.takes(way, local, heading))
+    }
+
+    fn way(&self, local: Option<IpAddr>, heading: &Heading) -> Option<Way> {
+        let way = self.request.network.way(self.source(), local, heading);
+        way.inspect_err(|error| self.note(format_args!("the kernel does not say which way it leaves: {error}"))).ok()
+    }
+
+    fn takes(&self, way: Way, local: Option<IpAddr>, heading: &Heading) -> Result<(), Failure> {
         let judged = self.judge_way(&way, heading.destination);
         self.leaves(way, local, *judged.as_ref().unwrap_or(&Some(false)));
         judged.map(drop)

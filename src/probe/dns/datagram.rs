@@ -27,7 +27,7 @@ pub(super) async fn ask(
     measured.handshake.remote = Some(server);
     let socket = udp::connect(probe.source(), server).map_err(|error| probe.source_failure(&error))?;
     measured.handshake.local = socket.local_addr().ok();
-    probe.connects_by(libc::IPPROTO_UDP, measured.handshake.local, server)?;
+    probe.talks_by(measured.handshake.local, server)?;
     probe.timeline.connected();
     let id = unpredictable_id(probe)?;
     let question = settings.query.message(id);

@@ -180,7 +180,7 @@ impl<'a> Quic<'a> {
         let datagrams = Datagrams::open(probe.source(), address, watch);
         let datagrams = Arc::new(datagrams.map_err(|error| probe.source_failure(&error))?);
         handshake.local = datagrams.local();
-        probe.connects_by(libc::IPPROTO_UDP, handshake.local, address)?;
+        probe.talks_by(handshake.local, address)?;
         probe.timeline.connected();
         let mut tasks = Tasks::default();
         let runtime = Arc::new(Runtime(tasks.spawner()));
