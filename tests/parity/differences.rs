@@ -948,20 +948,6 @@ const NEWER: &[(Version, Difference)] = &[
     (
         Version(0, 28),
         Difference {
-            series: &["process_network_"],
-            cases: &["own_metrics"],
-            shapes: &[Shape::There(None)],
-            row: [
-                "`process_network_receive_bytes_total`, `process_network_transmit_bytes_total`",
-                "there",
-                "absent",
-                "they are the whole host's, and no process'",
-            ],
-        },
-    ),
-    (
-        Version(0, 28),
-        Difference {
             series: &["groups of both"],
             cases: &["offers"],
             shapes: &[Shape::There(None), Shape::Here],
