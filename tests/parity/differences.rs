@@ -255,6 +255,17 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &["probe_success", "probe_failed_due_to_regex"],
+        cases: &["http_says_who_asks"],
+        shapes: &[Shape::Opposite],
+        row: [
+            "the header `User-Agent`",
+            "`Blackbox-Exporter/` and its version",
+            "`uplink_exporter/` and its version",
+            "this is another program; `headers: {User-Agent: …}` says what a firewall wants to hear",
+        ],
+    },
+    Difference {
         series: &["probe_http_", "probe_failed_due_to_regex"],
         cases: &["http_redirect_to_no_host"],
         shapes: &[Shape::Any],
