@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connection::{Connection, Plain};
+use super::drive::hung_up;
 use super::{Probe, tls};
 use crate::flight::Phase;
 use crate::net::share;
@@ -110,7 +111,7 @@ struct Peer<'a> {
     greeted: bool,
     /// Whether anything was there to hear since we last said something.
     answered: bool,
-    /// Why something could not be sent to a peer that has gone: what it said before is still heard.
+    /// Why something could not be sent to a peer that has gone: what it said before is still heard, and may be what was expected.
     unsent: Option<io::Error>,
 }
 
@@ -154,6 +155,7 @@ impl<'a> Peer<'a> {
             let matches = expect.is_match(&line);
             self.probe.note(format_args!("heard {:?}, matches: {matches}", String::from_utf8_lossy(&line)));
             if matches {
+                self.unsent = None;
                 return Ok(line);
             }
             share::worked(line.len()).await;
@@ -169,6 +171,7 @@ impl<'a> Peer<'a> {
             let matches = expected[..common] == self.heard[..common];
             if matches && common == expected.len() {
                 self.heard.advance(common);
+                self.unsent = None;
                 return Ok(());
             }
             if !matches {
@@ -286,9 +289,4 @@ impl<'a> Peer<'a> {
             _ => failure,
         }
     }
-}
-
-/// Whether an error says that the peer has gone.
-fn hung_up(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
