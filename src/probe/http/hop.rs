@@ -149,9 +149,10 @@ impl Hop {
         }
         if !is_same_or_below(&url, &self.url) {
             self.authorization = None;
-            let sensitive = self.headers.iter().filter(|(_, value)| value.is_sensitive()).map(|(name, _)| name);
-            let confidential: Vec<_> = sensitive.chain(&CONFIDENTIAL).cloned().collect();
-            confidential.iter().for_each(|name| drop(self.headers.remove(name)));
+            // The open values of a header that has a secret one, too, stay.
+            let shown =
+                self.headers.iter().filter(|(name, value)| !value.is_sensitive() && !CONFIDENTIAL.contains(name));
+            self.headers = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
         }
         // Without a port, http and https of a host are one server, as for blackbox_exporter.
         self.at_target &= url.host() == self.url.host() && url.port() == self.url.port();
