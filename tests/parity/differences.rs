@@ -807,6 +807,23 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &["probe_ip_addr_hash"],
+        cases: &["icmp_of_a_name_with_two_addresses_of_the_other_family"],
+        shapes: &[Shape::Any],
+        row: [
+            "which address is probed of a name that has several, and none of the preferred family",
+            "the last",
+            "the first",
+            "name servers and hosts files have the one first that is meant first",
+        ],
+    },
+    Difference {
+        series: &["status"],
+        cases: &["probe_by_a_hostname_that_is_none"],
+        shapes: &[Shape::Values(200.0, 400.0)],
+        row: ["`hostname=a b`", "a request without a host", "400", "it is no name of a host"],
+    },
+    Difference {
         series: &["status"],
         cases: &[
             "probe_of_a_misspelt_parameter",
@@ -946,12 +963,6 @@ const DIFFERENCES: &[Difference] = &[
         ],
         shapes: &[Shape::Values(1.0, 2.0)],
         row: ["the exit code of wrong flags", "1", "2", "`probe` says by 1 that the probe failed"],
-    },
-    Difference {
-        series: &["exit"],
-        cases: &["start_with_an_unknown_level_of_probers"],
-        shapes: &[Shape::Values(0.0, 2.0)],
-        row: ["`--log.prober` with an unknown word", "a warning; `info`", "an error", "it is a mistake"],
     },
     Difference {
         series: &["exit"],
