@@ -77,8 +77,8 @@ pub(crate) struct Arguments {
     pub(crate) log_level: Level,
     /// The least important messages about single probes that are logged, if --log.level lets them: debug (all they did), info (why they
     /// failed), warn or error (that this host could not make them), none.
-    #[arg(long = "log.prober", value_name = "LEVEL", default_value = "info", value_parser = parse_prober_level, global = true)]
-    pub(crate) log_prober: LevelFilter,
+    #[arg(long = "log.prober", value_name = "LEVEL", default_value = "info", global = true)]
+    pub(crate) log_prober: String,
     /// How messages are logged.
     #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value = "logfmt", global = true)]
     pub(crate) log_format: logging::Format,
@@ -170,6 +170,14 @@ impl Arguments {
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
+    /// What is logged of single probes; nothing where the word is not known.
+    pub(crate) fn prober_level(&self) -> Option<LevelFilter> {
+        match self.log_prober.as_str() {
+            "none" => Some(LevelFilter::OFF),
+            text => text.parse::<Level>().ok().map(Into::into),
+        }
+    }
+
     /// The configuration file.
     pub(crate) fn config_file(&self) -> &Path {
         let of_probe = match &self.command {
@@ -241,11 +249,4 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
         return Err("no probe ends within less than 1ms".to_owned());
     }
     Ok(timeout)
-}
-
-fn parse_prober_level(text: &str) -> Result<LevelFilter, String> {
-    match text {
-        "none" => Ok(LevelFilter::OFF),
-        text => text.parse::<Level>().map(Into::into).map_err(|_| "it is debug, info, warn, error or none".to_owned()),
-    }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
+use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
 use arguments::{Arguments, Command};
@@ -24,7 +25,12 @@ const LETTING_GO: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let arguments = Arguments::read();
-    logging::start(arguments.log_level, arguments.log_prober, arguments.log_format);
+    let probers = arguments.prober_level();
+    logging::start(arguments.log_level, probers.unwrap_or(LevelFilter::INFO), arguments.log_format);
+    if probers.is_none() {
+        let known = "debug, info, warn, error or none";
+        warn!("--log.prober is {known}, not {:?}; it is info now, as by blackbox_exporter", arguments.log_prober);
+    }
     match &arguments.command {
         Some(Command::Probe(probe)) => once::run(probe, arguments.config_file()),
         Some(Command::Demo(_)) => {

@@ -84,12 +84,19 @@ fn a_wrong_configuration_does_not_start() {
 }
 
 #[test]
+fn a_word_for_the_log_of_probers_that_is_not_known_is_warned_of() {
+    let output = run(&["--log.prober=loud", "--config.check", "--config.file=no-such-file"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("level=warn") && said.contains("not \\\"loud\\\""), "{said}");
+}
+
+#[test]
 fn a_wrong_command_line_is_told() {
     for arguments in [
         &["--timeout-offset=-1"][..],
         &["--log.format=xml"],
         &["--log.level=loud"],
-        &["--log.prober=loud"],
         &["--history.limit=-1"],
         &["--config.auto-reload-interval=0"],
         &["--config.auto-reload-interval", "often"],

@@ -4,16 +4,20 @@
 
 #[path = "strictness/fields.rs"]
 mod fields;
+#[path = "strictness/listed.rs"]
+mod listed;
 #[path = "strictness/newer.rs"]
 mod newer;
 mod support;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
 use Word::{Looser, Refused, Stricter, Taken};
 use fields::{FIELDS, STRICTER, VALUES};
+use listed::LISTED;
 use newer::NEWER;
 use support::peer::{Peer, Version};
 use support::tls::Authority;
@@ -145,7 +149,9 @@ const MODULES: &[(&str, Word)] = &[
     // Texts, lists and mappings.
     ("prober: icmp, icmp: {preferred_ip_protocol: ip4}", Taken),
     ("prober: icmp, icmp: {preferred_ip_protocol: ''}", Taken),
-    ("prober: icmp, icmp: {preferred_ip_protocol: ipv4}", Stricter("any such word would be ip4, ipv6 too")),
+    ("prober: icmp, icmp: {preferred_ip_protocol: ipv4}", Taken),
+    ("prober: icmp, icmp: {preferred_ip_protocol: IP4}", Taken),
+    ("prober: icmp, icmp: {preferred_ip_protocol: IP6}", Stricter("any such word would be ip4, ipv6 too")),
     ("prober: icmp, icmp: {source_ip_address: 192.0.2.1}", Taken),
     ("prober: icmp, icmp: {source_ip_address: ''}", Taken),
     ("prober: icmp, icmp: {source_ip_address: ~}", Taken),
@@ -234,7 +240,13 @@ fn what_blackbox_exporter_says_of_a_configuration_is_said_here() {
     let modules = MODULES.iter().map(|(text, word)| (module(text), *word, None));
     let newer = NEWER.iter().map(|(since, text, word)| (module(text), *word, Some(*since)));
     let (mut wrong, mut skipped) = (Vec::new(), 0);
-    for (text, word, since) in files.chain(modules).chain(newer) {
+    let why = |listed: &listed::Listed| Stricter(listed.row[2]);
+    let listed = LISTED.iter().flat_map(|listed| {
+        let files = listed.files.iter().map(|text| (*text).to_owned());
+        let texts = files.chain(listed.modules.iter().map(|text| module(text)));
+        texts.map(move |text| (text, why(listed), Some(Version(0, 28))))
+    });
+    for (text, word, since) in files.chain(modules).chain(newer).chain(listed) {
         std::fs::write(&file, &text).unwrap();
         let ours = load(&file).map(drop);
         if ours.is_ok() != matches!(word, Taken | Looser(_)) {
@@ -258,6 +270,15 @@ fn what_blackbox_exporter_says_of_a_configuration_is_said_here() {
     if let (Some(peer), 1..) = (peer, skipped) {
         support::tell(&format!("{skipped} configurations have what blackbox_exporter {} has not yet", peer.version));
     }
+}
+
+#[test]
+fn the_readme_has_what_is_refused_here_only() {
+    let mut table = "| | blackbox_exporter | why it is refused |\n|---|---|---|\n".to_owned();
+    for listed in LISTED {
+        writeln!(table, "| {} |", listed.row.join(" | ")).unwrap();
+    }
+    assert!(include_str!("../README.md").contains(&table), "the README's table must be:\n{table}");
 }
 
 #[test]

@@ -12,10 +12,15 @@ use super::tls;
 use crate::probe::grpc::Settings;
 
 /// Headers of HTTP/2 and of the call itself, which metadata cannot be (`grpc/doc/PROTOCOL-HTTP2.md`; RFC 9113, section 8.2.2).
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 14] = [
     "connection",
     "content-length",
     "content-type",
+    "grpc-encoding",
+    "grpc-message",
+    "grpc-message-type",
+    "grpc-status",
+    "grpc-timeout",
     "keep-alive",
     "proxy-connection",
     "te",
@@ -46,13 +51,13 @@ fn metadata(value: &Value<'_>) -> Vec<(HeaderName, HeaderValue)> {
             values.problem("is no key of metadata; write letters, digits, _, - and .");
             continue;
         };
-        if RESERVED.contains(&key.as_str()) || key.starts_with("grpc-") {
+        if RESERVED.contains(&key.as_str()) {
             values.problem("is a header of the call itself, and would not be sent");
         } else if known.contains(&key) {
             values.problem("is there already, in other letters");
         } else {
             let binary = key.ends_with("-bin");
-            let values = values.list();
+            let values = if values.is_null() { Vec::new() } else { values.list() };
             headers.extend(values.iter().filter_map(|value| Some((name.clone(), metadatum(value, binary)?))));
         }
         known.push(key);

@@ -99,8 +99,8 @@ fn body(fields: &Fields<'_>) -> Option<Bytes> {
 /// How the response is compressed, which the request's own `Accept-Encoding` must allow.
 fn compression(fields: &Fields<'_>) -> Option<Compression> {
     let value = fields.get("compression")?;
-    let name = value.text()?.to_ascii_lowercase();
-    let compression = match name.as_str() {
+    let name = value.text()?;
+    let compression = match name.to_ascii_lowercase().as_str() {
         "" => return None,
         "identity" => None,
         "gzip" => Some(Compression::Gzip),
@@ -113,26 +113,27 @@ fn compression(fields: &Fields<'_>) -> Option<Compression> {
     };
     let headers = fields.get("headers").map(|value| value.entries()).unwrap_or_default();
     let accepted = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
-    if let Some(accepted) = accepted.and_then(|(_, value)| value.text())
-        && !accepts(accepted, &name)
+    if let Some(accepted) = accepted.and_then(|(_, value)| value.text()).filter(|accepted| !accepted.is_empty())
+        && !accepts(accepted, name)
     {
         value.problem(format!("{name} is not what the header Accept-Encoding asks for"));
     }
     compression
 }
 
-/// Whether an `Accept-Encoding` takes a coding (RFC 9110, section 12.5.3): it, or `*`, of a quality above 0, whichever comes first by quality.
+/// Whether an `Accept-Encoding` takes a coding: it, in these letters, or `*`, of a quality above 0, whichever comes first by quality. RFC 9110,
+/// section 12.5.3, read as blackbox_exporter reads it: the quality is what follows an entry's last semicolon, and that of anything else is 0.
 fn accepts(header: &str, coding: &str) -> bool {
     let mut listed: Vec<(&str, f64)> = header
         .split(',')
         .map(|entry| {
-            let (name, parameter) = entry.split_once(';').unwrap_or((entry, "q=1"));
-            let quality = parameter.trim().strip_prefix("q=").and_then(|quality| quality.trim().parse().ok());
-            (name.trim(), quality.unwrap_or(0.0))
+            let (name, parameter) = entry.rsplit_once(';').unwrap_or((entry, "1"));
+            let quality = parameter.trim();
+            (name.trim(), quality.strip_prefix("q=").unwrap_or(quality).parse().unwrap_or(0.0))
         })
         .collect();
     listed.sort_by(|(_, left), (_, right)| right.total_cmp(left));
-    let found = listed.iter().find(|(name, _)| name.eq_ignore_ascii_case(coding) || *name == "*");
+    let found = listed.iter().find(|(name, _)| *name == coding || *name == "*");
     found.is_some_and(|(_, quality)| *quality > 0.0)
 }
 

@@ -181,7 +181,8 @@ pub(super) fn preference(fields: &Fields<'_>) -> Preference {
 
 fn family(value: &Value<'_>) -> Option<Family> {
     match value.text()? {
-        "ip4" => Some(Family::V4),
+        // To blackbox_exporter every word but `ip6` is ip4, so that files have these.
+        word if ["ip4", "ipv4"].iter().any(|known| word.eq_ignore_ascii_case(known)) => Some(Family::V4),
         "ip6" => Some(Family::V6),
         other => {
             value.problem(format!("{other:?} is neither ip4 nor ip6 (blackbox_exporter takes such a word for ip4)"));

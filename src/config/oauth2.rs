@@ -19,8 +19,8 @@ enum Kind {
 const KINDS: [(&str, Kind); 2] =
     [("client_credentials", Kind::ClientCredentials), ("urn:ietf:params:oauth:grant-type:jwt-bearer", Kind::JwtBearer)];
 
-const ALGORITHMS: [(&str, Algorithm); 4] =
-    [("", Algorithm::Rs256), ("RS256", Algorithm::Rs256), ("RS384", Algorithm::Rs384), ("RS512", Algorithm::Rs512)];
+const ALGORITHMS: [(&str, Algorithm); 3] =
+    [("RS256", Algorithm::Rs256), ("RS384", Algorithm::Rs384), ("RS512", Algorithm::Rs512)];
 
 /// The other ways to say who asks, of which none may be there beside it.
 const OTHERS: [&str; 4] = ["basic_auth", "authorization", "bearer_token", "bearer_token_file"];

@@ -54,6 +54,8 @@ fn is_secret(path: &[String]) -> bool {
         ["modules", _, "http", "body"] | ["modules", _, _, "query_response", "send" | "send_bytes"] => true,
         ["modules", _, "grpc", "metadata", _] => true,
         ["modules", _, "websocket", "headers", name, "values"] => !is_public_header(name),
+        // Which of these fields are secrets is known to the server only.
+        [.., "oauth2", "endpoint_params", name] => !["audience", "grant_type", "resource"].contains(name),
         [.., "tls_config", "key"] | [.., "proxy_connect_header", _] => true,
         [.., "password" | "credentials" | "bearer_token" | "client_secret" | "client_certificate_key" | "secrets"] => {
             true
@@ -169,7 +171,7 @@ modules:
       authorization: {type: Bearer, credentials: s3cret}
       bearer_token: s3cret
       http_headers: {X-A: {values: [open], secrets: [s3cret], files: [f]}}
-      oauth2: {client_id: me, client_secret: s3cret}
+      oauth2: {client_id: me, client_secret: s3cret, endpoint_params: {client_assertion: s3cret, audience: all}}
       proxy_connect_header: {X-B: [s3cret]}
   b:
     prober: tcp
@@ -227,6 +229,9 @@ modules:
       oauth2:
         client_id: me
         client_secret: <secret>
+        endpoint_params:
+          client_assertion: <secret>
+          audience: all
       proxy_connect_header:
         X-B:
           - <secret>

@@ -231,11 +231,13 @@ impl Families {
         // A call that ended with another status than OK brought none of them.
         if serving.is_some() || status.is_some_and(|status| status != 0) {
             let said = serving.map(Serving::name);
-            let samples = Serving::NAMES.map(|name| {
+            // A number without a name is one of its own.
+            let number = said.as_deref().filter(|said| !Serving::NAMES.contains(said));
+            let samples = Serving::NAMES.into_iter().chain(number).map(|name| {
                 let value = f64::from(u8::from(said.as_deref() == Some(name)));
                 sample(catalogue::GRPC_RESPONSE, &[name], value)
             });
-            self.family(catalogue::GRPC_RESPONSE, samples.to_vec());
+            self.family(catalogue::GRPC_RESPONSE, samples.collect());
         }
         self.tls(tls.as_ref());
     }

@@ -113,7 +113,7 @@ impl Connecting {
         let ready = self.stream.writable().await;
         let now = Instant::now();
         let error = ready.err().or_else(|| self.stream.take_error().unwrap_or_else(Some));
-        if let Some(error) = error {
+        if let Some(error) = error.filter(|error| !self.has_spoken(error)) {
             observer.received(now, 0);
             return Err(fail(error));
         }
@@ -122,6 +122,11 @@ impl Connecting {
         let arrived = info.handshake_rtt().map_or(now, |rtt| now.min(self.started + rtt));
         observer.received(arrived, 0);
         Ok(info)
+    }
+
+    /// Whether the peer spoke before it reset the connection, both before we looked: then it was there, and what it said can be read.
+    fn has_spoken(&self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::ConnectionReset && sys::unread(&*self.stream).is_ok_and(|bytes| bytes > 0)
     }
 
     /// What the kernel knows of the connection so far.

@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connection::{Connection, Plain};
+use super::drive::hung_up;
 use super::{Probe, tls};
 use crate::flight::Phase;
 use crate::net::share;
@@ -76,14 +77,14 @@ pub(super) async fn hold(
         return Ok(());
     }
     probe.timeline.enter(Phase::Query);
-    let mut peer = Peer { probe, connection, heard: BytesMut::new(), begun: false, answered: false };
+    let mut peer = Peer::new(probe, connection);
     for (step, at) in steps.iter().zip(1..) {
         peer.go_through(step, outcome).await?;
         if step.starttls {
             peer = peer.start_tls(secure, &steps[..at], facts).await?;
         }
     }
-    Ok(())
+    peer.unsent.take().map_or(Ok(()), |error| Err(peer.failure("sending", &error)))
 }
 
 /// Goes through the steps in clear once more, on another connection, up to where TLS begins; what comes of it is no part of the probe.
@@ -91,7 +92,7 @@ pub(super) async fn hold(
 /// # Errors
 /// The first step that did not hold.
 pub(super) async fn repeat(probe: &Probe<'_>, steps: &[Step], connection: Plain) -> Result<Connection, Failure> {
-    let mut peer = Peer { probe, connection: connection.into(), heard: BytesMut::new(), begun: false, answered: false };
+    let mut peer = Peer::new(probe, connection.into());
     for step in steps {
         peer.go_through(step, &mut Heard::default()).await?;
     }
@@ -104,13 +105,21 @@ struct Peer<'a> {
     connection: Connection,
     /// What came, and was not asked for yet.
     heard: BytesMut,
-    /// Whether either side has said anything.
-    begun: bool,
-    /// Whether anything came since we last said something.
+    /// Whether we have said anything.
+    said: bool,
+    /// Whether anything was ever heard.
+    greeted: bool,
+    /// Whether anything was there to hear since we last said something.
     answered: bool,
+    /// Why something could not be sent to a peer that has gone: what it said before is still heard, and may be what was expected.
+    unsent: Option<io::Error>,
 }
 
-impl Peer<'_> {
+impl<'a> Peer<'a> {
+    fn new(probe: &'a Probe<'a>, connection: Connection) -> Self {
+        Self { probe, connection, heard: BytesMut::new(), said: false, greeted: false, answered: false, unsent: None }
+    }
+
     /// A step, without the TLS that may begin behind it.
     async fn go_through(&mut self, step: &Step, outcome: &mut Heard) -> Result<(), Failure> {
         let send = step.send.as_deref().unwrap_or_default();
@@ -146,6 +155,7 @@ impl Peer<'_> {
             let matches = expect.is_match(&line);
             self.probe.note(format_args!("heard {:?}, matches: {matches}", String::from_utf8_lossy(&line)));
             if matches {
+                self.unsent = None;
                 return Ok(line);
             }
             share::worked(line.len()).await;
@@ -161,6 +171,7 @@ impl Peer<'_> {
             let matches = expected[..common] == self.heard[..common];
             if matches && common == expected.len() {
                 self.heard.advance(common);
+                self.unsent = None;
                 return Ok(());
             }
             if !matches {
@@ -201,22 +212,42 @@ impl Peer<'_> {
     /// Reads on; false at the end of the connection.
     async fn hear(&mut self) -> Result<bool, Failure> {
         self.heard.reserve(4096);
-        let read = self.connection.read_buf(&mut self.heard).await;
-        let count = read.map_err(|error| self.failure("reading", &error))?;
+        let count = match self.connection.read_buf(&mut self.heard).await {
+            Ok(count) => count,
+            Err(error) if self.ends_by(&error) => 0,
+            Err(error) => return Err(self.failure("reading", &error)),
+        };
         self.answered |= count > 0;
-        self.begun |= count > 0;
-        Ok(count > 0)
+        self.greeted |= count > 0;
+        match self.unsent.take_if(|_| count == 0 && !self.answered) {
+            Some(error) => Err(self.failure("sending", &error)),
+            None => Ok(count > 0),
+        }
     }
 
-    /// Sends.
+    /// Sends. To a peer that has gone nothing is sent; what it said before may still be what is expected.
     async fn say(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.begun = true;
+        self.said = true;
+        // What came together with an earlier answer, and what comes from now on, are heard alike.
+        self.answered = !self.heard.is_empty();
+        if self.unsent.is_some() {
+            return Ok(());
+        }
         let written = match self.connection.write_all(bytes).await {
             Ok(()) => self.connection.flush().await,
             error => error,
         };
-        self.answered = false;
-        written.map_err(|error| self.failure("sending", &error))
+        match written {
+            Err(error) if hung_up(&error) => self.unsent = Some(error),
+            written => written.map_err(|error| self.failure("sending", &error))?,
+        }
+        Ok(())
+    }
+
+    /// Whether an error is the end of a connection in clear. Whether a peer's end is a reset is chance where it leaves unread what we have
+    /// said; who has answered before has ended, not broken, what it had to say.
+    fn ends_by(&self, error: &io::Error) -> bool {
+        self.said && self.answered && matches!(self.connection, Connection::Plain(_)) && hung_up(error)
     }
 
     /// Goes on under TLS, after `steps` in clear. What came in clear is no part of what is heard under TLS.
@@ -226,6 +257,9 @@ impl Peer<'_> {
         steps: &[Step],
         facts: &mut Option<TlsFacts>,
     ) -> Result<Self, Failure> {
+        if let Some(error) = &self.unsent {
+            return Err(self.failure("sending", error));
+        }
         let Connection::Plain(plain) = self.connection else {
             let detail = "starttls, and the connection is under TLS already";
             return Err(self.probe.failure(Reason::ProberConfigError, detail));
@@ -249,7 +283,7 @@ impl Peer<'_> {
     fn failure(&self, what: &str, error: &io::Error) -> Failure {
         let failure = tls::failure(self.probe, what, error, self.connection.certificate_asked());
         match failure.reason {
-            Reason::ConnectionTerminated(Ending::Broken) if !self.begun => {
+            Reason::ConnectionTerminated(Ending::Broken) if !self.said && !self.greeted => {
                 Failure { reason: Reason::ConnectionResetHandshake, ..failure }
             }
             _ => failure,

@@ -209,6 +209,16 @@ impl Tap {
         Self { connection, asked: false, early: None, deaf: false, search: Some(search), head, timeline }
     }
 
+    /// The same of an answer of HTTP/1 by somebody on the way to the server, with which no phase ends.
+    pub(super) fn on_the_way(connection: Connection, timeline: SharedTimeline) -> Self {
+        Self { search: None, ..Self::new(connection, ResponseStart::http1(), timeline) }
+    }
+
+    /// The connection, for what follows.
+    pub(super) fn into_connection(self) -> Connection {
+        self.connection
+    }
+
     /// What becomes of an attempt to write `length` bytes.
     fn written(&mut self, result: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
         match result {
@@ -230,7 +240,7 @@ impl Tap {
 }
 
 /// Whether a write found that the peer has gone.
-fn hung_up(error: &io::Error) -> bool {
+pub(super) fn hung_up(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 

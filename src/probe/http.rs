@@ -12,6 +12,7 @@ mod no_proxy;
 mod oauth2;
 mod proxy;
 mod route;
+mod target;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -177,7 +178,7 @@ impl Measurement {
 impl Request {
     /// A request that is about to be made.
     fn of(hop: &Hop) -> Self {
-        Self { url: without_user(&hop.url).into(), method: hop.method.clone(), ..Self::default() }
+        Self { url: hop.address(), method: hop.method.clone(), ..Self::default() }
     }
 
     /// Keeps what the head of its response says.
@@ -233,8 +234,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         }
         hop.cookies.keep(&hop.url, &head.headers);
         let location = Hop::location(head.status, &head.headers);
-        let redirected = location.as_ref().and_then(|location| hop.url.join(location).ok());
-        asked.redirect_url = redirected.map(|url| without_user(&url).into());
+        asked.redirect_url = location.as_ref().and_then(|location| hop.redirect(location));
         note_head(measured, &hop, &head, conversation.has_ended());
         if location.is_some() {
             measured.redirects += 1;
@@ -246,7 +246,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                     probe.failure(Reason::HttpProtocolError, format!("the redirect cannot be followed: {what}"))
                 })?;
                 probe.timeline.begin_leg();
-                probe.note(format_args!("redirected to {}", without_user(&hop.url)));
+                probe.note(format_args!("redirected to {}", hop.address()));
             }
             None => {
                 let expectations = &settings.expectations;
@@ -310,8 +310,8 @@ fn number(version: Version) -> Option<f64> {
     }
 }
 
-/// Reads a target; without a scheme it is `http`.
-fn parse(target: &str) -> Result<Url, String> {
+/// Reads a target as a URL, and what is asked for there; without a scheme it is `http`.
+fn parse(target: &str) -> Result<(Url, String), String> {
     parse_as(target, "http")
 }
 
@@ -324,7 +324,7 @@ fn without_http(target: &str) -> &str {
 }
 
 /// Reads a target that may have no scheme.
-fn parse_as(target: &str, scheme: &str) -> Result<Url, String> {
+fn parse_as(target: &str, scheme: &str) -> Result<(Url, String), String> {
     // The target is not repeated, since a password may stand in it.
     let wrong = |what: &str| format!("an http target is a URL, as https://example.com/path, and {what}");
     // URLs skip line breaks and tabs, so what is probed would not be what was asked for.
@@ -334,8 +334,8 @@ fn parse_as(target: &str, scheme: &str) -> Result<Url, String> {
     // A path may have `:/` too; a host, or a host and a port, may not.
     let schemed = target.split_once(":/").is_some_and(|(scheme, _)| !scheme.contains(['/', '?', '#']));
     let (target, _) = host::without_zone(target);
-    let url = if schemed { Url::parse(&target) } else { Url::parse(&format!("{scheme}://{target}")) };
-    let url = match url {
+    let target = if schemed { target } else { format!("{scheme}://{target}").into() };
+    let url = match Url::parse(&target) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => url,
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
             return Err(wrong("this one has a scheme other than http and https"));
@@ -346,13 +346,14 @@ fn parse_as(target: &str, scheme: &str) -> Result<Url, String> {
         return Err(wrong("this one has port 0"));
     }
     host::check_url(&url).map_err(|what| wrong(&format!("the host of this one {what}")))?;
-    Ok(url)
+    let asked = target::of(&target, &url);
+    Ok((url, asked))
 }
 
 /// A target for people: as it is, its password hidden.
 pub(super) fn shown(target: &str) -> String {
     match parse(target) {
-        Ok(url) if url.password().is_some() => {
+        Ok((url, _)) if url.password().is_some() => {
             format!("{}{SECRET}{}", &url[..Position::BeforePassword], &url[Position::AfterPassword..])
         }
         // Where the password of something else ends cannot be told.

@@ -33,6 +33,24 @@ impl Collector for Process {
             let help = "Total user and system CPU time spent in seconds";
             counter.encode(encoder.encode_descriptor("process_cpu_seconds", help, None, counter.metric_type())?)?;
         }
+        let octets = Octets::read();
+        let octets = [
+            (
+                "process_network_receive_bytes",
+                "Bytes of the IPv4 packets that came to the process's network namespace, for whichever of its processes",
+                octets.as_ref().map(|octets| octets.received),
+            ),
+            (
+                "process_network_transmit_bytes",
+                "Bytes of the IPv4 packets that the process's network namespace sent, of whichever of its processes",
+                octets.as_ref().map(|octets| octets.sent),
+            ),
+        ];
+        for (name, help, value) in octets {
+            let Some(value) = value else { continue };
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
         let gauges = [
             ("process_open_fds", "Number of open file descriptors", open_descriptors()),
             ("process_max_fds", "Maximum number of open file descriptors", most_descriptors()),
@@ -88,6 +106,30 @@ impl Stat {
     }
 }
 
+/// What `/proc/self/net/netstat` tells of IPv4 packets, headers included: the kernel counts no octets of a process.
+#[derive(Debug)]
+struct Octets {
+    received: u64,
+    sent: u64,
+}
+
+impl Octets {
+    fn read() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/self/net/netstat").ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // A line of names, and a line of their values.
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix("IpExt: "));
+        let (names, values) = (lines.next()?, lines.next()?);
+        let value = |name: &str| {
+            let mut pairs = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
+            pairs.find_map(|(found, value)| (found == name).then_some(value))?.parse().ok()
+        };
+        Some(Self { received: value("InOctets")?, sent: value("OutOctets")? })
+    }
+}
+
 /// When the system was started, in seconds since 1970.
 fn boot_time() -> Option<f64> {
     line_of("/proc/stat", "btime ")?.trim().parse().ok()
@@ -131,6 +173,18 @@ mod tests {
         let stat = Stat::parse(text).unwrap();
         assert_eq!((stat.cpu_time, stat.start_time, stat.virtual_memory), (3.0, 123.45, 1_198_071_808.0));
         assert!(Stat::parse("42 (a) S 1").is_none() && Stat::parse("").is_none());
+    }
+
+    #[test]
+    fn octets_are_found_by_their_names() {
+        let text = "TcpExt: InOctets A\nTcpExt: 8 9\nIpExt: A InOctets OutOctets B\nIpExt: 1 18446744073709551615 3 4\nMPTcpExt: A\nMPTcpExt: 5\n";
+        let octets = Octets::parse(text).unwrap();
+        assert_eq!((octets.received, octets.sent), (u64::MAX, 3));
+        for broken in
+            ["", "IpExt: InOctets OutOctets\n", "IpExt: InOctets OutOctets\nIpExt: 1\n", "IpExt: A\nIpExt: 1\n"]
+        {
+            assert!(Octets::parse(broken).is_none(), "{broken}");
+        }
     }
 
     #[test]

@@ -255,6 +255,50 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &["probe_success", "probe_failed_due_to_regex"],
+        cases: &["http_says_who_asks"],
+        shapes: &[Shape::Opposite],
+        row: [
+            "the header `User-Agent`",
+            "`Blackbox-Exporter/` and its version",
+            "`uplink_exporter/` and its version",
+            "this is another program; `headers: {User-Agent: …}` says what a firewall wants to hear",
+        ],
+    },
+    Difference {
+        series: &["probe_http_", "probe_failed_due_to_regex"],
+        cases: &["http_redirect_to_no_host"],
+        shapes: &[Shape::Any],
+        row: [
+            "a redirect to `//`",
+            "leads to where it came from, again and again",
+            "`http_protocol_error`",
+            "it has no host",
+        ],
+    },
+    Difference {
+        series: &["probe_"],
+        cases: &["http_redirect_to_a_zone"],
+        shapes: &[Shape::Any],
+        row: [
+            "a redirect to an IPv6 address with a zone (`http://[fe80::1%25eth0]/`)",
+            "followed",
+            "`http_protocol_error`",
+            "the server would choose the interface of this host that the probe leaves through",
+        ],
+    },
+    Difference {
+        series: &["probe_http_"],
+        cases: &["http_status_000"],
+        shapes: &[Shape::Any],
+        row: [
+            "a status from 000 to 099",
+            "taken",
+            "`http_protocol_error`",
+            "there are no such statuses (RFC 9110, section 15)",
+        ],
+    },
+    Difference {
         series: &["probe_success", "probe_http_"],
         cases: &["http_lengths_in_a_list", "http_unknown_transfer_encoding", "http_empty_line_before_the_response"],
         shapes: &[Shape::Opposite, Shape::Measured],
@@ -748,18 +792,36 @@ const DIFFERENCES: &[Difference] = &[
         cases: &[
             "http_target_in_capitals",
             "http_target_beyond_ascii",
-            "http_target_with_dots",
             "http_target_with_a_wrong_escape",
+            "http_target_with_a_backslash_before_its_path",
+            "http_target_with_a_short_address",
             "http_target_in_hexadecimal",
             "http_target_with_blanks_around",
         ],
         shapes: &[Shape::Any],
         row: [
-            "a URL that begins with `HTTP://` or a blank; `/../`, `%zz`, letters beyond ASCII in it; the host `0x7f.1`",
-            "a host `HTTP`, errors, sent as they are, a name",
+            "a URL that begins with `HTTP://` or a blank; a `\\` before its path; `%zz` in its path, letters beyond ASCII in its query; the hosts `127.1` and `0x7f.1`",
+            "a host `HTTP`, errors, sent as they are, names",
             "as browsers read them",
             "what a browser opens can be probed",
         ],
+    },
+    Difference {
+        series: &["probe_ip_addr_hash"],
+        cases: &["icmp_of_a_name_with_two_addresses_of_the_other_family"],
+        shapes: &[Shape::Any],
+        row: [
+            "which address is probed of a name that has several, and none of the preferred family",
+            "the last",
+            "the first",
+            "name servers and hosts files have the one first that is meant first",
+        ],
+    },
+    Difference {
+        series: &["status"],
+        cases: &["probe_by_a_hostname_that_is_none"],
+        shapes: &[Shape::Values(200.0, 400.0)],
+        row: ["`hostname=a b`", "a request without a host", "400", "it is no name of a host"],
     },
     Difference {
         series: &["status"],
@@ -904,12 +966,6 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         series: &["exit"],
-        cases: &["start_with_an_unknown_level_of_probers"],
-        shapes: &[Shape::Values(0.0, 2.0)],
-        row: ["`--log.prober` with an unknown word", "a warning; `info`", "an error", "it is a mistake"],
-    },
-    Difference {
-        series: &["exit"],
         cases: &["start_with_a_flag_and_its_opposite"],
         shapes: &[Shape::Values(1.0, 0.0)],
         row: [
@@ -945,20 +1001,6 @@ const DIFFERENCES: &[Difference] = &[
 
 /// What versions from one on say otherwise than this program.
 const NEWER: &[(Version, Difference)] = &[
-    (
-        Version(0, 28),
-        Difference {
-            series: &["process_network_"],
-            cases: &["own_metrics"],
-            shapes: &[Shape::There(None)],
-            row: [
-                "`process_network_receive_bytes_total`, `process_network_transmit_bytes_total`",
-                "there",
-                "absent",
-                "they are the whole host's, and no process'",
-            ],
-        },
-    ),
     (
         Version(0, 28),
         Difference {

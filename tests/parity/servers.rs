@@ -33,8 +33,7 @@ use quic::serve_http3;
 use web::web;
 
 /// Names, beside those that the name server has. It answers to all others, as their first label says.
-pub(crate) const HOSTS: &str =
-    "127.0.0.1 localhost v4.test both.test other.test\n192.0.2.10 far.test\n::1 v6.test both.test\n";
+pub(crate) const HOSTS: &str = "127.0.0.1 localhost v4.test both.test other.test\n192.0.2.10 far.test\n127.0.0.2 two.test\n127.0.0.3 two.test\n::1 v6.test both.test\n";
 
 /// A route that says that there is none, and one on which nobody answers.
 pub(crate) const ROUTES: &str = "ip link set lo up && ip route add unreachable 203.0.113.0/24 && ip route add 198.51.100.0/24 dev lo \

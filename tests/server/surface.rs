@@ -164,6 +164,9 @@ async fn the_exporter_is_known_by_blackbox_exporters_names_too() {
     assert!(value("process_start_time_seconds") <= loaded + 2.0, "{metrics}");
     assert!(value("process_cpu_seconds_total") >= 0.0 && value("process_open_fds") > 3.0, "{metrics}");
     assert!(value("process_resident_memory_bytes") > 1e6, "{metrics}");
+    // These requests alone are some hundred bytes each way.
+    assert!(value("process_network_receive_bytes_total") > 400.0, "{metrics}");
+    assert!(value("process_network_transmit_bytes_total") > 400.0, "{metrics}");
     for line in ["# TYPE process_cpu_seconds_total counter\n", "# TYPE blackbox_module_unknown_total counter\n"] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }

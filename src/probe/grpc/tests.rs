@@ -208,6 +208,11 @@ async fn a_service_that_does_not_serve_says_what_it_is() {
         assert_eq!((measured(&report).status, measured(&report).serving), (Some(0), Some(serving)));
         let detail = &report.failure.as_ref().unwrap().detail;
         assert!(detail.ends_with(&format!("the service \"a\" says that it is {}", serving.name())), "{detail}");
+        let families = crate::metrics::of_report(&report);
+        let told = families.iter().find(|family| family.name == "probe_grpc_healthcheck_response").unwrap();
+        let true_ones = told.samples.iter().filter(|sample| sample.value == 1.0);
+        let true_ones: Vec<_> = true_ones.map(|sample| sample.labels[0].1.as_str()).collect();
+        assert_eq!(true_ones, [serving.name()]);
     }
 }
 

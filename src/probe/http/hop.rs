@@ -7,11 +7,11 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::Full;
-use url::Url;
+use url::{Position, Url};
 
 use super::cookies::Cookies;
 use super::proxy::Proxy;
-use super::{Settings, without_user};
+use super::{Settings, target, without_user};
 use crate::probe::host::percent_decoded;
 use crate::probe::{USER_AGENT, host};
 
@@ -46,6 +46,8 @@ const OF_THE_CONNECTION: [HeaderName; 4] = [
 pub(super) struct Hop {
     /// Where to.
     pub(super) url: Url,
+    /// What is asked for there: path and query, as they were given.
+    target: String,
     /// How.
     pub(super) method: Method,
     headers: HeaderMap,
@@ -54,7 +56,7 @@ pub(super) struct Hop {
     /// The `Authorization` header, where nothing else has one.
     pub(super) authorization: Option<HeaderValue>,
     /// The `Referer` header, where the module has none: where the redirect was.
-    referer: Option<Url>,
+    referer: Option<String>,
     /// What it carries.
     pub(super) body: Bytes,
     /// What servers before it gave the probe to show.
@@ -64,10 +66,11 @@ pub(super) struct Hop {
 }
 
 impl Hop {
-    /// The first request of a probe of `url`, with `hostname` for a `Host` header where the module has none.
-    pub(super) fn first(settings: &Settings, url: Url, hostname: Option<&str>) -> Self {
+    /// The first request of a probe, of a URL and what is asked for there, with `hostname` for a `Host` header where the module has none.
+    pub(super) fn first(settings: &Settings, (url, target): (Url, String), hostname: Option<&str>) -> Self {
         Self {
             url,
+            target,
             method: settings.method.clone(),
             headers: settings.headers.clone(),
             host: settings.host.as_deref().or(hostname).map(str::to_owned),
@@ -83,6 +86,7 @@ impl Hop {
     pub(super) fn post(url: Url, form: String, authorization: Option<HeaderValue>) -> Self {
         let ty = HeaderValue::from_static("application/x-www-form-urlencoded");
         Self {
+            target: url[Position::BeforePath..Position::AfterQuery].to_owned(),
             url,
             method: Method::POST,
             headers: HeaderMap::from_iter([(header::CONTENT_TYPE, ty)]),
@@ -99,7 +103,33 @@ impl Hop {
     pub(super) fn location(status: StatusCode, headers: &HeaderMap) -> Option<String> {
         let redirects = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
         let location = headers.get(header::LOCATION).filter(|location| redirects && !location.is_empty());
-        location.map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned())
+        // Other bytes than those of UTF-8 stay themselves.
+        let text = |bytes: &[u8]| {
+            let chunks = bytes.utf8_chunks();
+            let text = chunks.map(|chunk| {
+                chunk.invalid().iter().fold(chunk.valid().to_owned(), |text, byte| text + &format!("%{byte:02X}"))
+            });
+            text.collect()
+        };
+        location.map(|location| text(location.as_bytes()))
+    }
+
+    /// Where a response's location leads, and what is asked for there.
+    ///
+    /// # Errors
+    /// It is no URL.
+    fn next(&self, location: &str) -> Result<(Url, String), url::ParseError> {
+        target::of_location(&self.url, &self.target, location)
+    }
+
+    /// Where a response's location leads, without user and password; nothing where it is no URL.
+    pub(super) fn redirect(&self, location: &str) -> Option<String> {
+        self.next(location).ok().map(|(url, target)| address(&url, &target))
+    }
+
+    /// What is asked for, without user and password.
+    pub(super) fn address(&self) -> String {
+        address(&self.url, &self.target)
     }
 
     /// The request that follows this one's redirect.
@@ -107,7 +137,7 @@ impl Hop {
     /// # Errors
     /// Why the location cannot be followed, in words that do not repeat it.
     pub(super) fn follow(mut self, status: StatusCode, location: &str) -> Result<Self, String> {
-        let url = self.url.join(location).map_err(|error| format!("its Location is no URL: {error}"))?;
+        let (url, target) = self.next(location).map_err(|error| format!("its Location is no URL: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("its Location is no http or https URL".into());
         }
@@ -119,9 +149,10 @@ impl Hop {
         }
         if !is_same_or_below(&url, &self.url) {
             self.authorization = None;
-            let sensitive = self.headers.iter().filter(|(_, value)| value.is_sensitive()).map(|(name, _)| name);
-            let confidential: Vec<_> = sensitive.chain(&CONFIDENTIAL).cloned().collect();
-            confidential.iter().for_each(|name| drop(self.headers.remove(name)));
+            // The open values of a header that has a secret one, too, stay.
+            let shown =
+                self.headers.iter().filter(|(name, value)| !value.is_sensitive() && !CONFIDENTIAL.contains(name));
+            self.headers = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
         }
         // Without a port, http and https of a host are one server, as for blackbox_exporter.
         self.at_target &= url.host() == self.url.host() && url.port() == self.url.port();
@@ -135,12 +166,8 @@ impl Hop {
         }
         // What was asked for under TLS is not told in clear.
         let tells = url.scheme() == "https" || !self.over_tls();
-        let from = std::mem::replace(&mut self.url, url);
-        self.referer = tells.then(|| {
-            let mut from = without_user(&from);
-            from.set_fragment(None);
-            from
-        });
+        self.referer = tells.then(|| self.address().split('#').take(1).collect());
+        (self.url, self.target) = (url, target);
         Ok(self)
     }
 
@@ -185,11 +212,7 @@ impl Hop {
             Some(port) => format!("{}:{port}", self.host()),
             None => self.host().to_owned(),
         });
-        let path = match self.url.query() {
-            Some(query) => format!("{}?{query}", self.url.path()),
-            None => self.url.path().to_owned(),
-        };
-        let path = PathAndQuery::try_from(path)?;
+        let path = PathAndQuery::try_from(self.target.as_str())?;
         let mut request = Request::new(Full::new(self.body.clone()));
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 4);
         let multiplexed = matches!(version, Version::HTTP_2 | Version::HTTP_3);
@@ -208,7 +231,7 @@ impl Hop {
         }
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         if let Some(referer) = &self.referer {
-            headers.insert(header::REFERER, HeaderValue::try_from(referer.as_str())?);
+            headers.insert(header::REFERER, HeaderValue::try_from(referer)?);
         }
         if let Some(authorization) = self.user().transpose()?.or_else(|| self.authorization.clone()) {
             headers.insert(header::AUTHORIZATION, authorization);
@@ -258,6 +281,12 @@ impl Hop {
             value
         }))
     }
+}
+
+/// A URL of which `target` is asked for, without user and password.
+fn address(url: &Url, target: &str) -> String {
+    let url = without_user(url);
+    [&url[..Position::BeforePath], target, &url[Position::AfterQuery..]].concat()
 }
 
 /// Whether the host of `url` is that of `above`, or in its domain.

@@ -17,8 +17,9 @@ use super::proxy::{Kind, Proxies, Proxy};
 use crate::flight::Phase;
 use crate::net::tls::{Tls, TlsFacts};
 use crate::probe::connection::{self, Connection, Handshake};
+use crate::probe::drive::{self, Tap};
 use crate::probe::resolve::{self, Preference, resolve, resolve_beyond};
-use crate::probe::{Probe, drive, tls};
+use crate::probe::{Probe, tls};
 use crate::verdict::{Ending, Failure, Reason};
 use crate::wire::socks::{self, Destination, Reply};
 
@@ -198,7 +199,7 @@ async fn tunnel(
     };
     let mut builder = http1::Builder::new();
     builder.title_case_headers(true);
-    let handshake = builder.handshake(TokioIo::new(connection)).await;
+    let handshake = builder.handshake(TokioIo::new(Tap::on_the_way(connection, probe.timeline.clone()))).await;
     let (mut sender, mut beneath) = handshake.map_err(|error| fail(&error, None))?;
     let mut error = None;
     let mut over = false;
@@ -227,7 +228,7 @@ async fn tunnel(
         let detail = format!("it sent {} bytes through the tunnel before there was anything", parts.read_buf.len());
         return Err(probe.failure(Reason::HttpProtocolError, detail));
     }
-    Ok(parts.io.into_inner())
+    Ok(parts.io.into_inner().into_connection())
 }
 
 /// Asks a proxy of SOCKS for a connection.
@@ -250,9 +251,19 @@ async fn ask_socks(
     };
     let config = |detail: &str| probe.failure(Reason::ProberConfigError, detail);
     let mut ask = async |message: &[u8], answer: &mut [u8]| -> Result<(), Failure> {
-        connection.write_all(message).await.map_err(fail)?;
-        connection.flush().await.map_err(fail)?;
-        connection.read_exact(answer).await.map(drop).map_err(fail)
+        let sent = match connection.write_all(message).await {
+            Ok(()) => connection.flush().await,
+            error => error,
+        };
+        match sent {
+            // It may have said before that it is no such proxy.
+            Err(gone) if drive::hung_up(&gone) => connection.read_exact(answer).await.map_err(|_| fail(gone))?,
+            sent => {
+                sent.map_err(fail)?;
+                connection.read_exact(answer).await.map_err(fail)?
+            }
+        };
+        Ok(())
     };
     let mut answer = [0; 2];
     ask(&socks::greeting(password.is_some()), &mut answer).await?;

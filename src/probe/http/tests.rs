@@ -294,6 +294,9 @@ fn a_redirect_changes_method_body_and_secrets_as_it_must() {
     assert_eq!(kept.uri(), "https://virtual.example/z");
     assert_eq!((kept.method(), kept.headers().len()), (&Method::POST, 4));
     assert_eq!(kept.headers()["referer"], "https://a.example/x/y");
+    let beside = follow(303, "https://a.example:444/");
+    assert_eq!(beside.server_name(Some("configured")), "a.example", "another port is another server");
+    assert_eq!(follow(303, "https://a.example:443/").server_name(Some("configured")), "configured");
     let elsewhere = follow(303, "https://b.example/");
     assert_eq!(elsewhere.server_name(Some("configured")), "b.example");
     let elsewhere = elsewhere.request(Version::HTTP_2, None).unwrap();

@@ -36,8 +36,9 @@ pub(super) async fn by_udp(
     let socket = udp::connect(source, server).map_err(Fault::Source)?;
     observer.sent(Instant::now(), 0);
     socket.send(question.bytes()).await.map_err(|error| Fault::Io(error, None))?;
-    // Without EDNS a server sends no more than 512 bytes; a longer datagram is cut, and then no answer.
-    let mut buffer = [0; 1024];
+    // Without EDNS a server is to send no more than 512 bytes; some send as many as a packet holds. A longer datagram is cut, and
+    // then no answer.
+    let mut buffer = vec![0; 4096];
     loop {
         let received = udp::receive(&socket, &mut buffer).await;
         let evidence = || options::evidence_towards(&*socket, socket.local_addr().ok(), server);

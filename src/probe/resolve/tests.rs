@@ -272,6 +272,16 @@ async fn what_does_not_fit_comes_by_tcp() {
     assert_eq!(address(&ask(&[server]).await), Some(IpAddr::V6(V6)));
 }
 
+/// Without EDNS it may not have more than 512 bytes, and some servers do not care.
+#[tokio::test]
+async fn an_answer_may_fill_a_packet() {
+    let server = serve_dns(|ty, message| {
+        (0..50).for_each(|_| v6(message));
+        ty == RecordType::AAAA
+    });
+    assert_eq!(address(&ask(&[server]).await), Some(IpAddr::V6(V6)));
+}
+
 #[tokio::test]
 async fn the_next_server_helps_where_one_is_silent_or_fails() {
     let good = serve_dns(both);

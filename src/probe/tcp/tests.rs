@@ -259,15 +259,6 @@ async fn a_conversation_that_fails_says_how() {
     };
     let bytes = || Step { expect_bytes: Some("SSH-2.0".into()), ..Step::default() };
 
-    let other_line: Request = talk(|mut stream| say(&mut stream, "hi\n"), expect("^220"));
-    let report = probe(&other_line).await;
-    // The end of a connection on which our own line is still unread is a reset.
-    let reason = report.failure.as_ref().map(|failure| failure.reason);
-    assert!(
-        matches!(reason, Some(Reason::AssertionFailedBody | Reason::ConnectionTerminated(Ending::Broken))),
-        "{report:#?}"
-    );
-
     let report = probe(&talk(
         |mut stream| {
             hear(&mut stream);
@@ -328,6 +319,50 @@ async fn a_conversation_that_fails_says_how() {
     check_failure(&report, Phase::Query, Reason::ConnectionReadTimeout);
     check_phase(&report, Phase::Query, 290..301);
     assert_eq!(measured(&report).heard.failed_due_to_regex, Some(false));
+}
+
+#[tokio::test]
+async fn whoever_speaks_first_and_hangs_up_has_said_what_it_said() {
+    // The end of a connection on which our own line is still unread is a reset, before or behind that line.
+    let hangs_up = |said: &'static str, before: u64, after: u64| {
+        serve(V4, move |mut stream| {
+            sleep(before);
+            say(&mut stream, said);
+            sleep(after);
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        })
+    };
+    let hello = |step: Step| vec![Step { send: Some("hello".into()), ..Step::default() }, step];
+    let ask = async |server, steps| probe(&request(open(steps, None), server, PATIENCE)).await;
+    for (before, after) in [(0, 0), (0, 20), (20, 0), (20, 20)] {
+        for _ in 0..20 {
+            let report = ask(hangs_up("hi\n", before, after), hello(expect("^220"))).await;
+            check_failure(&report, Phase::Query, Reason::AssertionFailedBody);
+            assert_eq!(measured(&report).heard.failed_due_to_regex, Some(true));
+        }
+        let report = ask(hangs_up("220\n", before, after), hello(expect("^220"))).await;
+        check_success(&report);
+    }
+    // The line that is expected, and one more, in one segment or in two.
+    for pause in [0, 20] {
+        let server = serve(V4, move |mut stream| {
+            say(&mut stream, "220\n");
+            sleep(pause);
+            say(&mut stream, "hi\n");
+            hear(&mut stream);
+        });
+        let steps = vec![Step { send: Some("hello".into()), ..expect("^220") }, expect("^250")];
+        check_failure(&ask(server, steps).await, Phase::Query, Reason::AssertionFailedBody);
+    }
+    // What is sent last has to be taken.
+    let report = ask(
+        hangs_up("hi\n", 0, 0),
+        vec![Step { send: Some("a".into()), ..expect("hi") }, {
+            Step { send: Some("x".repeat(16 << 20)), ..Step::default() }
+        }],
+    )
+    .await;
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated(Ending::Broken));
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ pub(super) fn web(stream: TcpStream) -> std::io::Result<()> {
     }
     let bytes = match path {
         // As long, whatever the client calls itself.
-        "/echo" | "/echo/%2F" => {
+        path if path == "/echo" || path.starts_with("/echo/") => {
             found("", format!("{:>1024}", format!("\n{head}{}", String::from_utf8_lossy(&body))).as_bytes())
         }
         "/chunked" if head.starts_with("HEAD") => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec(),

@@ -336,6 +336,32 @@ async fn a_proxy_that_refuses_says_so_in_its_own_name() {
     }
 }
 
+/// It need not wait for the request, and one that closes while there is something to be read resets the connection.
+#[tokio::test]
+async fn a_proxy_that_speaks_first_is_heard() {
+    let refused = Reason::HttpStatusUnexpected(StatusClass::ClientError);
+    let cases = [
+        ("http", "HTTP/1.1 403 No\r\nContent-Length: 3\r\n\r\nno\n", refused, "403"),
+        ("http", "SSH-2.0-OpenSSH_9.2\r\n", Reason::HttpProtocolError, "CONNECT"),
+        ("socks5", "SSH-2.0-OpenSSH_9.2\r\n", Reason::HttpProtocolError, "SOCKS 5"),
+    ];
+    for (scheme, words, reason, part) in cases {
+        for pause in [0, 20] {
+            let address = serve(V4, move |mut stream| {
+                say(&mut stream, words);
+                sleep(pause);
+            });
+            for _ in 0..20 {
+                let settings = with_proxy(&format!("{scheme}://{address}"));
+                let report = get(settings, "https://192.0.2.1/", PATIENCE).await;
+                check_failure(&report, Phase::Connect, reason);
+                let detail = &report.failure.as_ref().unwrap().detail;
+                assert!(detail.contains(part), "{detail}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_that_cannot_be_reached_or_says_nothing_is_told_by_its_address() {
     let closed = TcpListener::bind((V4, 0)).unwrap().local_addr().unwrap();

@@ -14,7 +14,7 @@ fn targets_are_urls() {
         ("a_b.example.", "http://a_b.example./"),
     ];
     for (target, expected) in good {
-        assert_eq!(parse(target).unwrap().as_str(), expected);
+        assert_eq!(parse(target).unwrap().0.as_str(), expected);
     }
     let bad = [
         "",
