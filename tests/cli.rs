@@ -224,16 +224,31 @@ fn signals_reload_and_end_it() {
 
 #[test]
 fn what_blocks_a_thread_does_not_hold_up_the_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("probes.yml");
-    std::fs::write(&file, "modules: {ping: {prober: icmp}}").unwrap();
-    let mut serving = Serving::start(&[&format!("--config.file={}", file.display()), "--web.listen-address=:0"]);
-    serving.line("msg=listening");
-    // A file that is there and never ends, as on a server that is gone.
-    std::fs::remove_file(&file).unwrap();
-    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
-    serving.signal("-HUP");
-    let _unread = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    // A search in what a server says that takes far longer than its probe may.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut client, _) = server.accept().unwrap();
+        // Random bits (Marsaglia's xorshift), of which no search remembers enough to be quick.
+        let mut state = 1_u64;
+        let mut bit = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            b'0' + (state & 1) as u8
+        };
+        let noise: Vec<u8> = (0..16 << 20).map(|_| bit()).collect();
+        let _ = client.read(&mut [0; 1024]);
+        let _ = client.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", noise.len()).as_bytes());
+        let _ = client.write_all(&noise);
+        let _ = client.read(&mut [0; 1]);
+    });
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let module = "{prober: http, timeout: 1s, http: {fail_if_body_not_matches_regexp: ['[01]*1[01]{150}x']}}";
+    writeln!(file, "modules: {{slow: {module}}}").unwrap();
+    let (mut serving, address) = serving(&["--config.file", file.path().to_str().unwrap()]);
+    let reply = get(&address, &format!("/probe?module=slow&target={target}"));
+    assert!(reply.contains("reason=\"prober_overload\""), "{reply}");
     let told = Instant::now();
     serving.signal("-TERM");
     assert_eq!(serving.child.wait().unwrap().code(), Some(0));
