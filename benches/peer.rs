@@ -345,7 +345,7 @@ fn start_nginx(folder: &Path, http: u16, https: u16) -> Running {
     fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
     let folder = folder.display();
     let text = format!(
-        "daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
+        "daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; master_process off;
 events {{ worker_connections 2048; }}
 http {{
   access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::lab::{Site, host};
+use support::pcap::{Capture, Packet};
 use support::{Running, program};
 use uplink_exporter::flight::Phase;
 use uplink_exporter::lab::{Action, Fault, Hop, Isp, Matches, Mtu, Path, RateLimit, Topology, target};
@@ -30,6 +31,10 @@ const MODULES: &str = "
   icmp_raw: {prober: icmp, icmp: {raw: true}}
   icmp_datagram: {prober: icmp, icmp: {raw: false}}
   icmp_many: {prober: icmp, icmp: {count: 200, interval: 2ms}}
+  asked_raw: {prober: icmp, icmp: {raw: true, ttl: 37, dont_fragment: true, payload_size: 100}}
+  asked_datagram: {prober: icmp, icmp: {raw: false, ttl: 37, dont_fragment: true, payload_size: 100}}
+  short_raw: {prober: icmp, icmp: {raw: true, ttl: 2}}
+  short_datagram: {prober: icmp, icmp: {raw: false, ttl: 2}}
   icmp_big: {prober: icmp, icmp: {payload_size: 1400, dont_fragment: true}}
   trace_icmp: {prober: traceroute, traceroute: {protocol: icmp}}
   trace_udp: {prober: traceroute, traceroute: {protocol: udp}}
@@ -316,6 +321,39 @@ fn a_neighbour_that_does_not_answer_to_its_address_is_not_the_networks_fault() {
         let requests = ALL.map(|module| site.request(module, "", &neighbour(module, address), patience * second()));
         for report in site.run_all(requests.into()) {
             assert_eq!(reason(&report), "arp_unresolved", "{} {:?} {:#?}", report.module, report.failure, report.log);
+        }
+    }
+}
+
+#[test]
+fn an_echo_request_is_as_it_was_asked_for() {
+    let Some(site) = start(topology()) else { return };
+    for family in FAMILIES {
+        let destination = target(family, 10);
+        for (asked, plain, short) in
+            [("asked_raw", "icmp_raw", "short_raw"), ("asked_datagram", "icmp_datagram", "short_datagram")]
+        {
+            let capture =
+                Capture::start("ispa", site.folder.path(), |command| site.lab.prober().spawn(command).unwrap());
+            let reports = [asked, plain].map(|module| site.run(module, "a", &destination.to_string(), second()));
+            let packets = capture.stop();
+            let requests: Vec<&Packet> = packets.iter().filter(|packet| packet.echo_request().is_some()).collect();
+            let [as_asked, as_ever] = requests[..] else { panic!("{asked}: {requests:?}") };
+            assert_eq!((as_asked.ttl, as_asked.transport.len()), (37, 8 + 100), "{asked} {family:?}");
+            assert_eq!((as_ever.ttl, as_ever.transport.len()), (64, 8 + 56), "{plain} {family:?}");
+            // IPv6 splits nothing on the way, and says nothing of it.
+            let of_v4 = family == Family::V4;
+            assert_eq!((as_asked.dont_fragment, as_ever.dont_fragment), (of_v4, false), "{asked} {family:?}");
+            let replies: Vec<u8> =
+                packets.iter().filter(|packet| packet.echo_reply().is_some()).map(|packet| packet.ttl).collect();
+            for (report, ttl) in reports.iter().zip(replies) {
+                let Measurement::Icmp(measured) = &report.measurement else { panic!("{report:?}") };
+                assert_eq!((report.success(), measured.reply_hop_limit), (true, Some(ttl)), "{asked} {family:?}");
+                assert!(ttl < 64, "four routers are between: {ttl}");
+            }
+            let router = Some(Isp::A.router(2).address(family));
+            let report = site.run(short, "a", &destination.to_string(), second());
+            assert_failure(&report, Phase::Rtt, "ttl_exceeded", router);
         }
     }
 }

@@ -387,6 +387,7 @@ fn a_path_that_changes_changes_its_number_once() {
         // During one, which saw both, and tells the latter.
         let long = format!("{protocol}_long");
         let during = || {
+            site.lab.clear_counts();
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     let arrived = || site.lab.counts(Isp::A, address(family, 10))[2].arrived;
@@ -415,6 +416,7 @@ fn a_path_that_grows_during_a_probe_changes_its_number_once() {
         let long = format!("{protocol}_long");
         let hash = || trace(&run(&site, protocol, family)).analysis.route_hash;
         let mut seen = vec![hash()];
+        site.lab.clear_counts();
         let report = std::thread::scope(|scope| {
             scope.spawn(|| {
                 let arrived = || site.lab.counts(Isp::A, address(family, 10))[2].arrived;

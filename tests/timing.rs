@@ -220,7 +220,8 @@ fn what_waits_in_a_queue_of_this_host_is_not_the_networks_time() {
             assert_eq!(report.failure, None, "{module} {family:?}: {:#?}", report.log);
             let Measurement::Icmp(measured) = &report.measurement else { panic!("{report:?}") };
             let worst = Duration::from_secs_f64(measured.rtt.worst().unwrap());
-            let most = rtt + Duration::from_millis(2) + 2 * site.lab.lateness();
+            // Another packet of the queue would be 11 ms.
+            let most = rtt + Duration::from_millis(8) + 2 * site.lab.lateness();
             assert!(report.duration > rtt + Duration::from_millis(35), "the queue holds them: {:?}", report.duration);
             assert!(worst < most, "{module} {family:?}: {worst:?} is more than {most:?}");
         }
@@ -242,8 +243,8 @@ fn a_lost_syn_is_told_from_a_long_path() {
                 site.lab.clear_counts();
                 let report = site.run(module, "b", &format!("{}:80", host(family, 11)), Duration::from_secs(8));
                 assert_eq!(report.failure, None, "{module} {:#?}", report.log);
-                // Where the machine stands still, so does the lab, on both ways.
-                let near = Duration::from_millis(2) + 2 * site.lab.lateness();
+                // A second is not to be taken for a round trip; where the machine stands still, so does the lab, on both ways.
+                let near = Duration::from_millis(20) + 2 * site.lab.lateness();
                 assert_adds_up(&report);
                 let Measurement::Tcp(measured) = &report.measurement else { panic!("{report:?}") };
                 assert_eq!(measured.handshake.syn_retransmits, Some(lost), "{module} {family:?}");
@@ -260,9 +261,9 @@ fn a_lost_syn_is_told_from_a_long_path() {
                     }
                     (0, None) => panic!("{module}: no handshake RTT"),
                     (_, Some(rtt)) => {
-                        assert!(module == "half_open_raw" && rtt < Duration::from_millis(50) + near, "{module} {rtt:?}")
+                        assert!(rtt.abs_diff(Duration::from_millis(50)) < near, "{module} {rtt:?}")
                     }
-                    (_, None) => {}
+                    (_, None) => panic!("{module}: no handshake RTT, though both do timestamps"),
                 }
             }
         }

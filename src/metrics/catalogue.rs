@@ -96,7 +96,7 @@ catalogue! {
     // tcp.
     TCP_DURATION = Gauge "probe_tcp_duration_seconds" ["phase"] "Duration of the TCP probe by phase";
     TCP_HANDSHAKE_RTT = Gauge "probe_tcp_handshake_rtt_seconds" []
-        "Round-trip time of the TCP handshake by the kernel's clock; absent where a SYN was sent again and nothing tells which one was answered";
+        "Round-trip time of the TCP handshake by the kernel's clock; where a SYN was sent again, that of the one that was answered, and absent where nothing tells which that was";
     TCP_SYN_RETRANSMITS = Gauge "probe_tcp_syn_retransmits" [] "SYNs that had to be sent again";
     FAILED_REGEX = Gauge "probe_failed_due_to_regex" [] "Whether the probe failed because of a regular expression (1) or not (0)";
     FAILED_CEL = Gauge "probe_failed_due_to_cel" [] "Whether the probe failed because of a CEL expression for the JSON of the body (1) or not (0)";

@@ -83,9 +83,14 @@ pub struct TcpInfo {
     pub retransmits: u8,
     /// The largest segment that the peer takes, in bytes.
     pub send_mss: u32,
+    /// Whether both sides do timestamps (RFC 7323).
+    pub has_timestamps: bool,
     /// Segments sent, those without data included; nothing where the kernel does not say (before 4.2).
     pub segments_sent: Option<u32>,
 }
+
+/// `TCPI_OPT_TIMESTAMPS` of `linux/tcp.h`.
+const TCPI_OPT_TIMESTAMPS: u8 = 1;
 
 /// How one packet leaves, where it differs from its socket's settings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -179,6 +184,7 @@ pub fn tcp_info(socket: &impl AsRawFd) -> io::Result<TcpInfo> {
         unacknowledged: info.tcpi_unacked,
         retransmits: info.tcpi_retransmits,
         send_mss: info.tcpi_snd_mss,
+        has_timestamps: info.tcpi_options & TCPI_OPT_TIMESTAMPS != 0,
         segments_sent: told(std::mem::offset_of!(libc::tcp_info, tcpi_segs_out)).then_some(info.tcpi_segs_out),
     })
 }

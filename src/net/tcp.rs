@@ -119,7 +119,8 @@ impl Connecting {
         }
         let info = self.info().map_err(fail)?;
         // With a SYN sent again the kernel knows the last round trip only, and the wait is the sum.
-        let arrived = info.handshake_rtt().map_or(now, |rtt| now.min(self.started + rtt));
+        let whole = info.handshake_rtt().filter(|_| info.total_retransmits == 0);
+        let arrived = whole.map_or(now, |rtt| now.min(self.started + rtt));
         observer.received(arrived, 0);
         Ok(info)
     }
@@ -156,10 +157,11 @@ impl Connecting {
 }
 
 impl TcpInfo {
-    /// The round-trip time of the handshake, read right after it; nothing where a SYN was sent again.
+    /// The round-trip time of the handshake, read right after it. Where a SYN was sent again, it is that of the one that was answered, in
+    /// whole milliseconds: the timestamps tell (RFC 7323, section 4; `tcp_ack_update_rtt`). Nothing where there are none.
     #[must_use]
     pub fn handshake_rtt(&self) -> Option<Duration> {
-        (self.total_retransmits == 0 && !self.rtt.is_zero()).then_some(self.rtt)
+        ((self.total_retransmits == 0 || self.has_timestamps) && !self.rtt.is_zero()).then_some(self.rtt)
     }
 }
 

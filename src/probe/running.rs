@@ -177,7 +177,7 @@ impl<'a> Probe<'a> {
         if failure.as_ref().is_some_and(|failure| failure.reason.is_of_this_host()) {
             timeline.nothing_left();
         }
-        let failure = failure.map(|failure| self.local_cause(self.own_cause(failure, &timeline)));
+        let failure = failure.map(|failure| self.own_cause(self.local_cause(failure), &timeline));
         let (way_out, wrong_way) = self.way_out(&measurement);
         // What this host could not do says nothing of its way; all else that failed did so on a wrong one.
         let failure = match failure {

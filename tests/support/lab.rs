@@ -138,7 +138,7 @@ fn write_certificates(folder: &Path) -> rcgen::Issuer<'static, rcgen::KeyPair> {
 fn start_nginx(lab: &Lab, nginx: &Path, folder: &Path) -> Running {
     let path = folder.display();
     let text = format!(
-        "daemon off; pid {path}/nginx.pid; error_log {path}/error.log; worker_processes 1; user root;
+        "daemon off; pid {path}/nginx.pid; error_log {path}/error.log; master_process off;
 events {{ worker_connections 2048; }}
 http {{
   access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f;

@@ -63,6 +63,8 @@ pub(crate) struct Packet {
     pub(crate) destination: IpAddr,
     /// Hop limit.
     pub(crate) ttl: u8,
+    /// Of IPv4, that it may not be split.
+    pub(crate) dont_fragment: bool,
     pub(crate) protocol: u8,
     /// The flow label of IPv6; 0 for IPv4.
     pub(crate) label: u32,
@@ -136,6 +138,7 @@ fn packet(at: Duration, bytes: &[u8]) -> Option<Packet> {
                 source: address(12),
                 destination: address(16),
                 ttl: bytes[8],
+                dont_fragment: bytes[6] & 0x40 != 0,
                 protocol: bytes[9],
                 label: 0,
                 transport: bytes[header..].to_vec(),
@@ -148,6 +151,7 @@ fn packet(at: Duration, bytes: &[u8]) -> Option<Packet> {
                 source: address(8),
                 destination: address(24),
                 ttl: bytes[7],
+                dont_fragment: false,
                 protocol: bytes[6],
                 label: u32::from_be_bytes([0, bytes[1] & 0xf, bytes[2], bytes[3]]),
                 transport: bytes[40..].to_vec(),
