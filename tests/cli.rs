@@ -3,11 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
 #![expect(clippy::disallowed_methods, reason = "the client of these tests is no probe")]
 
+mod support;
+
 use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use support::{free_port, get, until};
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_uplink_exporter"));
@@ -247,7 +251,7 @@ fn what_blocks_a_thread_does_not_hold_up_the_end() {
     let module = "{prober: http, timeout: 1s, http: {fail_if_body_not_matches_regexp: ['[01]*1[01]{150}x']}}";
     writeln!(file, "modules: {{slow: {module}}}").unwrap();
     let (mut serving, address) = serving(&["--config.file", file.path().to_str().unwrap()]);
-    let reply = get(&address, &format!("/probe?module=slow&target={target}"));
+    let reply = get(address, &format!("/probe?module=slow&target={target}")).1;
     assert!(reply.contains("reason=\"prober_overload\""), "{reply}");
     let told = Instant::now();
     serving.signal("-TERM");
@@ -271,23 +275,11 @@ fn an_address_without_a_host_is_all_interfaces() {
 }
 
 /// The program on a free port, once it serves, and where that is. Its log may say nothing.
-fn serving(flags: &[&str]) -> (Serving, String) {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let serving = Serving::start(&[&["--web.listen-address", &free], flags].concat());
-    let begun = Instant::now();
-    while TcpStream::connect(&free).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "nothing listens on {free}");
-        thread::sleep(Duration::from_millis(10));
-    }
-    (serving, free)
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+fn serving(flags: &[&str]) -> (Serving, SocketAddr) {
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let serving = Serving::start(&[&["--web.listen-address", &address.to_string()], flags].concat());
+    until("the program serves", || TcpStream::connect(address).is_ok());
+    (serving, address)
 }
 
 #[test]
@@ -295,10 +287,10 @@ fn a_probes_lines_are_logged_as_far_as_they_are_wanted() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "isps: {gone: {source_ip: 192.0.2.1}}\nmodules: {tcp: {prober: tcp}}").unwrap();
     let configured = format!("--config.file={}", file.path().display());
-    let probes = |address: &str| {
+    let probes = |address: SocketAddr| {
         let good = format!("/probe?module=tcp&target={address}");
         for path in [&good, "/probe?module=tcp&target=127.0.0.1:1", "/probe?module=tcp&isp=gone&target=127.0.0.1:1"] {
-            assert!(get(address, path).contains("probe_success"), "{path}");
+            assert!(get(address, path).1.contains("probe_success"), "{path}");
         }
     };
     let refused =
@@ -317,7 +309,7 @@ fn a_probes_lines_are_logged_as_far_as_they_are_wanted() {
     ];
     for (flags, expected) in cases {
         let (mut serving, address) = serving(&[&[configured.as_str()], flags].concat());
-        probes(&address);
+        probes(address);
         serving.signal("-TERM");
         let lines: Vec<String> = serving.log.by_ref().map_while(Result::ok).collect();
         let about: Vec<&String> = lines.iter().filter(|line| line.contains("module=tcp")).collect();
@@ -348,23 +340,23 @@ fn a_file_that_changes_is_loaded_by_itself_where_that_is_wanted() {
     std::os::unix::fs::symlink("data/probes.yml", path("probes.yml")).unwrap();
     let file = format!("--config.file={}", path("probes.yml").display());
     let (mut serving, address) = serving(&[&file, "--config.enable-auto-reload", "--config.auto-reload-interval=1"]);
-    assert!(get(&address, "/config").contains("one:"));
+    assert!(get(address, "/config").1.contains("one:"));
     std::os::unix::fs::symlink("second", path("swap")).unwrap();
     std::fs::rename(path("swap"), path("data")).unwrap();
     serving.line("auto-reload: the configuration was loaded again");
-    assert!(get(&address, "/config").contains("two:"));
+    assert!(get(address, "/config").1.contains("two:"));
     // A file that it names, which is not there yet.
     let tls =
         format!("modules: {{web: {{prober: http, http: {{tls_config: {{ca_file: {}}}}}}}}}", path("ca.pem").display());
     write("second/probes.yml", &tls);
     let line = serving.line("auto-reload: the configuration in force stays");
     assert!(line.contains("ca.pem") && line.contains("cannot be read"), "{line}");
-    assert!(get(&address, "/metrics").contains("blackbox_exporter_config_last_reload_successful 0\n"));
+    assert!(get(address, "/metrics").1.contains("blackbox_exporter_config_last_reload_successful 0\n"));
     let key = rcgen::KeyPair::generate().unwrap();
     let ca = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
     write("ca.pem", &ca.pem());
     serving.line("auto-reload: the configuration was loaded again");
-    let metrics = get(&address, "/metrics");
+    let metrics = get(address, "/metrics").1;
     assert!(metrics.contains("blackbox_exporter_config_last_reload_successful 1\n"), "{metrics}");
     serving.signal("-TERM");
     let rest: Vec<String> = serving.log.by_ref().map_while(Result::ok).collect();

@@ -14,11 +14,14 @@ pub(crate) mod tls;
 pub(crate) mod zone;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 /// Says why a test does not run here; where no test may be skipped (`UPLINK_REQUIRE_LAB=1`), fails.
 pub(crate) fn skip(why: &str) {
@@ -177,7 +180,15 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A port of loopback that nothing uses.
+/// A port that nobody else gets while this program runs, of both families and for TCP: a socket that never listens holds it. Others that
+/// set `SO_REUSEADDR`, as servers do, may listen on it all the same, and until one does, connections to it are refused (ip(7), socket(7)).
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let holder = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+    holder.set_only_v6(false).unwrap();
+    holder.set_reuse_address(true).unwrap();
+    holder.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).unwrap();
+    let port = holder.local_addr().unwrap().as_socket().unwrap().port();
+    // Held until the program ends.
+    let _ = holder.into_raw_fd();
+    port
 }
