@@ -166,11 +166,12 @@ fn a_thousand_unanswered_echo_requests_do_not_slow_the_next() {
     let Some(site) = start(topology(12_000)) else { return };
     let of = Matches { destination: Some(target(Family::V4, 11)), ..Matches::default() };
     site.lab.change(|topology| topology.faults = vec![Fault { of, action: Action::Drop }]);
-    // What a probe takes beside its round trip: finding whose an answer is among all that are waited for is in it.
+    // What a probe takes beside its round trip: finding whose an answer is among all that are waited for is in it. Others on the machine slow
+    // some probes; what slows by itself slows all.
     let beside_the_round_trip = || {
         let probe = || site.run("icmp_raw", "a", &target(Family::V4, 10).to_string(), Duration::from_secs(5));
         let mut spans: Vec<_> = (0..50).map(|_| probe()).map(|report| report.duration - told(&report)).collect();
-        percentile(&mut spans, 50)
+        percentile(&mut spans, 10)
     };
     let alone_in_flight = beside_the_round_trip();
     std::thread::scope(|scope| {
@@ -220,8 +221,7 @@ fn what_waits_in_a_queue_of_this_host_is_not_the_networks_time() {
             assert_eq!(report.failure, None, "{module} {family:?}: {:#?}", report.log);
             let Measurement::Icmp(measured) = &report.measurement else { panic!("{report:?}") };
             let worst = Duration::from_secs_f64(measured.rtt.worst().unwrap());
-            // Another packet of the queue would be 11 ms.
-            let most = rtt + Duration::from_millis(8) + 2 * site.lab.lateness();
+            let most = rtt + Duration::from_millis(2) + 2 * site.lab.lateness();
             assert!(report.duration > rtt + Duration::from_millis(35), "the queue holds them: {:?}", report.duration);
             assert!(worst < most, "{module} {family:?}: {worst:?} is more than {most:?}");
         }
@@ -243,8 +243,8 @@ fn a_lost_syn_is_told_from_a_long_path() {
                 site.lab.clear_counts();
                 let report = site.run(module, "b", &format!("{}:80", host(family, 11)), Duration::from_secs(8));
                 assert_eq!(report.failure, None, "{module} {:#?}", report.log);
-                // A second is not to be taken for a round trip; where the machine stands still, so does the lab, on both ways.
-                let near = Duration::from_millis(20) + 2 * site.lab.lateness();
+                // Where the machine stands still, so does the lab, on both ways.
+                let near = Duration::from_millis(2) + 2 * site.lab.lateness();
                 assert_adds_up(&report);
                 let Measurement::Tcp(measured) = &report.measurement else { panic!("{report:?}") };
                 assert_eq!(measured.handshake.syn_retransmits, Some(lost), "{module} {family:?}");

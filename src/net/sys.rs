@@ -435,13 +435,17 @@ pub fn sleep_exactly() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) }).map(drop)
 }
 
-/// Lets the calling thread run before all others that are not of the real-time kind (nice -20), which takes CAP_SYS_NICE.
+/// Lets the calling thread run as soon as it has something to do, before all that are not of the real-time kind (`SCHED_FIFO`), which takes
+/// CAP_SYS_NICE.
 ///
 /// # Errors
-/// As `setpriority(2)`.
+/// As `sched_setscheduler(2)`.
 pub fn take_precedence() -> io::Result<()> {
-    // SAFETY: takes no pointers. On Linux 0 is the calling thread.
-    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) }).map(drop)
+    // SAFETY: `sched_param` is a structure of integers, for which all zeros is a value.
+    let mut lowest: libc::sched_param = unsafe { zeroed() };
+    lowest.sched_priority = 1;
+    // SAFETY: the pointer is to a live local, which is only read. On Linux 0 is the calling thread.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) }).map(drop)
 }
 
 /// Makes a descriptor that becomes readable when the other end is closed or written to: a pipe.
