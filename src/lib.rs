@@ -17,7 +17,7 @@
 //! | [`flight`] | pure | conversations as state machines; where the time goes |
 //! | [`wire`] | pure | bytes ⇄ values |
 //! | [`re2`] | pure | regular expressions as Go reads them |
-//! | [`path`] | pure | what hops mean (statistics, loss, delay, identity, roles), and what is known of addresses: prefixes, autonomous systems |
+//! | [`path`] | pure | what hops and flows mean (statistics, loss, delay, identity, roles, balancing, whose way out), and what is known of addresses: prefixes, autonomous systems |
 //!
 //! # The way of a probe, with no turning back
 //!

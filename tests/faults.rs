@@ -346,6 +346,7 @@ fn an_echo_request_is_as_it_was_asked_for() {
             assert_eq!((as_asked.dont_fragment, as_ever.dont_fragment), (of_v4, false), "{asked} {family:?}");
             let replies: Vec<u8> =
                 packets.iter().filter(|packet| packet.echo_reply().is_some()).map(|packet| packet.ttl).collect();
+            assert_eq!(replies.len(), 2, "{asked} {family:?}");
             for (report, ttl) in reports.iter().zip(replies) {
                 let Measurement::Icmp(measured) = &report.measurement else { panic!("{report:?}") };
                 assert_eq!((report.success(), measured.reply_hop_limit), (true, Some(ttl)), "{asked} {family:?}");

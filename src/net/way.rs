@@ -20,7 +20,7 @@ pub struct Way {
     pub source: Option<IpAddr>,
 }
 
-/// Asks for ways by one socket, kept from its first question on, of the namespace of whoever asked that. A question takes two system
+/// Asks for ways by one socket, kept from its first question on, of the namespace of whoever asked that. A question takes a few system
 /// calls and some microseconds, so that nothing needs to be remembered that could be wrong by now.
 #[derive(Debug, Default)]
 pub(super) struct Ways(Mutex<Option<Netlink>>);
