@@ -570,8 +570,8 @@ fn a_full_trace_of_twenty_hops_ends_within_a_second() {
 #[test]
 fn packets_that_do_not_fit_and_packets_that_circle_say_so() {
     let mut narrow = topology();
-    narrow.a.hops[2].routers[0].mtu = Some(Mtu { bytes: 1300, told: true });
-    narrow.b.hops[2].routers[0].mtu = Some(Mtu { bytes: 1300, told: false });
+    narrow.a.hops[2].routers[0].mtu = Some(Mtu::told(1300));
+    narrow.b.hops[2].routers[0].mtu = Some(Mtu::untold(1300));
     let Some(site) = start(narrow) else { return };
     for family in FAMILIES {
         let destination = target(family, 10).to_string();

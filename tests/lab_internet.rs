@@ -350,8 +350,8 @@ fn a_narrow_link_says_so_or_swallows() {
     for family in FAMILIES {
         let (told, silent) = (target(family, 21), target(family, 22));
         let source = Isp::A.bound_by(Binding::Address);
-        let narrow = |told| lab.change(|topology| topology.a.hops[1].routers[0].mtu = Some(Mtu { bytes: 1_300, told }));
-        narrow(true);
+        let narrow = |mtu| lab.change(|topology| topology.a.hops[1].routers[0].mtu = Some(mtu));
+        narrow(Mtu::told(1_300));
         let too_big = if family == Family::V4 { (3, 4) } else { (2, 0) };
         lab.prober()
             .run(|| {
@@ -363,7 +363,7 @@ fn a_narrow_link_says_so_or_swallows() {
                 assert!(ping(&source, silent, 64, 0, 1_000).is_some());
             })
             .unwrap();
-        narrow(false);
+        narrow(Mtu::untold(1_300));
         assert!(lab.prober().run(|| ping(&source, silent, 64, 0, 1_400)).unwrap().is_none());
     }
 }

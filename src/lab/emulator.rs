@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::internet::{Device, Internet};
+use super::internet::{Device, Internet, LARGEST};
 use super::topology::Isp;
 use crate::net::sys;
 
@@ -63,6 +63,7 @@ fn carry(internet: &Mutex<Internet>, wires: Wires, ended: &OwnedFd) -> io::Resul
     let _ = sys::take_precedence();
     let Wires { a, b, inet } = wires;
     let (a, b, inet) = (File::from(a), File::from(b), File::from(inet));
+    let mut buffer = [0; LARGEST];
     let devices = [(Device::Uplink(Isp::A), &a), (Device::Uplink(Isp::B), &b), (Device::Inet, &inet)];
     loop {
         let next = lock(internet).next_due();
@@ -76,7 +77,7 @@ fn carry(internet: &Mutex<Internet>, wires: Wires, ended: &OwnedFd) -> io::Resul
         }
         let mut internet = lock(internet);
         for ((device, file), _) in devices.iter().zip(ready).filter(|(_, ready)| *ready) {
-            read_all(&mut internet, *device, file);
+            read_all(&mut internet, *device, file, &mut buffer);
         }
         while let Some((device, packet)) = internet.deliver(Instant::now()) {
             let file = match device {
@@ -94,18 +95,13 @@ fn carry(internet: &Mutex<Internet>, wires: Wires, ended: &OwnedFd) -> io::Resul
 /// How long a sleeping thread takes to wake. It is woken so much earlier, and polls without sleeping until the packet is due.
 const WAKING: Duration = Duration::from_micros(80);
 
-fn read_all(internet: &mut Internet, device: Device, mut file: &File) {
+fn read_all(internet: &mut Internet, device: Device, mut file: &File, buffer: &mut [u8]) {
     // Bounded, so that a flood on one device does not hold up what is due on another.
     for _ in 0..64 {
-        let mut packet = internet.buffer();
-        match file.read(&mut packet) {
-            Ok(length) => {
-                packet.truncate(length);
-                internet.take(Instant::now(), device, packet);
-            }
-            // Nothing more, or the device is down.
-            Err(_) => return internet.recycle(packet),
-        }
+        // Nothing more, or the device is down.
+        let Ok(length) = file.read(buffer) else { return };
+        let packet = internet.packet(&buffer[..length]);
+        internet.take(Instant::now(), device, packet);
     }
 }
 

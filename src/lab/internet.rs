@@ -70,8 +70,8 @@ struct Says {
     rest: u32,
 }
 
-/// Larger than any packet of a device, whose MTU is 1500.
-pub(super) const LARGEST: usize = 2048;
+/// Larger than any packet of a device, whose MTU is 1500, or 9000 where it was made a jumbo.
+pub(super) const LARGEST: usize = 9216;
 /// How many conversations a fault that counts them can tell apart, before it begins anew.
 const CONVERSATIONS: usize = 65_536;
 
@@ -117,11 +117,12 @@ impl Internet {
         path.hops.iter().enumerate().map(|(index, hop)| chosen(hop, &flow, index).address(family)).collect()
     }
 
-    /// A buffer for the next packet.
-    pub(super) fn buffer(&mut self) -> Vec<u8> {
-        let mut buffer = self.spare.pop().unwrap_or_default();
-        buffer.resize(LARGEST, 0);
-        buffer
+    /// A packet of these bytes, in a buffer that was used before, where there is one.
+    pub(super) fn packet(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut packet = self.spare.pop().unwrap_or_default();
+        packet.clear();
+        packet.extend_from_slice(bytes);
+        packet
     }
 
     /// Takes a buffer back.
@@ -187,6 +188,7 @@ impl Internet {
                 return self.answer(traveller, index, router, says);
             }
             decrement(&mut traveller);
+            packet::clamp(&mut traveller.packet, &traveller.header, router.clamp.there);
             if let Some(says) = self.refusal(&traveller, index + 1) {
                 return self.answer(traveller, index, router, says);
             }
@@ -246,6 +248,7 @@ impl Internet {
             }
             let lost = match fault.action {
                 Action::Drop => true,
+                Action::DropLarger(most) => traveller.packet.len() > most.into(),
                 Action::DropFirst(most) => self.strikes(number, &traveller, most),
                 Action::DropSyn(most) => is_syn && self.strikes(number, &traveller, most),
                 Action::Stall => has_data,
@@ -335,11 +338,12 @@ impl Internet {
     }
 
     fn too_big(&mut self, traveller: Traveller, index: usize, router: Router, mtu: Mtu) {
-        if mtu.told {
-            let says = too_big(traveller.header.family(), mtu);
-            self.answer(traveller, index, router, says);
-        } else {
-            self.recycle(traveller.packet);
+        match mtu.told {
+            Some(bytes) => {
+                let says = too_big(traveller.header.family(), bytes);
+                self.answer(traveller, index, router, says);
+            }
+            None => self.recycle(traveller.packet),
         }
     }
 
@@ -383,10 +387,12 @@ impl Internet {
             traveller.at += self.one_way(link);
             let Some(next) = index.checked_sub(1) else { break };
             index = next;
+            let clamp = self.router(&traveller, index).clamp;
             if traveller.header.ttl <= 1 {
                 return self.recycle(traveller.packet);
             }
             decrement(&mut traveller);
+            packet::clamp(&mut traveller.packet, &traveller.header, clamp.back);
         }
         let family = traveller.header.family();
         if let Some(outside) = self.topology.path(isp).snat(family) {
@@ -403,11 +409,13 @@ impl Internet {
             for packet in pieces {
                 self.back(isp, flow, packet, at, index);
             }
-        } else if mtu.told && !traveller.header.is_icmp_error(&traveller.packet) {
+        } else if let Some(bytes) = mtu.told
+            && !traveller.header.is_icmp_error(&traveller.packet)
+        {
             // The router on the far side of the link says so; where that is the target itself, the near one.
             let hops = self.topology.path(isp).hops.len();
             let speaker = index.min(hops - 1);
-            let says = too_big(traveller.header.family(), mtu);
+            let says = too_big(traveller.header.family(), bytes);
             let router = self.router(&traveller, speaker);
             let source = router.address(traveller.header.family());
             let mut answer = self.spare.pop().unwrap_or_default();
@@ -508,10 +516,10 @@ fn time_exceeded(family: Family) -> Says {
     }
 }
 
-fn too_big(family: Family, mtu: Mtu) -> Says {
+fn too_big(family: Family, bytes: u16) -> Says {
     match family {
-        Family::V4 => Says { ty: 3, code: 4, rest: mtu.bytes.into() },
-        Family::V6 => Says { ty: 2, code: 0, rest: mtu.bytes.into() },
+        Family::V4 => Says { ty: 3, code: 4, rest: bytes.into() },
+        Family::V6 => Says { ty: 2, code: 0, rest: bytes.into() },
     }
 }
 

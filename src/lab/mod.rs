@@ -43,8 +43,8 @@ pub use ledger::{HopCount, Observation};
 pub use namespace::{Namespace, enter_user_namespace};
 pub use servers::{NAMES, Servers};
 pub use topology::{
-    Action, Answers, Binding, Fault, Hop, Isp, Labels, Link, Matches, Mtu, Path, RateLimit, Router, TARGETS, Topology,
-    target,
+    Action, Answers, Binding, Clamp, Fault, Hop, Isp, Labels, Link, Matches, Mtu, Path, RateLimit, Router, TARGETS,
+    Topology, target,
 };
 
 use crate::net::netlink::{Device, Netlink};
@@ -133,6 +133,15 @@ impl Lab {
             }
             Ok(())
         })?
+    }
+
+    /// Sets the largest packet that an uplink's device takes, in bytes, and that the far end's does: 68 to 9000, for IPv6 at least 1280.
+    ///
+    /// # Errors
+    /// As netlink says.
+    pub fn device_mtu(&self, isp: Isp, uplink: u32, far: u32) -> io::Result<()> {
+        self.prober.run(|| netlink::set_mtu(&mut Netlink::open()?, isp.device(), uplink))??;
+        self.far.run(|| netlink::set_mtu(&mut Netlink::open()?, INET, far))?
     }
 
     /// Whether ICMP sockets need no privileges in the prober's namespace (`net.ipv4.ping_group_range`).

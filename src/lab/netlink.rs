@@ -38,6 +38,14 @@ pub(super) fn set_link(netlink: &mut Netlink, name: &str, up: bool) -> io::Resul
     netlink.request(message, || format!("setting {name} {}", if up { "up" } else { "down" }))
 }
 
+/// Sets the largest packet that a device takes, in bytes.
+pub(super) fn set_mtu(netlink: &mut Netlink, name: &str, bytes: u32) -> io::Result<()> {
+    let mut message = Message::new(libc::RTM_NEWLINK, 0, &link_header(0, 0, 0));
+    message.attribute(libc::IFLA_IFNAME, name.as_bytes());
+    message.attribute(libc::IFLA_MTU, &bytes.to_ne_bytes());
+    netlink.request(message, || format!("setting the MTU of {name} to {bytes}"))
+}
+
 /// Gives a device an address, ready at once: no duplicate address detection.
 pub(super) fn add_address(netlink: &mut Netlink, device: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
     let message = address_message(device, address, prefix);

@@ -235,6 +235,34 @@ pub(super) fn decrement_ttl(packet: &mut [u8]) {
     adjust_at(packet, 10, &old, &new);
 }
 
+/// Makes the largest segment that a SYN or SYN-ACK offers to take no larger than that.
+pub(super) fn clamp(packet: &mut [u8], header: &Header, most: Option<u16>) {
+    let Some(most) = most.filter(|_| header.tcp(packet).is_some_and(|(flags, _)| flags & SYN != 0)) else { return };
+    let end = header.transport + usize::from(packet[header.transport + 12] >> 4) * 4;
+    let mut at = header.transport + 20;
+    // Kinds 0 and 1 end and fill up; kind 2 is the MSS, and others say how long they are.
+    while let (Some(&kind @ 1..), true) = (packet.get(at), at < end) {
+        let length = if kind == 1 { 1 } else { packet.get(at + 1).map_or(0, |length| usize::from(*length)) };
+        if kind == 2
+            && let Some(offered) = word(packet, at + 2).filter(|offered| *offered > most)
+        {
+            set_word(packet, at + 2, most);
+            let (old, new) = (offered.to_be_bytes(), most.to_be_bytes());
+            // The words of the checksum begin at even places of the segment, the option may not.
+            match (at - header.transport) % 2 {
+                0 => adjust_at(packet, header.transport + 16, &old, &new),
+                _ => {
+                    adjust_at(packet, header.transport + 16, &[0, old[0], old[1], 0], &[0, new[0], new[1], 0]);
+                }
+            }
+        }
+        if length == 0 {
+            return;
+        }
+        at += length;
+    }
+}
+
 /// Replaces an address where the packet has `from` on that side, as SNAT and its way back do: in the header, in what depends on it, and
 /// on the other side of the packet that an ICMP error quotes.
 pub(super) fn translate(packet: &mut [u8], side: Side, from: IpAddr, to: IpAddr) {

@@ -115,6 +115,7 @@ impl Isp {
             link: Link::default(),
             answers: Answers::default(),
             mtu: None,
+            clamp: Clamp::default(),
             labels: None,
         }
     }
@@ -214,6 +215,8 @@ pub struct Router {
     pub answers: Answers,
     /// The narrow link behind it, towards the target.
     pub mtu: Option<Mtu>,
+    /// How large the segments are that it lets the ends of TCP connections offer.
+    pub clamp: Clamp,
     /// The MPLS labels that packets come to it with, as far as it tells them.
     pub labels: Option<Labels>,
 }
@@ -265,8 +268,31 @@ pub struct RateLimit {
 pub struct Mtu {
     /// The largest packet, in bytes.
     pub bytes: u16,
-    /// Whether the router says so (fragmentation needed, packet too big). Otherwise it is a black hole.
-    pub told: bool,
+    /// What the router says that it takes (fragmentation needed, packet too big), in bytes; where it says nothing, it is a black hole.
+    pub told: Option<u16>,
+}
+
+impl Mtu {
+    /// A link whose router says what it takes.
+    #[must_use]
+    pub fn told(bytes: u16) -> Self {
+        Self { bytes, told: Some(bytes) }
+    }
+
+    /// A black hole for larger packets.
+    #[must_use]
+    pub fn untold(bytes: u16) -> Self {
+        Self { bytes, told: None }
+    }
+}
+
+/// The largest segments, in bytes, that a router leaves in the SYNs and SYN-ACKs that it forwards: a larger MSS is made this.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Clamp {
+    /// Towards the target.
+    pub there: Option<u16>,
+    /// From the target.
+    pub back: Option<u16>,
 }
 
 /// Something that is wrong for some packets.
@@ -301,6 +327,8 @@ pub enum Action {
     DropFirst(u32),
     /// The first n SYNs of each connection are lost.
     DropSyn(u32),
+    /// It is lost where it has more bytes.
+    DropLarger(u16),
     /// A SYN is answered by a reset.
     Reset,
     /// The first segment with data is answered by a reset; the server gets one too.

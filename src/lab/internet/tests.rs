@@ -1,7 +1,7 @@
 //! The fate of packets, in virtual time.
 
 use super::*;
-use crate::lab::topology::{Answers, Path, target};
+use crate::lab::topology::{Answers, Clamp, Matches, Path, target};
 
 fn topology() -> Topology {
     let a = Path::straight(Isp::A, &[1_000, 2_000, 3_000], 4_000);
@@ -49,6 +49,65 @@ fn a_slow_router_delays_its_own_answers_only() {
     let now = Instant::now();
     let times = [2, 3].map(|ttl| fate(&mut internet, now, echo(ttl, 0))[0].1);
     assert_eq!(times, [53_000, 6_000]);
+}
+
+#[test]
+fn a_router_clamps_what_goes_on_and_not_what_ends_there_and_a_large_packet_may_be_lost_at_the_end() {
+    let mut internet = Internet::new(topology());
+    internet.change(|topology| {
+        topology.a.hops[1].routers[0].clamp = Clamp { there: Some(1360), back: Some(1300) };
+        topology.faults = vec![Fault { of: Matches::default(), action: Action::DropLarger(44) }];
+    });
+    let now = Instant::now();
+    let (prober, target) = (Isp::A.source(Family::V4), target(Family::V4, 10));
+    let segment = |ttl: u8, flags: u8, (from, to): (IpAddr, IpAddr), data: usize| {
+        let mut packet = vec![0x45, 0, 0, 44 + data as u8, 0, 0, 0x40, 0, ttl, 6, 0, 0];
+        for address in [from, to] {
+            let IpAddr::V4(address) = address else { unreachable!() };
+            packet.extend(address.octets());
+        }
+        packet.extend([
+            0xee,
+            0x48,
+            0,
+            80,
+            0,
+            0,
+            0,
+            7,
+            0,
+            0,
+            0,
+            0,
+            6 << 4,
+            flags,
+            0xff,
+            0xff,
+            0,
+            0,
+            0,
+            0,
+            2,
+            4,
+            5,
+            0xb4,
+        ]);
+        packet.resize(44 + data, 0);
+        packet
+    };
+    // The option's value, at the end of the packet or of what is quoted of it.
+    let mut offered = |device, packet| {
+        internet.take(now, device, packet);
+        let due = internet.next_due()?;
+        let (_, packet) = internet.deliver(due)?;
+        Some(u16::from_be_bytes([packet[packet.len() - 2], packet[packet.len() - 1]]))
+    };
+    let uplink = Device::Uplink(Isp::A);
+    let there = [1, 2, 3, 64].map(|ttl| offered(uplink, segment(ttl, packet::SYN, (prober, target), 0)));
+    assert_eq!(there, [Some(1460), Some(1460), Some(1360), Some(1360)]);
+    let flags = packet::SYN | packet::ACK;
+    assert_eq!(offered(Device::Inet, segment(64, flags, (target, prober), 0)), Some(1300));
+    assert_eq!(offered(uplink, segment(64, packet::SYN, (prober, target), 1)), None);
 }
 
 #[test]

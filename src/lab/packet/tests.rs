@@ -57,6 +57,46 @@ fn check(packet: &[u8]) {
 }
 
 #[test]
+fn a_router_makes_offers_of_segments_smaller_and_leaves_the_rest() {
+    // MSS 1460 at an even place, behind one byte of nothing, and behind another option; then data that looks like one.
+    let cases: [(&[u8], usize); 3] =
+        [(&[2, 4, 5, 0xb4], 2), (&[1, 2, 4, 5, 0xb4, 1, 0, 0], 3), (&[4, 2, 1, 1, 2, 4, 5, 0xb4], 6)];
+    for family in FAMILIES {
+        for (options, at) in cases {
+            for (flags, most, offer) in
+                [(SYN, 1360, 1360), (SYN | ACK, 1360, 1360), (SYN, 1460, 1460), (SYN, 9000, 1460), (ACK, 1360, 1460)]
+            {
+                let mut transport = [&segment(flags, &[])[..], options, &[2, 4, 5, 0xb4]].concat();
+                transport[12] = ((20 + options.len()) as u8 / 4) << 4;
+                let before = packet(PROBER[family], TARGET[family], TCP, &transport);
+                let mut after = before.clone();
+                let header = Header::parse(&after).unwrap();
+                clamp(&mut after, &header, Some(most));
+                check(&after);
+                let at = header.transport + 20 + at;
+                assert_eq!(word(&after, at), Some(offer), "{options:?} {flags}");
+                let differ = after.iter().zip(&before).enumerate().filter(|(_, (after, before))| after != before);
+                let differ: Vec<_> = differ.map(|(at, _)| at).collect();
+                let sum = header.transport + 16;
+                assert!(differ.iter().all(|place| [at, at + 1, sum, sum + 1].contains(place)), "{differ:?}");
+                clamp(&mut after, &header, None);
+            }
+        }
+        // What ends before it should is left alone.
+        let mut broken = packet(PROBER[family], TARGET[family], TCP, &segment(SYN, &[]));
+        let header = Header::parse(&broken).unwrap();
+        for options in [&[2, 4, 5][..], &[3], &[3, 0, 2, 4, 5, 0xb4], &[2, 4]] {
+            broken.truncate(header.transport + 20);
+            broken[header.transport + 12] = 15 << 4;
+            broken.extend_from_slice(options);
+            let before = broken.clone();
+            clamp(&mut broken, &header, Some(1));
+            assert_eq!(broken, before);
+        }
+    }
+}
+
+#[test]
 fn a_router_takes_one_from_the_time_to_live_and_keeps_the_checksum_right() {
     for family in FAMILIES {
         let mut packet = datagram(family);
