@@ -5,6 +5,7 @@ pub mod egress;
 pub mod share;
 
 mod analysis;
+mod clamp;
 mod delay;
 mod flows;
 mod loss;
@@ -18,6 +19,7 @@ mod stopping;
 mod systems;
 
 pub use analysis::{Analysis, Heard};
+pub use clamp::{Carried, Clamp, Offers, There};
 pub use delay::DelayOnset;
 pub use flows::{Balance, Balancing, Doubt, FlowPath, Sightings, Survey, Wanted};
 pub use loss::{Count, LossClass};

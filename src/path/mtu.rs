@@ -1,8 +1,8 @@
 //! The largest packet that a path carries: which sizes to try, and what their fates mean.
 //!
-//! A router that says that a packet is too big says what the next link takes (RFC 1191, section 4; RFC 8201, section 4), and is believed. Where
-//! nobody says anything, the sizes between one that passes and one that does not are halved (RFC 8899, section 5.3.2, calls such a search
-//! by probes that are lost the way to find what black holes hide).
+//! A router that says that a packet is too big says what the next link takes (RFC 1191, section 4; RFC 8201, section 4): that is tried next, and one
+//! byte more, since some say what is not so. Where nobody says anything, the sizes between one that passes and one that does not are halved
+//! (RFC 8899, section 5.3.2, calls such a search by probes that are lost the way to find what black holes hide).
 
 /// What became of packets of a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,12 @@ impl MtuSearch {
         Self { passes, most: most.max(passes), fails: Vec::new(), said: None, confirmed: None }
     }
 
+    /// The largest size that is known to pass, in bytes.
+    #[must_use]
+    pub fn passes(&self) -> u16 {
+        self.passes
+    }
+
     /// The size to try now, in bytes; nothing once it is found.
     #[must_use]
     pub fn next(&self) -> Option<u16> {
@@ -57,7 +63,11 @@ impl MtuSearch {
             // Loss by chance looks the same: what decides is tried again.
             return (!told && self.confirmed != Some(fails)).then_some(fails);
         }
-        self.said.filter(|said| open.contains(said)).or(Some(self.passes + (fails - self.passes) / 2))
+        match self.said {
+            Some(said) if open.contains(&said) => Some(said),
+            Some(said) if said == self.passes => Some(said + 1),
+            Some(_) | None => Some(self.passes + (fails - self.passes) / 2),
+        }
     }
 
     /// Takes what became of packets of a size.
@@ -71,7 +81,6 @@ impl MtuSearch {
                 self.fail(size, true);
                 // A link that takes what does not pass, or not even what does, is a mistake of who says it.
                 if let Some(takes) = takes.filter(|takes| (self.passes..size).contains(takes)) {
-                    self.fail(takes + 1, true);
                     self.said = Some(takes);
                 }
             }
@@ -81,7 +90,10 @@ impl MtuSearch {
     }
 
     fn fail(&mut self, size: u16, told: bool) {
-        if self.fails.last().is_none_or(|(fails, _)| size < *fails) && size > self.passes {
+        // What was lost may be told late.
+        if let Some(known) = self.fails.iter_mut().find(|(fails, _)| *fails == size) {
+            known.1 |= told;
+        } else if self.fails.last().is_none_or(|(fails, _)| size < *fails) && size > self.passes {
             self.fails.push((size, told));
         }
     }
@@ -129,9 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_says_what_it_takes_is_known_by_two() {
-        assert_eq!(search(1500, &[(1400, true)], |_| false), (found(1400, Some(false)), 2));
-        assert_eq!(search(1500, &[(1400, true), (1380, true)], |_| false), (found(1380, Some(false)), 3));
+    fn a_link_that_says_what_it_takes_is_known_by_three() {
+        assert_eq!(search(1500, &[(1400, true)], |_| false), (found(1400, Some(false)), 3));
+        assert_eq!(search(1500, &[(1400, true), (1380, true)], |_| false), (found(1380, Some(false)), 4));
     }
 
     #[test]
@@ -143,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_router_that_does_not_say_how_much_or_lies_does_not_end_the_search() {
-        for says in [None, Some(0), Some(20), Some(1500), Some(9000)] {
+        for says in [None, Some(0), Some(20), Some(1300), Some(1399), Some(1401), Some(1500), Some(9000)] {
             let mut search = MtuSearch::new(84, 1500);
             while let Some(size) = search.next() {
                 search.take(size, if size > 1400 { Fate::TooBig(says) } else { Fate::Passed });
@@ -160,6 +172,19 @@ mod tests {
             let (found, _) = search(1500, &[(1400, true)], |tried| tried == lost);
             assert_eq!(found, PathMtu { bytes: 1400, black_hole: Some(false) }, "{lost}");
         }
+    }
+
+    #[test]
+    fn what_a_router_says_late_is_no_black_hole() {
+        let mut search = MtuSearch::new(84, 1500);
+        search.take(1500, Fate::Lost);
+        assert_eq!(search.next(), Some(792));
+        search.take(1500, Fate::TooBig(Some(1400)));
+        assert_eq!(search.next(), Some(1400));
+        search.take(1400, Fate::Passed);
+        assert_eq!(search.next(), Some(1401));
+        search.take(1401, Fate::TooBig(Some(1400)));
+        assert_eq!((search.passes(), search.found()), (1400, Some(found(1400, Some(false)))));
     }
 
     proptest! {
