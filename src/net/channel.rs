@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::conversation::{Answer, Reply};
 use super::filter::Filter;
-use super::options::report_device;
+use super::options::{learn_no_mtu, report_device};
 use super::sys::{self, ExtendedError, Origin, Received, SendOptions, Stamp};
 use super::table::{Key, Name, Table, Waiter};
 use super::{Family, Source, SourceError, clock};
@@ -64,6 +64,8 @@ pub(super) struct Departing<'a> {
     pub(super) dont_fragment: bool,
     /// What names it.
     pub(super) key: Key,
+    /// What else does, in some of its answers.
+    pub(super) alias: Option<Key>,
     /// Its number in the conversation.
     pub(super) number: u32,
 }
@@ -71,8 +73,6 @@ pub(super) struct Departing<'a> {
 /// The state of the sending side. Sends go one at a time, so that the numbers of the kernel's stamps are known.
 #[derive(Debug, Default)]
 struct Sending {
-    /// What the socket is set to; nothing before the first packet.
-    dont_fragment: Option<bool>,
     /// The number of the packet at the front of `unstamped`.
     front: u32,
     /// Packets whose stamp has not been read, by their number from `front` on; nothing where the stamp is of no use.
@@ -132,20 +132,27 @@ impl Channel {
     /// same clock just before. Whoever sends must remove its key from the table in the end.
     pub(super) fn send(self: &Arc<Self>, packet: &Departing<'_>, inbox: &mpsc::Sender<Answer>) -> io::Result<Stamp> {
         let mut sending = self.lock();
-        if sending.dont_fragment != Some(packet.dont_fragment) {
-            set_dont_fragment(self.socket.get_ref(), self.family, packet.dont_fragment)?;
-            sending.dont_fragment = Some(packet.dont_fragment);
+        if packet.dont_fragment {
+            set_dont_fragment(self.socket.get_ref(), self.family, true)?;
         }
         let before = clock::now();
-        let (sender, inbox) = (Arc::clone(self), inbox.clone());
-        self.table.insert(packet.key, Waiter { number: packet.number, departed: None, before, sender, inbox });
+        let waiter =
+            Waiter { number: packet.number, departed: None, before, sender: Arc::clone(self), inbox: inbox.clone() };
+        if let Some(alias) = packet.alias {
+            self.table.insert(alias, waiter.clone());
+        }
+        self.table.insert(packet.key, waiter);
         let source = match self.kind {
             Kind::Ping => None,
             Kind::Icmp | Kind::Tcp | Kind::Udp => Some(packet.key.local),
         };
         let options = SendOptions { hop_limit: packet.hop_limit, source };
-        if let Err(error) = self.transmit(packet.bytes, packet.key.remote, options) {
-            self.table.remove([packet.key]);
+        let mut sent = self.transmit(packet.bytes, packet.key.remote, options);
+        if packet.dont_fragment {
+            sent = sent.and(set_dont_fragment(self.socket.get_ref(), self.family, false));
+        }
+        if let Err(error) = sent {
+            self.table.remove([Some(packet.key), packet.alias].into_iter().flatten());
             self.read_departures(&mut sending);
             self.renumber(&mut sending);
             return Err(error);
@@ -176,10 +183,10 @@ impl Channel {
             sequence: answer.acknowledgement.unwrap_or(0),
             kind: Packet::Reset,
         };
-        let mut buffer = [0; Outgoing::SYN];
-        let Some(bytes) = packet.emit(local, remote, &mut buffer) else { return };
+        let mut bytes = Vec::new();
+        let Some(()) = packet.emit(local, remote, &mut bytes) else { return };
         let mut sending = self.lock();
-        match self.transmit(bytes, remote, SendOptions { hop_limit: None, source: Some(local) }) {
+        match self.transmit(&bytes, remote, SendOptions { hop_limit: None, source: Some(local) }) {
             Ok(()) => sending.expect(None),
             Err(error) => {
                 tracing::debug!(%remote, %error, "the reset was not sent");
@@ -291,22 +298,22 @@ impl Channel {
                     Family::V4 => Quote::parse_v4(error.quoted),
                     Family::V6 => Quote::parse_v6(error.quoted),
                 }?;
-                let name = match quote.transport {
-                    Transport::Echo { id, sequence } => Name::Echo { id, sequence },
-                    Transport::Udp(header) => Name::Udp {
-                        local: header.source_port,
-                        remote: header.destination_port,
-                        checksum: header.checksum,
-                    },
-                    Transport::Tcp { source_port, destination_port, sequence } => {
-                        Name::Tcp { local: source_port, remote: destination_port, sequence }
+                let (name, mss) = match quote.transport {
+                    Transport::Echo { id, sequence } => (Name::Echo { id, sequence }, None),
+                    Transport::Udp(header) => {
+                        let (local, remote) = (header.source_port, header.destination_port);
+                        (Name::Udp { local, remote, checksum: header.checksum }, None)
+                    }
+                    Transport::Tcp { source_port, destination_port, sequence, mss } => {
+                        (Name::Tcp { local: source_port, remote: destination_port, sequence }, mss)
                     }
                     Transport::Other(_) => return None,
                 };
                 // A NAT on the way that does not restore what is quoted leaves its own address in the quote; but the
                 // message itself reached the address that the packet left from.
                 let key = Key { local, remote: quote.destination, name };
-                Some((key, Reply::Error { ty: error.ty, code: error.code, labels: error.labels() }))
+                let mtu = error.mtu(self.family == Family::V6);
+                Some((key, Reply::Error { ty: error.ty, code: error.code, labels: error.labels(), mtu, mss }))
             }
             Message::EchoRequest(_) | Message::Other { .. } => None,
         }
@@ -321,7 +328,7 @@ impl Channel {
             (true, _) => Some((key, Reply::Reset)),
             (false, true) if self.table.contains(&key) => {
                 self.reset(local, remote, &answer);
-                Some((key, Reply::SynAck { clock: answer.echoed }))
+                Some((key, Reply::SynAck { clock: answer.echoed, mss: answer.mss }))
             }
             (false, _) => None,
         }
@@ -349,7 +356,7 @@ impl Channel {
                 hop_limit: received.hop_limit,
                 // Of what waits in its queue, the kernel tells neither.
                 interface: None,
-                reply: Reply::Error { ty: error.ty, code: error.code, labels: Vec::new() },
+                reply: Reply::Error { ty: error.ty, code: error.code, labels: Vec::new(), mtu: None, mss: None },
             });
         }
     }
@@ -470,6 +477,7 @@ fn prepare(socket: &Socket, family: Family, kind: Kind, block: u16) -> io::Resul
             }
         }
     }
+    set_dont_fragment(socket, family, false)?;
     report_device(socket, family)?;
     let size = SOCKET_BUFFER as libc::c_int;
     if sys::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, size).is_err() {
@@ -497,11 +505,13 @@ fn enable_stamps(socket: &Socket) -> io::Result<()> {
 }
 
 /// Sets whether packets may be split on the way. `PROBE` rather than `DO`: the MTU that the kernel learned from an earlier probe must
-/// not decide this one; the network is to say it again.
+/// not decide this one; the network is to say it again. `OMIT` rather than `DONT`: what a router says to a probe of this socket, the kernel is not
+/// to hold against what others send there (`ip_sk_accept_pmtu`); it asks when the message comes, so that a socket is `PROBE` only while it sends. Over
+/// IPv6, `WANT`: there the kernel alone can split, and a raw socket teaches it nothing, but for ICMP (`icmpv6_err`).
 fn set_dont_fragment(socket: &Socket, family: Family, dont_fragment: bool) -> io::Result<()> {
     match (family, dont_fragment) {
         (Family::V4, true) => sys::set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
-        (Family::V4, false) => sys::set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
+        (Family::V4, false) => learn_no_mtu(socket, family),
         (Family::V6, true) => {
             sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1)?;
             sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)

@@ -16,9 +16,9 @@ use super::sys::Stamp;
 use super::table::{Key, Name, Table};
 use super::{Family, Heading, Source, SourceError, linger, strays};
 use crate::wire::icmp::{self, Echo, Label};
-use crate::wire::ip;
 use crate::wire::tcp::{Kind, Outgoing};
 use crate::wire::udp::Numbered;
+use crate::wire::{self, ip};
 
 /// An answer to a packet of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub enum Reply {
     SynAck {
         /// The clock of the SYN that it answers, where the destination does timestamps.
         clock: Option<u32>,
+        /// The largest segment that the destination takes, where it says so.
+        mss: Option<u16>,
     },
     /// The port is closed.
     Reset,
@@ -67,6 +69,10 @@ pub enum Reply {
         code: u8,
         /// The MPLS label stack that the packet came with to its sender, where that tells it (RFC 4950).
         labels: Vec<Label>,
+        /// What the next link takes in bytes, where the packet is too big for it, and its sender tells that.
+        mtu: Option<u32>,
+        /// The largest segment that our SYN offered to take when it got there, where it is quoted so far.
+        mss: Option<u16>,
     },
 }
 
@@ -77,6 +83,9 @@ pub struct Shape {
     pub hop_limit: Option<u8>,
     /// Whether it may not be split on the way.
     pub dont_fragment: bool,
+    /// How many bytes it has with its IP header; nothing, and less than that, is the size of the conversation's packets. A SYN that is made larger
+    /// is answered as if it had two numbers: its own, and one that is larger by what was added (a reset acknowledges what it was sent).
+    pub size: Option<u16>,
 }
 
 /// Why a packet could not be sent.
@@ -118,7 +127,7 @@ pub(super) enum Speech {
     /// Datagrams from one port to another, numbered by their checksum, from a first one on.
     Udp { port: Arc<Port>, remote: u16, first: u16 },
     /// SYNs from one port to another.
-    Tcp { port: Arc<Port>, remote: u16, first: u32, syns: Syns },
+    Tcp { port: Arc<Port>, remote: u16, first: u32, syns: Syns, mss: u16 },
 }
 
 /// What tells the SYNs of a conversation apart.
@@ -211,6 +220,22 @@ impl Conversation {
         Heading { destination: self.remote, protocol: Some(protocol as u8), ports: None }
     }
 
+    /// Sets the largest segment that its SYNs offer to take, which is else what fits an Ethernet frame.
+    pub fn offer(&mut self, segment: u16) {
+        if let Speech::Tcp { mss, .. } = &mut self.speech {
+            *mss = segment;
+        }
+    }
+
+    /// The largest segment that its SYNs offer to take; nothing where it sends none.
+    #[must_use]
+    pub fn offered(&self) -> Option<u16> {
+        match &self.speech {
+            Speech::Tcp { mss, .. } => Some(*mss),
+            Speech::Echo { .. } | Speech::Ping { .. } | Speech::Udp { .. } => None,
+        }
+    }
+
     /// Bytes of each packet, its IP header included.
     #[must_use]
     pub fn packet_size(&self) -> usize {
@@ -231,17 +256,27 @@ impl Conversation {
     /// # Errors
     /// A [`Refusal`]; the packet did not leave then.
     pub fn send(&mut self, number: u32, shape: Shape) -> Result<Stamp, Refusal> {
-        let name = self.write(number)?;
-        let key = Key { local: self.local, remote: self.remote, name };
+        let extra = shape.size.map_or(0, |size| usize::from(size).saturating_sub(self.packet_size()));
+        let name = self.write(number, extra)?;
+        let (local, remote) = (self.local, self.remote);
+        let key = Key { local, remote, name };
+        let alias = match name {
+            Name::Tcp { local, remote, sequence } if extra > 0 => {
+                Some(Name::Tcp { local, remote, sequence: sequence.wrapping_add(extra as u32) })
+            }
+            Name::Echo { .. } | Name::Ping { .. } | Name::Udp { .. } | Name::Tcp { .. } => None,
+        };
+        let alias = alias.map(|name| Key { local, remote, name });
         let packet = Departing {
             bytes: &self.buffer,
             hop_limit: shape.hop_limit,
             dont_fragment: shape.dont_fragment,
             key,
+            alias,
             number,
         };
         let departed = self.channel.send(&packet, &self.outbox).map_err(|error| self.refusal(error))?;
-        self.keys.push(key);
+        self.keys.extend([Some(key), alias].into_iter().flatten());
         Ok(departed)
     }
 
@@ -262,13 +297,13 @@ impl Conversation {
         self.inbox.try_recv().ok()
     }
 
-    /// Writes the packet of a number into the buffer, and returns its name.
-    fn write(&mut self, number: u32) -> Result<Name, Refusal> {
+    /// Writes the packet of a number into the buffer, with so many bytes more than usual, and returns its name.
+    fn write(&mut self, number: u32, extra: usize) -> Result<Name, Refusal> {
         let mixed = || Refusal::Send(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
         match &mut self.speech {
             Speech::Echo { id, first, payload } => {
                 let (id, sequence) = (id.number(), first.wrapping_add(number as u16));
-                write_echo(&mut self.buffer, Family::of(self.remote), id, sequence, payload);
+                write_echo(&mut self.buffer, Family::of(self.remote), id, sequence, payload, extra);
                 Ok(Name::Echo { id, sequence })
             }
             Speech::Ping { payload } => {
@@ -276,29 +311,25 @@ impl Conversation {
                     .channel
                     .sequence(self.remote)
                     .ok_or(Refusal::Exhausted("65,536 echo requests of this source"))?;
-                write_echo(&mut self.buffer, Family::of(self.remote), 0, sequence, payload);
+                write_echo(&mut self.buffer, Family::of(self.remote), 0, sequence, payload, extra);
                 Ok(Name::Ping { sequence })
             }
             Speech::Udp { port, remote, first } => {
                 // 0 and 0xffff are not to be had.
                 let checksum = 1 + (number.wrapping_add((*first).into()) % 0xfffe) as u16;
-                let datagram = Numbered { source_port: port.number, destination_port: *remote, checksum };
-                let bytes = datagram.emit(self.local, self.remote).ok_or_else(mixed)?;
-                self.buffer.clear();
-                self.buffer.extend_from_slice(&bytes);
+                let (source_port, destination_port) = (port.number, *remote);
+                let datagram = Numbered { source_port, destination_port, checksum, padding: extra };
+                datagram.emit(self.local, self.remote, &mut self.buffer).ok_or_else(mixed)?;
                 Ok(Name::Udp { local: port.number, remote: *remote, checksum })
             }
-            Speech::Tcp { port, remote, first, syns } => {
+            Speech::Tcp { port, remote, first, syns, mss } => {
                 let sequence = match syns {
                     Syns::Sequence => first.wrapping_add(number),
                     Syns::Clock => *first,
                 };
-                let kind = Kind::Syn { clock: number.wrapping_add(1) };
+                let kind = Kind::Syn { clock: number.wrapping_add(1), mss: *mss, data: extra };
                 let syn = Outgoing { source_port: port.number, destination_port: *remote, sequence, kind };
-                let mut buffer = [0; Outgoing::SYN];
-                let bytes = syn.emit(self.local, self.remote, &mut buffer).ok_or_else(mixed)?;
-                self.buffer.clear();
-                self.buffer.extend_from_slice(bytes);
+                syn.emit(self.local, self.remote, &mut self.buffer).ok_or_else(mixed)?;
                 Ok(Name::Tcp { local: port.number, remote: *remote, sequence })
             }
         }
@@ -347,16 +378,56 @@ pub(super) fn payload(cookie: &Cookie, size: usize) -> Vec<u8> {
     payload
 }
 
-/// Writes an echo request. The complement of the sequence number, in the word of the payload, keeps the checksum the same for all
-/// numbers: some routers choose a path by it (Paris traceroute: Augustin et al., IMC 2006).
-fn write_echo(buffer: &mut Vec<u8>, family: Family, id: u16, sequence: u16, payload: &mut [u8]) {
+/// Writes an echo request, with so many zeros behind its payload. The complement of the sequence number, and of what the length adds to the sum, in
+/// the word of the payload, keeps the checksum the same for all numbers and sizes: some routers choose a path by it (Paris traceroute: Augustin et
+/// al., IMC 2006).
+fn write_echo(buffer: &mut Vec<u8>, family: Family, id: u16, sequence: u16, payload: &mut Vec<u8>, extra: usize) {
+    let balance = match (family, extra) {
+        // Only the pseudo-header of ICMPv6 has the length.
+        (Family::V4, _) | (Family::V6, 0) => !sequence,
+        (Family::V6, extra) => wire::add(!sequence, !(extra as u16)),
+    };
     if let Some(word) = payload.get_mut(size_of::<Cookie>()..size_of::<Cookie>() + 2) {
-        word.copy_from_slice(&(!sequence).to_be_bytes());
+        word.copy_from_slice(&balance.to_be_bytes());
     }
+    let size = payload.len();
+    payload.resize(size + extra, 0);
     buffer.resize(icmp::HEADER + payload.len(), 0);
     let echo = Echo { id, sequence, payload };
     match family {
         Family::V4 => echo.emit_v4(buffer),
         Family::V6 => echo.emit_v6(buffer),
+    }
+    payload.truncate(size);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use pnet_packet::ip::IpNextHeaderProtocols;
+    use pnet_packet::util;
+
+    use super::*;
+
+    #[test]
+    fn echo_requests_of_all_numbers_and_sizes_have_one_checksum() {
+        let address = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        let mut payload = payload(&[7; size_of::<Cookie>()], 56);
+        let mut buffer = Vec::new();
+        let mut write = |family, sequence, extra| {
+            write_echo(&mut buffer, family, 9, sequence, &mut payload, extra);
+            assert_eq!((buffer.len(), payload.len()), (64 + extra, 56));
+            match family {
+                Family::V4 => util::checksum(&buffer, 1),
+                Family::V6 => wire::transport(address, address, IpNextHeaderProtocols::Icmpv6, &buffer, 1).unwrap(),
+            }
+        };
+        for family in [Family::V4, Family::V6] {
+            let usual = write(family, 0, 0);
+            for (sequence, extra) in [(1, 0), (0xffff, 0), (2, 1), (0, 44), (3, 1416), (0x8000, 8900), (5, 65_431)] {
+                assert_eq!(write(family, sequence, extra), usual, "{family:?} {sequence} {extra}");
+            }
+        }
     }
 }

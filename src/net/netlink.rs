@@ -26,6 +26,8 @@ pub(crate) enum Device<'a> {
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
+    /// The largest packet that it takes, in bytes.
+    pub(crate) mtu: u32,
     /// Whether it is up and has a carrier.
     pub(crate) running: bool,
     /// Whether anything is behind it: not with loopback, nor with a dummy that only has addresses.
@@ -221,6 +223,7 @@ fn parse_link(answer: &[u8]) -> Option<Link> {
     Some(Link {
         index: number(4)?,
         name: String::from_utf8_lossy(name.strip_suffix(&[0]).unwrap_or(name)).into_owned(),
+        mtu: of(libc::IFLA_MTU).and_then(|(_, mtu)| mtu.try_into().ok()).map(u32::from_ne_bytes)?,
         running: has(flags, libc::IFF_UP | libc::IFF_RUNNING),
         // A tunnel's neighbours have no addresses to ask for, either.
         leads_somewhere: !has(flags, libc::IFF_LOOPBACK)
@@ -413,7 +416,7 @@ mod tests {
         }
         assert_eq!((netlink.index("lo").unwrap(), netlink.name(lo.index).unwrap().as_str()), (lo.index, "lo"));
         assert_eq!(netlink.link(Device::Index(lo.index)).unwrap(), lo);
-        assert!(lo.running && !lo.leads_somewhere);
+        assert!(lo.running && !lo.leads_somewhere && lo.mtu > 1500);
         for address in ["127.0.0.1", "::1"] {
             assert_eq!(netlink.home(address.parse().unwrap()).unwrap(), lo);
         }

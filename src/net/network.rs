@@ -15,6 +15,7 @@ use super::ports::{Identifiers, Ports, Use};
 use super::table::Table;
 use super::way::{Way, Ways};
 use super::{Family, Heading, Source, SourceError, clock, sys};
+use crate::wire::tcp;
 
 /// The sockets that the process keeps between probes: one per source, family and protocol, opened when it is first needed, and kept for
 /// as long as the configuration has the source.
@@ -56,6 +57,9 @@ impl Flow {
         }
     }
 }
+
+/// The largest packet that an Ethernet frame takes.
+const ETHERNET: u16 = 1500;
 
 /// The first number of a conversation's packets: milliseconds. No conversation sends more than a packet per millisecond, so that the next one of
 /// its flow has other numbers, which a late answer to this one is not taken for.
@@ -193,7 +197,8 @@ impl Network {
         let port = Arc::new(port.ok_or(Refusal::Exhausted("4,536 source ports"))?);
         // RFC 9293, section 3.4.1: initial sequence numbers follow a clock of 4 µs.
         let first = (clock::now().as_micros() / 4) as u32;
-        let speech = Speech::Tcp { port, remote, first, syns };
+        let mss = tcp::mss_within(ETHERNET, family == Family::V6);
+        let speech = Speech::Tcp { port, remote, first, syns, mss };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
     }
 
@@ -237,6 +242,14 @@ impl Network {
             (Some(_), None) => self.way_of_new(source, heading).map(Some),
             (only, _) => Ok(only),
         }
+    }
+
+    /// The largest packet that a device takes, in bytes.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn mtu(&self, device: u32) -> io::Result<u32> {
+        self.ways.mtu(device)
     }
 
     /// The device that an address of this host is on; nothing where that leads nowhere, as loopback does.

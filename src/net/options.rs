@@ -31,6 +31,18 @@ pub fn report_device(socket: &impl AsRawFd, family: Family) -> io::Result<()> {
     sys::set_option(socket, level, name, 1)
 }
 
+/// Has the kernel neither heed nor learn the MTU of paths by a socket, whose packets may be split (`IP_MTU_DISCOVER` of `ip(7)`).
+///
+/// # Errors
+/// As `setsockopt(2)`.
+pub fn learn_no_mtu(socket: &impl AsRawFd, family: Family) -> io::Result<()> {
+    let (level, name, value) = match family {
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT),
+        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT),
+    };
+    sys::set_option(socket, level, name, value)
+}
+
 /// Has the kernel stamp what arrives (`SO_TIMESTAMPING`, the kernel's `timestamping.rst`).
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use socket2::Socket;
 
 use super::filter::Filter;
 use super::tcp::listen_silently;
-use super::{Family, Source, SourceError};
+use super::{Family, Source, SourceError, options};
 
 /// The first source port of raw TCP and UDP packets. The block, to 65535, is above Linux' ephemeral ports
 /// (`net.ipv4.ip_local_port_range`, 32768 to 60999).
@@ -178,7 +178,10 @@ impl Ports {
             let kept = made.and_then(|socket| {
                 let keep = match what {
                     Use::Tcp => listen_silently(&socket, family),
-                    Use::Udp => Filter::Nothing.attach(&socket, family),
+                    // What a router says to a probe is given to this socket, too.
+                    Use::Udp => {
+                        Filter::Nothing.attach(&socket, family).and_then(|()| options::learn_no_mtu(&socket, family))
+                    }
                 };
                 keep.map_err(|error| SourceError::Other("keeping a source port", error)).map(|()| socket)
             });

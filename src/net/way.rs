@@ -31,6 +31,11 @@ impl Ways {
         self.ask(|netlink| netlink.home(address)).map(|link| Some(link.name).filter(|_| link.leads_somewhere))
     }
 
+    /// The largest packet that a device takes, in bytes.
+    pub(super) fn mtu(&self, device: u32) -> io::Result<u32> {
+        self.ask(|netlink| netlink.link(Device::Index(device))).map(|link| link.mtu)
+    }
+
     /// The way of packets from a source, and from an address of its choice.
     pub(super) fn of(&self, source: &Source, local: Option<IpAddr>, heading: &Heading) -> io::Result<Way> {
         let source = from(source, local);

@@ -330,7 +330,7 @@ impl Found<'_> {
         if flow as usize == self.flows.len() {
             self.flows.push(Flow::open(settings, probe, destination, self.flows.first())?);
         }
-        let shape = Shape { hop_limit: Some(hop), dont_fragment: false };
+        let shape = Shape { hop_limit: Some(hop), ..Shape::default() };
         let sent = self.flows[flow as usize].conversation.send(number, shape);
         let departed = sent.map_err(|refusal| packets::refused(probe, destination.ip(), &refusal))?;
         measured.packets += 1;

@@ -50,7 +50,7 @@ pub(super) async fn measure(
             probe.timeline.received(instant_of(answer.arrived));
             probe.note(format_args!("{} answers: {:?}", answer.from, answer.reply));
             match answer.reply {
-                Reply::SynAck { clock } => {
+                Reply::SynAck { clock, mss: _ } => {
                     let answered = match clock {
                         Some(clock) => departures.get(clock.wrapping_sub(1) as usize).copied(),
                         None => (departures.len() == 1).then_some(answer.departed),

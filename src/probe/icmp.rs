@@ -94,7 +94,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         .filter(|local| !local.is_unspecified())
         .or_else(|| probe.source().address(Family::of(destination)));
     probe.leaves_by(measured.source, &conversation.heading())?;
-    let shape = Shape { hop_limit: settings.ttl, dont_fragment: settings.dont_fragment };
+    let shape = Shape { hop_limit: settings.ttl, dont_fragment: settings.dont_fragment, size: None };
 
     let mut series = Series::new(settings.count, settings.interval, packets::end(probe));
     let mut said = None;

@@ -139,6 +139,17 @@ impl<'a> Error<'a> {
         Some(Self { ty, code, info: u32::from_be_bytes(info), quoted, quoted_length: length(info) })
     }
 
+    /// What the next link takes in bytes, where the message says that the packet is too big and how much that is. What no link can mean is
+    /// nothing: IPv4 less than 68 (RFC 791, section 3.2), IPv6 less than 1280 (RFC 8201, section 4).
+    #[must_use]
+    pub fn mtu(&self, v6: bool) -> Option<u32> {
+        match (v6, self.ty, self.code) {
+            (false, 3, 4) => Some(self.info & 0xffff).filter(|mtu| *mtu >= 68),
+            (true, 2, _) => Some(self.info).filter(|mtu| *mtu >= 1280),
+            _ => None,
+        }
+    }
+
     /// The MPLS label stack that the packet came with to the router that says this; empty where it does not tell.
     #[must_use]
     pub fn labels(&self) -> Vec<Label> {
@@ -173,6 +184,15 @@ mod tests {
         let error = Error { ty: 3, code: 99, info: 7, quoted: &[0; 4], quoted_length: Some(0) };
         assert_eq!(Message::parse_v4(&bytes), Some(Message::Error(error)));
         assert_eq!(Message::parse_v6(&bytes), Some(Message::Error(error)));
+    }
+
+    #[test]
+    fn what_the_next_link_takes_is_told_where_it_can_be() {
+        let mtu = |v6, ty, code, info| Error { ty, code, info, quoted: &[], quoted_length: None }.mtu(v6);
+        assert_eq!((mtu(false, 3, 4, 0x7_0578), mtu(true, 2, 0, 0x1_0000)), (Some(1400), Some(65_536)));
+        assert_eq!((mtu(false, 3, 4, 68), mtu(false, 3, 4, 67), mtu(false, 3, 4, 0)), (Some(68), None, None));
+        assert_eq!((mtu(true, 2, 0, 1280), mtu(true, 2, 0, 1279)), (Some(1280), None));
+        assert_eq!((mtu(false, 3, 3, 1400), mtu(true, 1, 0, 1400), mtu(false, 2, 0, 1400)), (None, None, None));
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use pnet_packet::ip::{IpNextHeaderProtocol, IpNextHeaderProtocols as Protocol};
 
 use super::icmp::Message;
-use super::{ip, udp};
+use super::{ip, tcp, udp};
 
 /// Who sent the quoted packet where, and which it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Transport {
         destination_port: u16,
         /// Sequence number.
         sequence: u32,
+        /// The largest segment that it offers to take, where it is quoted so far.
+        mss: Option<u16>,
     },
     /// Anything else, and what is cut too short to have a name.
     Other(IpNextHeaderProtocol),
@@ -86,6 +88,7 @@ impl Transport {
             source_port: u16::from_be_bytes([a, b]),
             destination_port: u16::from_be_bytes([c, d]),
             sequence: u32::from_be_bytes([e, f, g, h]),
+            mss: tcp::mss(bytes),
         })
     }
 }
@@ -131,24 +134,28 @@ mod tests {
             let protocol = if v6 { Protocol::Icmpv6 } else { Protocol::Icmp };
             assert_eq!(quote(v6, protocol, &[], &echo[..8]), Some(Transport::Echo { id: 7, sequence: 9 }));
 
-            let udp = Numbered { source_port: 61000, destination_port: 33434, checksum: 5 };
-            let udp = udp.emit(source, destination).unwrap();
+            let numbered = Numbered { source_port: 61000, destination_port: 33434, checksum: 5, padding: 0 };
+            let mut udp = Vec::new();
+            numbered.emit(source, destination, &mut udp).unwrap();
             let header = udp::Header { source_port: 61000, destination_port: 33434, checksum: 5 };
             assert_eq!(quote(v6, Protocol::Udp, &[], &udp[..8]), Some(Transport::Udp(header)));
 
-            let mut tcp = [0xa5; Outgoing::SYN];
-            let kind = Kind::Syn { clock: 1 };
+            let mut tcp = Vec::new();
+            let kind = Kind::Syn { clock: 1, mss: 1400, data: 9 };
             let syn = Outgoing { source_port: 61000, destination_port: 443, sequence: 0xdead_beef, kind };
-            let tcp = syn.emit(source, destination, &mut tcp).unwrap();
-            let name = Transport::Tcp { source_port: 61000, destination_port: 443, sequence: 0xdead_beef };
-            assert_eq!(quote(v6, Protocol::Tcp, &[], &tcp[..8]), Some(name));
+            syn.emit(source, destination, &mut tcp).unwrap();
+            for (quoted, mss) in [(8, None), (23, None), (24, Some(1400)), (45, Some(1400))] {
+                let sequence = 0xdead_beef;
+                let name = Transport::Tcp { source_port: 61000, destination_port: 443, sequence, mss };
+                assert_eq!(quote(v6, Protocol::Tcp, &[], &tcp[..quoted]), Some(name));
+            }
         }
     }
 
     #[test]
     fn quoted_ipv4_options_are_skipped() {
         let tcp = [0xee, 0x48, 0x01, 0xbb, 0, 0, 0, 1];
-        let name = Transport::Tcp { source_port: 61000, destination_port: 443, sequence: 1 };
+        let name = Transport::Tcp { source_port: 61000, destination_port: 443, sequence: 1, mss: None };
         assert_eq!(quote(false, Protocol::Tcp, &[7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0], &tcp), Some(name));
     }
 

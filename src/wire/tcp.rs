@@ -3,12 +3,10 @@
 use std::net::IpAddr;
 
 use pnet_packet::ip::IpNextHeaderProtocols;
-use pnet_packet::tcp::{MutableTcpPacket, TcpFlags, TcpOption, TcpOptionNumbers, TcpPacket};
+use pnet_packet::tcp::{MutableTcpPacket, TcpFlags, TcpOption, TcpOptionNumber, TcpOptionNumbers, TcpPacket};
 
-use super::checksum;
+use super::{checksum, ip};
 
-/// The largest segment that a SYN offers to take: what fits an Ethernet frame.
-const MSS: u16 = 1460;
 /// The window that a SYN offers, as Linux does.
 const WINDOW: u16 = 64240;
 
@@ -32,6 +30,10 @@ pub enum Kind {
     Syn {
         /// That clock.
         clock: u32,
+        /// The largest segment that we take, in bytes.
+        mss: u16,
+        /// How many zeros it has as data, which a destination need not take before the connection is open (RFC 9293, section 3.4).
+        data: usize,
     },
     /// Ends it.
     Reset,
@@ -41,32 +43,31 @@ impl Outgoing {
     /// Bytes of a SYN: the header, and the options MSS, SACK permitted and timestamps, in Linux' order.
     pub const SYN: usize = 36;
 
-    /// Writes the packet between two addresses to the front of `buffer`, and returns it; nothing where the addresses are not
-    /// of one family.
+    /// Makes `buffer` the packet between two addresses; nothing where the addresses are not of one family.
     #[must_use]
-    pub fn emit<'b>(&self, source: IpAddr, destination: IpAddr, buffer: &'b mut [u8; Self::SYN]) -> Option<&'b [u8]> {
-        buffer.fill(0);
-        let length = match self.kind {
-            Kind::Syn { .. } => Self::SYN,
-            Kind::Reset => TcpPacket::minimum_packet_size(),
+    pub fn emit(&self, source: IpAddr, destination: IpAddr, buffer: &mut Vec<u8>) -> Option<()> {
+        let (header, data) = match self.kind {
+            Kind::Syn { data, .. } => (Self::SYN, data),
+            Kind::Reset => (TcpPacket::minimum_packet_size(), 0),
         };
-        let bytes = &mut buffer[..length];
-        let mut packet = MutableTcpPacket::new(bytes)?;
+        buffer.clear();
+        buffer.resize(header + data, 0);
+        let mut packet = MutableTcpPacket::new(buffer)?;
         packet.set_source(self.source_port);
         packet.set_destination(self.destination_port);
         packet.set_sequence(self.sequence);
-        packet.set_data_offset((length / 4) as u8);
+        packet.set_data_offset((header / 4) as u8);
         match self.kind {
-            Kind::Syn { clock } => {
+            Kind::Syn { clock, mss, data: _ } => {
                 packet.set_flags(TcpFlags::SYN);
                 packet.set_window(WINDOW);
-                packet.set_options(&[TcpOption::mss(MSS), TcpOption::sack_perm(), TcpOption::timestamp(clock, 0)]);
+                packet.set_options(&[TcpOption::mss(mss), TcpOption::sack_perm(), TcpOption::timestamp(clock, 0)]);
             }
             Kind::Reset => packet.set_flags(TcpFlags::RST),
         }
-        let sum = checksum::transport(source, destination, IpNextHeaderProtocols::Tcp, bytes, 8)?;
-        bytes[16..18].copy_from_slice(&sum.to_be_bytes());
-        Some(bytes)
+        let sum = checksum::transport(source, destination, IpNextHeaderProtocols::Tcp, buffer, 8)?;
+        buffer[16..18].copy_from_slice(&sum.to_be_bytes());
+        Some(())
     }
 }
 
@@ -87,6 +88,8 @@ pub struct Incoming {
     pub reset: bool,
     /// The clock of our packet that it answers, where it has the timestamp option.
     pub echoed: Option<u32>,
+    /// The largest segment that its sender takes, where it says so (RFC 9293, section 3.7.1).
+    pub mss: Option<u16>,
 }
 
 impl Incoming {
@@ -95,7 +98,6 @@ impl Incoming {
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let packet = TcpPacket::new(bytes)?;
         let flags = packet.get_flags();
-        let end = (usize::from(packet.get_data_offset()) * 4).min(bytes.len());
         let acknowledges = flags & TcpFlags::ACK != 0;
         Some(Self {
             source_port: packet.get_source(),
@@ -104,31 +106,54 @@ impl Incoming {
             acknowledgement: acknowledges.then(|| packet.get_acknowledgement()),
             syn: flags & TcpFlags::SYN != 0,
             reset: flags & TcpFlags::RST != 0,
-            echoed: bytes.get(TcpPacket::minimum_packet_size()..end).filter(|_| acknowledges).and_then(echoed_clock),
+            echoed: options(bytes).filter(|_| acknowledges).find_map(echoed_clock),
+            mss: mss(bytes),
         })
     }
 }
 
-/// The second clock of the timestamp option, where there is one.
-fn echoed_clock(mut options: &[u8]) -> Option<u32> {
-    loop {
-        let (&kind, rest) = options.split_first()?;
-        if kind == TcpOptionNumbers::EOL.0 {
-            return None;
-        }
-        if kind == TcpOptionNumbers::NOP.0 {
-            options = rest;
-            continue;
-        }
-        let length = usize::from(*rest.first()?);
-        if kind == TcpOptionNumbers::TIMESTAMPS.0
-            && let Some(&[a, b, c, d]) = options.get(6..10).filter(|_| length == 10)
-        {
-            return Some(u32::from_be_bytes([a, b, c, d]));
-        }
-        options = options.get(length..).filter(|_| length >= 2)?;
+/// The largest segment that fits a packet of so many bytes: without the fixed headers of IP and TCP (RFC 9293, section 3.7.1).
+#[must_use]
+pub fn mss_within(packet: u16, v6: bool) -> u16 {
+    let ip = if v6 { ip::V6_HEADER } else { ip::V4_HEADER };
+    packet.saturating_sub((ip + TcpPacket::minimum_packet_size()) as u16)
+}
+
+/// The largest segment that the sender of a packet takes, where it says so. The packet may be cut short.
+#[must_use]
+pub fn mss(bytes: &[u8]) -> Option<u16> {
+    options(bytes).find_map(|(kind, value)| match (kind, value) {
+        (TcpOptionNumbers::MSS, &[high, low]) => Some(u16::from_be_bytes([high, low])),
+        _ => None,
+    })
+}
+
+/// The second clock of the timestamp option.
+fn echoed_clock((kind, value): (TcpOptionNumber, &[u8])) -> Option<u32> {
+    match (kind, value) {
+        (TcpOptionNumbers::TIMESTAMPS, &[_, _, _, _, a, b, c, d]) => Some(u32::from_be_bytes([a, b, c, d])),
+        _ => None,
     }
 }
+
+/// The options of a packet, which may be cut short: their kinds and values.
+fn options(bytes: &[u8]) -> impl Iterator<Item = (TcpOptionNumber, &[u8])> {
+    let end = bytes.get(12).map_or(0, |offset| usize::from(offset >> 4) * 4).min(bytes.len());
+    let mut options = bytes.get(TcpPacket::minimum_packet_size()..end).unwrap_or_default();
+    std::iter::from_fn(move || {
+        while let [NOP, rest @ ..] = options {
+            options = rest;
+        }
+        let [kind, length, ..] = *options else { return None };
+        let (option, rest) = options.split_at_checked(length.into()).filter(|_| kind != EOL)?;
+        options = rest;
+        Some((TcpOptionNumber(kind), option.get(2..)?))
+    })
+}
+
+/// The options of one byte.
+const EOL: u8 = TcpOptionNumbers::EOL.0;
+const NOP: u8 = TcpOptionNumbers::NOP.0;
 
 #[cfg(test)]
 mod tests {
@@ -137,16 +162,21 @@ mod tests {
     use super::*;
 
     fn emit(kind: Kind) -> Vec<u8> {
-        let mut buffer = [0xa5; Outgoing::SYN];
+        let mut buffer = vec![0xa5; 99];
         let packet = Outgoing { source_port: 61000, destination_port: 443, sequence: 0x0102_0304, kind };
-        packet.emit([192, 0, 2, 1].into(), [192, 0, 2, 9].into(), &mut buffer).unwrap().to_vec()
+        packet.emit([192, 0, 2, 1].into(), [192, 0, 2, 9].into(), &mut buffer).unwrap();
+        buffer
     }
 
     #[test]
     fn a_syn_is_these_bytes() {
         let header = [0xee, 0x48, 0x01, 0xbb, 1, 2, 3, 4, 0, 0, 0, 0, 0x90, 0x02, 0xfa, 0xf0, 0xe9, 0x01, 0, 0];
         let options = [2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0];
-        assert_eq!(emit(Kind::Syn { clock: 7 }), [&header[..], &options].concat());
+        assert_eq!(emit(Kind::Syn { clock: 7, mss: 1460, data: 0 }), [&header[..], &options].concat());
+        let with_data = emit(Kind::Syn { clock: 7, mss: 1460, data: 5 });
+        assert_eq!(with_data[..16], header[..16]);
+        assert_eq!(with_data[16..18], [0xe8, 0xfc]);
+        assert_eq!(with_data[20..], [&options[..], &[0; 5]].concat());
     }
 
     #[test]
@@ -156,41 +186,54 @@ mod tests {
     }
 
     #[test]
-    fn the_echoed_clock_is_found_among_other_options() {
+    fn options_are_found_among_others() {
         let clock = [8, 10, 0, 0, 0, 1, 0, 0, 0, 9];
-        let cases: [(&[&[u8]], Option<u32>); 6] = [
-            (&[&clock], Some(9)),
-            (&[&[1, 1], &clock], Some(9)),
-            (&[&[2, 4, 5, 0xb4, 4, 2], &clock, &[1, 3, 3, 7]], Some(9)),
-            (&[&[0], &clock], None),
-            (&[&[8, 10, 0, 0]], None),
-            (&[&[2, 0], &clock], None),
+        let mss = [2, 4, 5, 0xb4];
+        type Case<'a> = (&'a [&'a [u8]], Option<u32>, Option<u16>);
+        let cases: [Case<'_>; 9] = [
+            (&[&clock, &[1, 1]], Some(9), None),
+            (&[&[1, 1], &clock], Some(9), None),
+            (&[&mss, &[4, 2], &clock, &[1, 3, 3, 7]], Some(9), Some(1460)),
+            (&[&clock, &[1, 1], &mss], Some(9), Some(1460)),
+            (&[&[0, 0], &clock], None, None),
+            (&[&[8, 10, 0, 0]], None, None),
+            (&[&[2, 0], &clock, &[0, 0]], None, None),
+            (&[&[2, 1], &clock, &[0, 0]], None, None),
+            (&[&[2, 3, 5, 0]], None, None),
         ];
-        for (parts, clock) in cases {
-            assert_eq!(echoed_clock(&parts.concat()), clock, "{parts:?}");
+        for (parts, clock, mss) in cases {
+            let options = parts.concat();
+            let mut packet = vec![0; 20];
+            packet[12] = ((20 + options.len()) as u8 / 4) << 4;
+            packet[13] = TcpFlags::ACK;
+            packet.extend(options);
+            // What looks like an option behind the header is data.
+            packet.extend([2, 4, 1, 1]);
+            let found = Incoming::parse(&packet).unwrap();
+            assert_eq!((found.echoed, found.mss), (clock, mss), "{parts:?}");
         }
     }
 
     proptest! {
         #[test]
         fn what_is_emitted_is_parsed_again(
-            source_port: u16, destination_port: u16, sequence: u32, clock: u32, reset: bool,
-            v4: [[u8; 4]; 2], v6: [[u8; 16]; 2],
+            source_port: u16, destination_port: u16, sequence: u32, clock: u32, mss: u16, data in 0..9000_usize,
+            reset: bool, v4: [[u8; 4]; 2], v6: [[u8; 16]; 2],
         ) {
-            let kind = if reset { Kind::Reset } else { Kind::Syn { clock } };
+            let kind = if reset { Kind::Reset } else { Kind::Syn { clock, mss, data } };
             let pairs: [[IpAddr; 2]; 2] = [v4.map(IpAddr::from), v6.map(IpAddr::from)];
             for [source, destination] in pairs {
-                let mut buffer = [0xa5; Outgoing::SYN];
+                let mut bytes = vec![0xa5; 7];
                 let packet = Outgoing { source_port, destination_port, sequence, kind };
-                let bytes = packet.emit(source, destination, &mut buffer).unwrap();
+                packet.emit(source, destination, &mut bytes).unwrap();
                 prop_assert_eq!(
-                    Incoming::parse(bytes),
+                    Incoming::parse(&bytes),
                     Some(Incoming {
                         source_port, destination_port, sequence,
-                        acknowledgement: None, syn: !reset, reset, echoed: None,
+                        acknowledgement: None, syn: !reset, reset, echoed: None, mss: (!reset).then_some(mss),
                     })
                 );
-                let whole = checksum::transport(source, destination, IpNextHeaderProtocols::Tcp, bytes, usize::MAX);
+                let whole = checksum::transport(source, destination, IpNextHeaderProtocols::Tcp, &bytes, usize::MAX);
                 prop_assert_eq!(whole, Some(0));
             }
         }

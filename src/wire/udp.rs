@@ -17,26 +17,29 @@ pub struct Numbered {
     pub destination_port: u16,
     /// The checksum; neither 0, which says that there is none, nor 0xffff, which is what 0 is sent as.
     pub checksum: u16,
+    /// How many zeros follow these two bytes.
+    pub padding: usize,
 }
 
 impl Numbered {
-    /// Bytes of such a datagram.
+    /// Bytes of such a datagram without padding.
     pub const LEN: usize = 10;
 
-    /// The datagram between two addresses; nothing where they are not of one family.
+    /// Makes `buffer` the datagram between two addresses; nothing where they are not of one family.
     #[must_use]
-    pub fn emit(&self, source: IpAddr, destination: IpAddr) -> Option<[u8; Self::LEN]> {
-        let mut bytes = [0; Self::LEN];
-        let mut packet = MutableUdpPacket::new(&mut bytes)?;
+    pub fn emit(&self, source: IpAddr, destination: IpAddr, buffer: &mut Vec<u8>) -> Option<()> {
+        buffer.clear();
+        buffer.resize(Self::LEN + self.padding, 0);
+        let mut packet = MutableUdpPacket::new(buffer)?;
         packet.set_source(self.source_port);
         packet.set_destination(self.destination_port);
-        packet.set_length(Self::LEN as u16);
+        packet.set_length((Self::LEN + self.padding) as u16);
         packet.set_checksum(self.checksum);
         // With the payload 0 the checksum would be `natural`, so the sum of all else is its complement. The payload takes
         // the sum to the complement of the checksum that is wanted.
-        let natural = checksum::transport(source, destination, IpNextHeaderProtocols::Udp, &bytes, 3)?;
-        bytes[8..].copy_from_slice(&checksum::add(natural, !self.checksum).to_be_bytes());
-        Some(bytes)
+        let natural = checksum::transport(source, destination, IpNextHeaderProtocols::Udp, buffer, 3)?;
+        buffer[8..Self::LEN].copy_from_slice(&checksum::add(natural, !self.checksum).to_be_bytes());
+        Some(())
     }
 }
 
@@ -72,20 +75,25 @@ mod tests {
 
     #[test]
     fn a_datagram_is_these_bytes() {
-        let datagram = Numbered { source_port: 61000, destination_port: 33434, checksum: 1 };
-        let bytes = datagram.emit([192, 0, 2, 1].into(), [192, 0, 2, 9].into());
-        assert_eq!(bytes, Some([0xee, 0x48, 0x82, 0x9a, 0, 10, 0, 1, 0x0a, 0xeb]));
+        let datagram = Numbered { source_port: 61000, destination_port: 33434, checksum: 1, padding: 0 };
+        let mut bytes = vec![0xa5; 99];
+        datagram.emit([192, 0, 2, 1].into(), [192, 0, 2, 9].into(), &mut bytes).unwrap();
+        assert_eq!(bytes, [0xee, 0x48, 0x82, 0x9a, 0, 10, 0, 1, 0x0a, 0xeb]);
+        Numbered { padding: 3, ..datagram }.emit([192, 0, 2, 1].into(), [192, 0, 2, 9].into(), &mut bytes).unwrap();
+        assert_eq!(bytes, [0xee, 0x48, 0x82, 0x9a, 0, 13, 0, 1, 0x0a, 0xe5, 0, 0, 0]);
     }
 
     proptest! {
         #[test]
         fn the_checksum_is_right_and_what_was_asked_for(
-            source_port: u16, destination_port: u16, checksum in 1..0xffff_u16,
+            source_port: u16, destination_port: u16, checksum in 1..0xffff_u16, padding in 0..9000_usize,
             v4: [[u8; 4]; 2], v6: [[u8; 16]; 2],
         ) {
             let pairs: [[IpAddr; 2]; 2] = [v4.map(IpAddr::from), v6.map(IpAddr::from)];
             for [source, destination] in pairs {
-                let bytes = Numbered { source_port, destination_port, checksum }.emit(source, destination).unwrap();
+                let mut bytes = vec![0xa5; 7];
+                let datagram = Numbered { source_port, destination_port, checksum, padding };
+                datagram.emit(source, destination, &mut bytes).unwrap();
                 let right = checksum::transport(source, destination, IpNextHeaderProtocols::Udp, &bytes, 3);
                 prop_assert_eq!(right, Some(checksum));
                 prop_assert_eq!(Header::parse(&bytes), Some(Header { source_port, destination_port, checksum }));

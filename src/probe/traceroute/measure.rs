@@ -123,7 +123,7 @@ async fn follow(
                     }
                     // Flows begin in their order.
                     let Some(conversation) = conversations.get_mut(flow) else { continue };
-                    let shape = Shape { hop_limit: Some(hop), dont_fragment: false };
+                    let shape = Shape { hop_limit: Some(hop), ..Shape::default() };
                     let sent = conversation.send(number, shape);
                     let departed = sent.map_err(|refusal| packets::refused(probe, destination, &refusal))?;
                     measured.flows = conversations.len();
@@ -301,7 +301,7 @@ impl Router {
     /// Takes an answer.
     fn answered(&mut self, reply: &Reply) {
         self.answers += 1;
-        if let Reply::Error { ty, code, labels } = reply {
+        if let Reply::Error { ty, code, labels, .. } = reply {
             if !packets::is_time_exceeded(self.address, (*ty, *code)) {
                 self.error = Some((*ty, *code));
             }
