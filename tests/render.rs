@@ -138,7 +138,9 @@ fn a_trace_costs_no_more_series_than_the_readme_says() {
     let series =
         |hops: u8| -> usize { of_report(&reports::widest_trace(hops)).iter().map(|family| family.samples.len()).sum() };
     let told: BTreeSet<_> = of_report(&reports::widest_trace(30)).iter().map(|family| family.name).collect();
-    let of_traces = CATALOGUE.iter().map(|metric| metric.name).filter(|name| name.starts_with("probe_traceroute_"));
+    let of_traces = CATALOGUE.iter().map(|metric| metric.name).filter(|name| {
+        ["probe_traceroute_", "probe_path_", "probe_tcp_mss_"].iter().any(|of_traces| name.starts_with(of_traces))
+    });
     assert_eq!(of_traces.filter(|name| !told.contains(name)).collect::<Vec<_>>(), [""; 0]);
     let per_hop = series(31) - series(30);
     let others = series(30) - 30 * per_hop;

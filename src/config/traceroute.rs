@@ -62,6 +62,7 @@ pub(super) fn settings(fields: Fields<'_>, registry: Option<&Arc<Registry>>) -> 
         max_hops,
         preference: preference(&fields),
         names: fields.boolean("names", true),
+        pmtu: fields.boolean("pmtu", false),
         registry: registry.cloned(),
     };
     fields.finish();

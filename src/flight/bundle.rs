@@ -127,6 +127,12 @@ impl Bundle {
         sent.get((number & ((1 << NUMBER_BITS) - 1)) as usize).copied()
     }
 
+    /// The number that the next packet of the first flow would have.
+    #[must_use]
+    pub fn next_number(&self) -> u32 {
+        self.sent.first().map_or(0, |sent| sent.len() as u32)
+    }
+
     /// Ends the traces of a flow whose packets do not leave.
     pub fn cut(&mut self, flow: usize) {
         self.strands.iter_mut().filter(|strand| strand.flow == flow).for_each(|strand| strand.due = None);

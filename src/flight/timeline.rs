@@ -29,13 +29,15 @@ pub enum Phase {
     Rtt,
     /// All rounds of a trace.
     Trace,
+    /// The largest packet is looked for that the path carries.
+    Mtu,
     /// Who the hops of a trace are is still to be known.
     Lookup,
 }
 
 impl Phase {
     /// Every phase, in the order in which a probe goes through them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Token,
         Self::Resolve,
         Self::Setup,
@@ -48,6 +50,7 @@ impl Phase {
         Self::Interval,
         Self::Rtt,
         Self::Trace,
+        Self::Mtu,
         Self::Lookup,
     ];
 
@@ -67,6 +70,7 @@ impl Phase {
             Self::Interval => "interval",
             Self::Rtt => "rtt",
             Self::Trace => "trace",
+            Self::Mtu => "mtu",
             Self::Lookup => "lookup",
         }
     }

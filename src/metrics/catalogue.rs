@@ -98,6 +98,8 @@ catalogue! {
     TCP_HANDSHAKE_RTT = Gauge "probe_tcp_handshake_rtt_seconds" []
         "Round-trip time of the TCP handshake by the kernel's clock; where a SYN was sent again, that of the one that was answered, and absent where nothing tells which that was";
     TCP_SYN_RETRANSMITS = Gauge "probe_tcp_syn_retransmits" [] "SYNs that had to be sent again";
+    TCP_MSS = Gauge "probe_tcp_mss_bytes" []
+        "The largest segment that the destination takes, as its SYN-ACK said it when it got here";
     FAILED_REGEX = Gauge "probe_failed_due_to_regex" [] "Whether the probe failed because of a regular expression (1) or not (0)";
     FAILED_CEL = Gauge "probe_failed_due_to_cel" [] "Whether the probe failed because of a CEL expression for the JSON of the body (1) or not (0)";
     FAILED_BYTES = Gauge "probe_failed_due_to_bytes" [] "Whether the probe failed because of expected bytes (1) or not (0)";
@@ -168,6 +170,14 @@ catalogue! {
     DELAY_ONSET_INFO = Info "probe_traceroute_delay_onset_info" ["hop", "address", "name", "asn", "as_name"] "Who answered there";
     LOSS_ONSET = Gauge "probe_traceroute_loss_onset_hop" []
         "The first hop from which loss surely persists to the end of the path; absent where none does";
+    PATH_MTU = Gauge "probe_path_mtu_bytes" []
+        "The largest packet that the path to the destination carries, in bytes with its IP header";
+    PATH_MTU_BLACK_HOLE = Gauge "probe_path_mtu_black_hole" []
+        "Whether larger packets vanish without a word (1) or a router says that they are too big (0); absent where this host sends no larger ones";
+    PATH_MTU_HOP = Gauge "probe_path_mtu_hop" []
+        "The hop behind which larger packets do not go on: the one that says so, or else the last that they are known to get to, 0 where they do not get to the first";
+    TCP_MSS_CLAMPED = Gauge "probe_tcp_mss_clamped" []
+        "Whether somebody on the way was seen to make the largest segment smaller that an end takes (1) or was seen not to (0); absent where nothing shows either";
     ROLE_HOP = Gauge "probe_traceroute_role_hop" ["role"]
         "The number of the hop that has a role: first, isp_edge, delay_onset, last";
     ROLE_RTT_BEST = Gauge "probe_traceroute_role_rtt_best_seconds" ["role"] "The shortest round-trip time to the hop of a role";

@@ -204,6 +204,7 @@ impl Families {
     fn tcp(&mut self, measured: &tcp::Measurement, phases: &[(Phase, Duration)]) {
         let tcp::Measurement {
             handshake: Handshake { local: _, remote: _, rtt, syn_retransmits },
+            mss,
             traffic: _,
             heard,
             tls,
@@ -211,6 +212,7 @@ impl Families {
         self.phases(catalogue::TCP_DURATION, phases, &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Query]);
         self.number(catalogue::TCP_HANDSHAKE_RTT, rtt.map(seconds));
         self.number(catalogue::TCP_SYN_RETRANSMITS, syn_retransmits.map(f64::from));
+        self.number(catalogue::TCP_MSS, mss.map(f64::from));
         self.heard(heard);
         self.tls(tls.as_ref());
     }
@@ -385,10 +387,19 @@ impl Families {
             balance,
             hops,
             analysis,
+            mtu,
+            offered_mss: _,
+            mss,
+            clamp,
         } = measured;
+        self.number(catalogue::TCP_MSS, mss.map(f64::from));
         self.truth(catalogue::TRACE_REACHED, *reached);
         self.number(catalogue::TRACE_HOPS, hops.last().map(|hop| f64::from(hop.number)));
         self.path(hops, analysis);
+        self.number(catalogue::PATH_MTU, mtu.map(|mtu| f64::from(mtu.found.bytes)));
+        self.truth(catalogue::PATH_MTU_BLACK_HOLE, mtu.and_then(|mtu| mtu.found.black_hole));
+        self.number(catalogue::PATH_MTU_HOP, mtu.and_then(|mtu| mtu.hop).map(f64::from));
+        self.truth(catalogue::TCP_MSS_CLAMPED, clamp.is_seen());
         self.number(catalogue::FLOWS, (*flows > 0).then_some(*flows as f64));
         if let Some(balance) = balance {
             self.balance(balance);

@@ -220,11 +220,13 @@ impl Conversation {
         Heading { destination: self.remote, protocol: Some(protocol as u8), ports: None }
     }
 
-    /// Sets the largest segment that its SYNs offer to take, which is else what fits an Ethernet frame.
-    pub fn offer(&mut self, segment: u16) {
-        if let Speech::Tcp { mss, .. } = &mut self.speech {
+    /// Has its SYNs offer to take segments of so many bytes at most; nothing leaves what fits an Ethernet frame.
+    #[must_use]
+    pub fn offering(mut self, segment: Option<u16>) -> Self {
+        if let (Speech::Tcp { mss, .. }, Some(segment)) = (&mut self.speech, segment) {
             *mss = segment;
         }
+        self
     }
 
     /// The largest segment that its SYNs offer to take; nothing where it sends none.

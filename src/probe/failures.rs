@@ -166,6 +166,7 @@ pub(super) fn timed_out(probe: &Probe<'_>) -> Failure {
         Phase::Setup => (Reason::ProberError, "the sockets were not ready"),
         Phase::Interval | Phase::Rtt => (Reason::IcmpTimeout, "no echo reply"),
         Phase::Trace => (Reason::IcmpTimeout, "the destination did not answer"),
+        Phase::Mtu => (Reason::IcmpTimeout, "the largest packet of the path was not found"),
         Phase::Lookup => (Reason::DnsTimeout, "no answer about the hops from the name servers"),
         Phase::Token => (Reason::HttpResponseTimeout(Late::Unknown), "another probe's fetch of it did not end"),
     };

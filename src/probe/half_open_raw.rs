@@ -50,7 +50,8 @@ pub(super) async fn measure(
             probe.timeline.received(instant_of(answer.arrived));
             probe.note(format_args!("{} answers: {:?}", answer.from, answer.reply));
             match answer.reply {
-                Reply::SynAck { clock, mss: _ } => {
+                Reply::SynAck { clock, mss } => {
+                    measured.mss = mss;
                     let answered = match clock {
                         Some(clock) => departures.get(clock.wrapping_sub(1) as usize).copied(),
                         None => (departures.len() == 1).then_some(answer.departed),

@@ -77,6 +77,14 @@ pub(super) fn is_unreachable(from: IpAddr, ty: u8) -> bool {
     }
 }
 
+/// Whether a message says that a packet is larger than the next link takes.
+pub(super) fn is_too_big(from: IpAddr, (ty, code): (u8, u8)) -> bool {
+    match from {
+        IpAddr::V4(_) => (ty, code) == (3, 4),
+        IpAddr::V6(_) => ty == 2,
+    }
+}
+
 /// Whether a message says that the hop limit was exceeded on the way, as a trace wants it.
 pub(super) fn is_time_exceeded(from: IpAddr, said: (u8, u8)) -> bool {
     match from {

@@ -46,6 +46,8 @@ pub enum Open {
 pub struct Measurement {
     /// The handshake.
     pub handshake: Handshake,
+    /// The largest segment that the server takes, by its SYN-ACK; the kernel's TCP does not tell it.
+    pub mss: Option<u16>,
     /// What the connection carried, under TLS as it was encrypted; nothing where there was no whole connection.
     pub traffic: Option<Traffic>,
     /// The conversation.

@@ -2,6 +2,7 @@
 
 mod flows;
 mod measure;
+mod mtu;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use super::identity::Registry;
 use super::resolve::Preference;
 use super::services::Carrier;
 pub use crate::flight::bundle::MOST_FLOWS;
-use crate::path::{Analysis, AutonomousSystem, Balance, Count, Heard, Statistics};
+use crate::path::{Analysis, AutonomousSystem, Balance, Carried, Clamp, Count, Heard, Offers, Statistics};
 use crate::wire::icmp::Label;
+use crate::wire::tcp::mss_within;
 pub use flows::Flows;
 pub use measure::measure;
+pub use mtu::Mtu;
 
 /// The `traceroute:` section of a module.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct Settings {
     pub preference: Preference,
     /// Whether the names of hops are looked up.
     pub names: bool,
+    /// Whether the largest packet is looked for that the path carries.
+    pub pmtu: bool,
     /// Where the autonomous systems of hops are looked up; nothing does not.
     pub registry: Option<Arc<Registry>>,
 }
@@ -96,6 +101,14 @@ pub struct Measurement {
     pub hops: Vec<Hop>,
     /// What they mean: [`Measurement::meaning`], at the end.
     pub analysis: Analysis,
+    /// The largest packet that the path carries; nothing where it was not looked for, or not found.
+    pub mtu: Option<Mtu>,
+    /// The largest segment that our SYNs offered to take, in bytes; nothing but for TCP, and before there was a socket.
+    pub offered_mss: Option<u16>,
+    /// The largest segment that the destination takes, in bytes, as its last SYN-ACK said it when it got here.
+    pub mss: Option<u16>,
+    /// Whether somebody makes these smaller: [`Measurement::clamping`], at the end.
+    pub clamp: Clamp,
 }
 
 /// A hop.
@@ -134,6 +147,8 @@ pub struct Router {
     pub systems_said: bool,
     /// The MPLS labels that its last packet with some had come with, the top first; none where it tells none.
     pub labels: Vec<Label>,
+    /// The largest segment that our SYN offered when it got here, by the last packet of it that quotes so much.
+    pub mss: Option<u16>,
     /// Type and code of the last ICMP error of it that did not say that the hop limit was exceeded.
     pub error: Option<(u8, u8)>,
 }
@@ -165,6 +180,7 @@ impl Router {
             systems: Vec::new(),
             systems_said: false,
             labels: Vec::new(),
+            mss: None,
             error: None,
         }
     }
@@ -206,6 +222,10 @@ impl Measurement {
             balance: None,
             hops: Vec::new(),
             analysis: Analysis::default(),
+            mtu: None,
+            offered_mss: None,
+            mss: None,
+            clamp: Clamp::default(),
         }
     }
 
@@ -229,6 +249,22 @@ impl Measurement {
         // Linux limits its "port unreachable" as it limits what it says as a router; echo replies and SYN-ACKs it does not.
         let host = self.protocol != Protocol::Udp;
         Analysis::of(&hops.collect::<Vec<_>>(), self.destination, host)
+    }
+
+    /// Whether somebody on the way makes the largest segments of TCP smaller.
+    #[must_use]
+    pub fn clamping(&self) -> Clamp {
+        let (Some(sent), Some(destination)) = (self.offered_mss, self.destination) else { return Clamp::default() };
+        let on_the_way = |hop: &&Hop| hop.routers.iter().all(|router| router.address != destination);
+        let quoted = self.hops.iter().take_while(on_the_way);
+        let quoted: Vec<_> =
+            quoted.map(|hop| (hop.number, hop.routers.iter().filter_map(|router| router.mss).min())).collect();
+        let last = quoted.last().map(|(hop, _)| *hop);
+        let carried = self.mtu.map(|mtu| Carried {
+            bytes: mss_within(mtu.found.bytes, destination.is_ipv6()),
+            on_the_way: mtu.hop.is_some_and(|hop| hop > 0) && mtu.next_hop.is_some_and(|next| Some(next) <= last),
+        });
+        Clamp::of(&Offers { sent, quoted: &quoted, reached: self.reached, received: self.mss, carried })
     }
 
     /// The hop of a number, if it is among those that are known.

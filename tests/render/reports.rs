@@ -8,7 +8,9 @@ use ::http::Method;
 use uplink_exporter::flight::{Phase, Traffic};
 use uplink_exporter::net::Source;
 use uplink_exporter::net::tls::{Certificate, TlsFacts};
-use uplink_exporter::path::{Analysis, AutonomousSystem, Balance, DelayOnset, FlowPath, Role, Statistics};
+use uplink_exporter::path::{
+    Analysis, AutonomousSystem, Balance, Clamp, DelayOnset, FlowPath, PathMtu, Role, Statistics, There,
+};
 use uplink_exporter::probe::Isp;
 use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
@@ -36,6 +38,7 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("traceroute_success", traceroute_success()),
         ("traceroute_not_reached", traceroute_not_reached()),
         ("traceroute_lossy", traceroute_lossy()),
+        ("traceroute_black_hole", traceroute_black_hole()),
         ("traceroute_wrong_way", traceroute_wrong_way()),
         ("egress_success", egress_success()),
         ("egress_too_few", egress_too_few()),
@@ -179,6 +182,7 @@ fn http_dns_failure() -> Report {
 fn tcp_success() -> Report {
     let measured = tcp::Measurement {
         handshake: handshake("10.20.20.12:40000", "192.0.2.25:25", Some(19_900), 0),
+        mss: Some(1460),
         traffic: Some(Traffic { sent: 560, received: 3_020 }),
         heard: Heard {
             failed_due_to_regex: Some(false),
@@ -329,12 +333,35 @@ fn traceroute_success() -> Report {
         balance: None,
         hops,
         analysis: Analysis::default(),
+        mtu: Some(traceroute::Mtu {
+            found: PathMtu { bytes: 1500, black_hole: None },
+            device: 1500,
+            said_by: None,
+            hop: None,
+            next_hop: None,
+        }),
+        offered_mss: Some(1460),
+        mss: Some(1460),
+        clamp: Clamp::default(),
     };
     let measured = analysed(measured);
-    let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 220), (Phase::Lookup, 30)];
+    let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 220), (Phase::Mtu, 40), (Phase::Lookup, 30)];
     let mut report = report("192.0.2.1", "trace", &phases, Measurement::Traceroute(measured));
     report.resolution = resolution("192.0.2.1", Some("192.0.2.1"));
     report.way_out = way_out("10.0.0.1", true, false);
+    report
+}
+
+/// Large packets vanish behind the first hop, on the way to the third, and whoever is there makes the segments of TCP smaller.
+fn traceroute_black_hole() -> Report {
+    let mut report = traceroute_success();
+    let Measurement::Traceroute(measured) = &mut report.measurement else { panic!("it is a trace") };
+    let found = PathMtu { bytes: 1400, black_hole: Some(true) };
+    measured.mtu = Some(traceroute::Mtu { found, device: 1500, said_by: None, hop: Some(1), next_hop: Some(3) });
+    measured.mss = Some(1360);
+    measured.hops[0].routers[0].mss = Some(1460);
+    measured.hops[2].routers[1].mss = Some(1360);
+    measured.clamp = measured.clamping();
     report
 }
 
@@ -363,6 +390,10 @@ fn traceroute_not_reached() -> Report {
         balance: None,
         hops,
         analysis: Analysis::default(),
+        mtu: None,
+        offered_mss: None,
+        mss: None,
+        clamp: Clamp::default(),
     };
     let measured = analysed(measured);
     let mut report =
@@ -393,8 +424,15 @@ fn traceroute_lossy() -> Report {
         balance: None,
         hops: hops.collect(),
         analysis: Analysis::default(),
+        mtu: None,
+        offered_mss: None,
+        mss: None,
+        clamp: Clamp::default(),
     });
     measured.analysis.as_path_hash = Some(302_424_885_708_026);
+    let found = PathMtu { bytes: 1480, black_hole: Some(false) };
+    let said_by = "2001:db8:a::3".parse().ok();
+    measured.mtu = Some(traceroute::Mtu { found, device: 1500, said_by, hop: Some(3), next_hop: Some(4) });
     let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 2100)];
     let mut report = report("2001:db8::9", "trace", &phases, Measurement::Traceroute(measured));
     report.resolution = resolution("2001:db8::9", Some("2001:db8::9"));
@@ -436,6 +474,10 @@ fn traceroute_flows() -> Report {
         }),
         hops,
         analysis: Analysis::default(),
+        mtu: None,
+        offered_mss: None,
+        mss: None,
+        clamp: Clamp::default(),
     };
     let measured = analysed(measured);
     let phases = [(Phase::Resolve, 0), (Phase::Setup, 1), (Phase::Trace, 290)];
@@ -469,8 +511,9 @@ pub(crate) fn widest_trace(hops: u8) -> Report {
     analysis.loss_onset = Some(0);
     analysis.delay_onset = Some(DelayOnset { hop: 0, after: None, step: 0.1 });
     analysis.roles = Role::ALL.map(|role| (role, 0)).to_vec();
-    let measured = traceroute::Measurement { analysis, ..measured };
-    let phases = [(Phase::Resolve, 1), (Phase::Setup, 1), (Phase::Trace, 220), (Phase::Lookup, 30)];
+    let clamp = Clamp { there: Some(There::Kept), back: Some(false) };
+    let measured = traceroute::Measurement { analysis, offered_mss: Some(1440), mss: Some(1440), clamp, ..measured };
+    let phases = [(Phase::Resolve, 1), (Phase::Setup, 1), (Phase::Trace, 220), (Phase::Mtu, 20), (Phase::Lookup, 30)];
     Report {
         phases: phases.map(|(phase, ms)| (phase, Duration::from_millis(ms))).to_vec(),
         measurement: Measurement::Traceroute(measured),

@@ -210,6 +210,7 @@ impl Kind {
                 max_hops: 20,
                 preference,
                 names: false,
+                pmtu: false,
                 registry: None,
             }),
             Self::Grpc => Prober::Grpc(grpc::Settings {

@@ -292,7 +292,7 @@ mod tests {
     use super::*;
     use crate::lab::topology::{Binding, Isp, target};
     use crate::net::Family;
-    use crate::path::Analysis;
+    use crate::path::{Analysis, Clamp};
     use crate::probe::traceroute::{Hop, Protocol, Router};
 
     const CASE: Case = Case {
@@ -333,6 +333,10 @@ mod tests {
             balance: None,
             hops: (1..=9).map(hop).collect(),
             analysis: Analysis::default(),
+            mtu: None,
+            offered_mss: None,
+            mss: None,
+            clamp: Clamp::default(),
         }
     }
 

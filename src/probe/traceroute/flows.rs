@@ -153,6 +153,11 @@ impl Exploration {
         self.bundle.of(number) == Some(0)
     }
 
+    /// The number that the next packet of the first flow would have.
+    pub(super) fn next_number(&self) -> u32 {
+        self.bundle.next_number()
+    }
+
     /// The trace of the first flow.
     pub(super) fn first(&self) -> &Trace {
         self.bundle.trace(0).1

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::flows::{Exploration, News};
-use super::{Hop, Measurement, Protocol, Router, Settings, parse};
+use super::{Hop, Measurement, Protocol, Router, Settings, mtu, parse};
 use crate::flight::Phase;
 use crate::flight::bundle::Step;
 use crate::flight::trace::{Plan, Trace};
@@ -17,6 +17,7 @@ use crate::probe::identity::{Fact, Inquiry};
 use crate::probe::resolve::resolve;
 use crate::probe::{Probe, packets};
 use crate::verdict::{Failure, Reason};
+use crate::wire::tcp::mss_within;
 
 /// Measures: sends packets to all hops at once, in rounds, waits for what their routers and the destination say, and finds out who they are.
 ///
@@ -25,6 +26,7 @@ use crate::verdict::{Failure, Reason};
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
     let mut inquiry = Inquiry::new(probe, settings.names, settings.registry.as_ref());
     let outcome = trace(settings, probe, measured, &mut inquiry).await;
+    measured.clamp = measured.clamping();
     measured.analysis = measured.meaning(|router| probe.is_of_isp(router));
     if let Some(inquiry) = inquiry {
         inquiry.finish(|fact| measured.learn(fact)).await;
@@ -53,6 +55,12 @@ async fn trace(
     measured.source = Some(conversation.local());
     probe.leaves_by(measured.source, &conversation.heading())?;
     measured.packet_size = Some(conversation.packet_size());
+    let device = settings.pmtu.then(|| mtu::of_device(probe, &conversation)).flatten();
+    // As the kernel's own TCP does.
+    let mss = device.map(|device| mss_within(device, destination.is_ipv6()));
+    let conversation = conversation.offering(mss);
+    let opened = |flow| opened(flow).map(|conversation| conversation.offering(mss));
+    measured.offered_mss = conversation.offered();
     probe.timeline.enter(Phase::Trace);
 
     let plan = Plan {
@@ -75,7 +83,12 @@ async fn trace(
     match ended? {
         // Where a router refuses some packets and the destination answers others, it was reached all the same.
         Some(failure) if !measured.reached || failure.offender == Some(destination) => Err(failure),
-        _ if measured.reached => Ok(()),
+        _ if measured.reached => {
+            if let (Some(device), Some(conversation)) = (device, conversations.first_mut()) {
+                mtu::measure(settings, probe, conversation, (exploration.next_number(), device), measured).await;
+            }
+            Ok(())
+        }
         _ => {
             let detail = format!("{destination} did not answer within {} hops", settings.max_hops);
             let reason = match settings.protocol {
@@ -219,7 +232,7 @@ fn open(
 const ECHO_PAYLOAD: usize = 56;
 
 /// What an answer means for the path.
-enum Meaning {
+pub(super) enum Meaning {
     /// It goes on.
     Hop,
     /// It is at its end.
@@ -228,7 +241,8 @@ enum Meaning {
     Refused(Failure),
 }
 
-fn meaning(probe: &Probe<'_>, destination: IpAddr, answer: &Answer) -> Meaning {
+/// What an answer means for the path to a destination.
+pub(super) fn meaning(probe: &Probe<'_>, destination: IpAddr, answer: &Answer) -> Meaning {
     match answer.reply {
         Reply::Echo | Reply::SynAck { .. } | Reply::Reset => Meaning::Destination,
         Reply::Error { ty, code, .. } => {
@@ -256,6 +270,9 @@ fn take(answer: &Answer, number: u8, trace: &Trace, measured: &mut Measurement) 
         measured.hops.push(Hop { number: hop, sent: trace.sent(hop), ..Hop::default() });
     }
     measured.hops.retain(|hop| hop.number <= end);
+    if let Reply::SynAck { mss, .. } = answer.reply {
+        measured.mss = mss.or(measured.mss);
+    }
     if let Some(hop) = measured.hop(number) {
         hop.received += 1;
         hop.rtt.add(answer.rtt());
@@ -301,7 +318,8 @@ impl Router {
     /// Takes an answer.
     fn answered(&mut self, reply: &Reply) {
         self.answers += 1;
-        if let Reply::Error { ty, code, labels, .. } = reply {
+        if let Reply::Error { ty, code, labels, mtu: _, mss } = reply {
+            self.mss = mss.or(self.mss);
             if !packets::is_time_exceeded(self.address, (*ty, *code)) {
                 self.error = Some((*ty, *code));
             }

@@ -22,6 +22,7 @@ fn settings(protocol: Protocol) -> Settings {
         max_hops: 20,
         preference: Preference::default(),
         names: false,
+        pmtu: false,
         registry: None,
     }
 }

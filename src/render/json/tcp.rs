@@ -9,13 +9,15 @@ use crate::probe::tcp;
 pub(super) struct Tcp<'a> {
     #[serde(flatten)]
     connection: Connection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mss_bytes: Option<u16>,
     #[serde(flatten)]
     heard: Heard<'a>,
 }
 
 impl<'a> Tcp<'a> {
     pub(super) fn of(measured: &'a tcp::Measurement) -> Self {
-        let tcp::Measurement { handshake, traffic, heard, tls: _ } = measured;
-        Self { connection: Connection::of(handshake, *traffic), heard: Heard::of(heard) }
+        let tcp::Measurement { handshake, mss, traffic, heard, tls: _ } = measured;
+        Self { connection: Connection::of(handshake, *traffic), mss_bytes: *mss, heard: Heard::of(heard) }
     }
 }

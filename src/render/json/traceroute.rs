@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::RoundTrips;
-use crate::path::{self, Analysis, AutonomousSystem, LossClass, Role};
+use crate::path::{self, Analysis, AutonomousSystem, Clamp, LossClass, Role};
 use crate::probe::traceroute;
 use crate::wire::icmp;
 
@@ -33,6 +33,10 @@ pub(super) struct Traceroute<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     loss_onset_hop: Option<u8>,
     roles: Roles,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_mtu: Option<PathMtu>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mss: Option<Mss>,
     #[serde(skip_serializing_if = "Option::is_none")]
     flows: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +70,49 @@ struct FlowPath {
 struct FlowHop {
     hop: usize,
     address: IpAddr,
+}
+
+#[derive(Serialize)]
+struct PathMtu {
+    bytes: u16,
+    device_bytes: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    black_hole: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    said_by: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hop: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_hop: Option<u8>,
+}
+
+#[derive(Serialize)]
+struct Mss {
+    offered_bytes: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_bytes: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clamped: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    there: Option<There>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    back: Option<Back>,
+}
+
+#[derive(Serialize)]
+struct There {
+    clamped: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_bytes: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_hop: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_hop: Option<u8>,
+}
+
+#[derive(Serialize)]
+struct Back {
+    clamped: bool,
 }
 
 #[derive(Serialize)]
@@ -118,6 +165,8 @@ struct Address<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mpls: Vec<Label>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    mss_bytes: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     icmp: Option<Icmp>,
 }
 
@@ -159,6 +208,10 @@ impl<'a> Traceroute<'a> {
             balance,
             hops,
             analysis,
+            mtu,
+            offered_mss,
+            mss,
+            clamp,
         } = measured;
         let Analysis { loss, loss_onset, segments, delay_onset, route_hash, as_path_hash, roles: _ } = analysis;
         let number = |index: usize| hops.get(index).map(|hop| hop.number);
@@ -191,6 +244,8 @@ impl<'a> Traceroute<'a> {
                 delay_onset: role(Role::DelayOnset),
                 last: role(Role::Last),
             },
+            path_mtu: mtu.as_ref().map(PathMtu::of),
+            mss: offered_mss.map(|offered| Mss::of(offered, *mss, *clamp)),
             flows: (*flows > 0).then_some(*flows),
             balance: balance.as_ref().map(|balance| Balance::of(balance, *first_hop)),
             hops: hops.iter().enumerate().map(hop).collect(),
@@ -218,6 +273,26 @@ impl<'a> Balance<'a> {
     }
 }
 
+impl PathMtu {
+    fn of(mtu: &traceroute::Mtu) -> Self {
+        let traceroute::Mtu { found: path::PathMtu { bytes, black_hole }, device, said_by, hop, next_hop } = *mtu;
+        Self { bytes, device_bytes: device, black_hole, said_by, hop, next_hop }
+    }
+}
+
+impl Mss {
+    fn of(offered_bytes: u16, received_bytes: Option<u16>, clamp: Clamp) -> Self {
+        let there = clamp.there.map(|there| match there {
+            path::There::Kept => There { clamped: false, to_bytes: None, after_hop: None, at_hop: None },
+            path::There::Reduced { after, at, to } => {
+                There { clamped: true, to_bytes: Some(to), after_hop: after, at_hop: Some(at) }
+            }
+        });
+        let back = clamp.back.map(|clamped| Back { clamped });
+        Self { offered_bytes, received_bytes, clamped: clamp.is_seen(), there, back }
+    }
+}
+
 impl<'a> Hop<'a> {
     fn of(hop: &'a traceroute::Hop, class: Option<LossClass>, segment: Option<f64>) -> Self {
         let traceroute::Hop { number, sent, received, lost, rtt, latest: _, routers, others } = hop;
@@ -241,7 +316,7 @@ impl<'a> Hop<'a> {
 
 impl<'a> Address<'a> {
     fn of(router: &'a traceroute::Router) -> Self {
-        let traceroute::Router { address, answers, name, systems, systems_said: _, labels, error } = router;
+        let traceroute::Router { address, answers, name, systems, systems_said: _, labels, mss, error } = router;
         Self {
             address: *address,
             answers: *answers,
@@ -249,6 +324,7 @@ impl<'a> Address<'a> {
             name: name.as_deref(),
             systems: systems.iter().map(System::of).collect(),
             mpls: labels.iter().map(Label::of).collect(),
+            mss_bytes: *mss,
             icmp: error.map(|(ty, code)| Icmp { ty, code }),
         }
     }

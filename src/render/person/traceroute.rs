@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::units::milliseconds;
 use super::{Page, waterfall};
-use crate::path::{Analysis, AutonomousSystem, Balance, DelayOnset, FlowPath, LossClass};
+use crate::path::{Analysis, AutonomousSystem, Balance, Clamp, DelayOnset, FlowPath, LossClass, PathMtu, There};
 use crate::probe::traceroute::{Hop, Router};
 use crate::probe::{Report, traceroute};
 use crate::render::mtr::{SILENT, asn_of, host_of};
@@ -42,6 +42,10 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
         balance,
         hops,
         analysis,
+        mtu,
+        offered_mss,
+        mss,
+        clamp,
     } = measured;
     page.blank();
     let mut packets = format!("{rounds} rounds of {}", protocol.name());
@@ -113,8 +117,58 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
     }
     page.blank();
     meaning(page, hops, analysis);
+    if let Some(mtu) = mtu {
+        page.entry("MTU", largest(hops, mtu));
+    }
+    if let Some(offered) = offered_mss {
+        segments(page, hops, (*offered, *mss), *clamp);
+    }
     if let Some(balance) = balance {
         paths(page, *first_hop, balance);
+    }
+}
+
+/// The largest packet of the path, and what becomes of larger ones.
+fn largest(hops: &[Hop], mtu: &traceroute::Mtu) -> String {
+    let traceroute::Mtu { found: PathMtu { bytes, black_hole }, device, said_by, hop, next_hop } = mtu;
+    let Some(black_hole) = black_hole else { return format!("{bytes} bytes, as many as this host sends") };
+    let mut text = format!("{bytes} of {device} bytes; larger packets ");
+    let behind = |number: &u8| match hops.iter().find(|hop| hop.number == *number) {
+        Some(hop) => named(hop),
+        None => "this host".to_owned(),
+    };
+    let _ = match (black_hole, hop, said_by) {
+        (true, Some(hop), _) => write!(text, "vanish behind {}", behind(hop)),
+        (true, None, _) => write!(text, "vanish"),
+        (false, Some(hop), _) => write!(text, "are refused by {}", behind(hop)),
+        (false, None, Some(by)) => write!(text, "are refused by {by}"),
+        (false, None, None) => write!(text, "are refused"),
+    };
+    if let Some(next) = next_hop {
+        let _ = write!(text, ", before {}", behind(next));
+    }
+    text
+}
+
+/// The largest segments that the ends take, and what becomes of them on the way.
+fn segments(page: &mut Page, hops: &[Hop], (offered, received): (u16, Option<u16>), clamp: Clamp) {
+    let hop = |number: u8| hops.iter().find(|hop| hop.number == number).map(named).unwrap_or_default();
+    let there = match clamp.there {
+        Some(There::Kept) => " and kept on the way there".to_owned(),
+        Some(There::Reduced { after, at, to }) => {
+            let after = after.map(|after| format!(" behind {}", hop(after))).unwrap_or_default();
+            format!(", made {to} on the way there{after}: so it came to {}", hop(at))
+        }
+        None => String::new(),
+    };
+    page.entry("MSS", format_args!("{offered} bytes offered{there}"));
+    if let Some(received) = received {
+        let back = match clamp.back {
+            Some(true) => ", made that on the way back: as much as the path carries",
+            Some(false) => ", not made to fit the path on the way back",
+            None => "",
+        };
+        page.entry("", format_args!("{received} bytes come from the destination{back}"));
     }
 }
 
