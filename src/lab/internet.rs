@@ -188,6 +188,9 @@ impl Internet {
                 return self.answer(traveller, index, router, says);
             }
             decrement(&mut traveller);
+            if router.drops {
+                return self.recycle(traveller.packet);
+            }
             packet::clamp(&mut traveller.packet, &traveller.header, router.clamp.there);
             if let Some(says) = self.refusal(&traveller, index + 1) {
                 return self.answer(traveller, index, router, says);

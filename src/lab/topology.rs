@@ -116,6 +116,7 @@ impl Isp {
             answers: Answers::default(),
             mtu: None,
             clamp: Clamp::default(),
+            drops: false,
             labels: None,
         }
     }
@@ -217,6 +218,8 @@ pub struct Router {
     pub mtu: Option<Mtu>,
     /// How large the segments are that it lets the ends of TCP connections offer.
     pub clamp: Clamp,
+    /// Whether it forwards nothing towards the target. It answers for itself as ever.
+    pub drops: bool,
     /// The MPLS labels that packets come to it with, as far as it tells them.
     pub labels: Option<Labels>,
 }

@@ -213,3 +213,12 @@ fn routers_may_share_single_packets_and_the_next_hop_flows() {
         assert_eq!(third(flow), third(flow));
     }
 }
+
+#[test]
+fn a_router_that_drops_answers_for_itself_and_forwards_nothing() {
+    let mut internet = Internet::new(topology());
+    internet.change(|topology| topology.a.hops[1].routers[0].drops = true);
+    let now = Instant::now();
+    let reached = [1, 2, 3, 64].map(|ttl| !fate(&mut internet, now, echo(ttl, 0)).is_empty());
+    assert_eq!(reached, [true, true, false, false]);
+}
