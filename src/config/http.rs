@@ -7,13 +7,16 @@ use http::{HeaderMap, HeaderName, Method, header};
 
 use super::decode::{Fields, Value};
 use super::module::preference;
-use super::{http_client, oauth2, proxy, tls};
+use super::{failed_flow, http_client, oauth2, proxy, tls};
+use crate::flight::Phase;
 use crate::net::quic;
 use crate::net::tls::Tls;
 use crate::probe::http::{BodyRule, BodyRules, Compression, Condition, Expectations, HeaderRule, Proxies, Settings};
+use crate::probe::identity::Registry;
+use crate::probe::traceroute::Protocol;
 
 /// The settings; nothing where something is wrong with them.
-pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
+pub(super) fn settings(fields: Fields<'_>, registry: Option<&Arc<Registry>>) -> Option<Settings> {
     let method = fields.filled("method").and_then(|value| method(&value));
     let given = fields.get("headers");
     let body = body(&fields);
@@ -42,6 +45,16 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     let proxies = proxy::proxies(&fields, tls.as_ref(), proxy::environment);
     let http3 = enable_http3.and_then(|value| http3(&value, enable_http2, proxies.as_ref(), tls.as_ref()));
     let skip_resolve_phase_with_proxy = fields.boolean("skip_resolve_phase_with_proxy", false);
+    let phases = [
+        (Phase::Token, if oauth2.is_some() { Ok(()) } else { Err("this module has no oauth2") }),
+        (Phase::Resolve, Err(failed_flow::RESOLVE)),
+        (Phase::Connect, Ok(())),
+        (Phase::Tls, Ok(())),
+        (Phase::Processing, Ok(())),
+        (Phase::Transfer, Ok(())),
+    ];
+    let protocol = if http3.is_some() { Protocol::Udp } else { Protocol::Tcp };
+    let tracing = failed_flow::tracing(&fields, &phases, protocol, registry);
     fields.finish();
     Some(Settings {
         method: method.unwrap_or(Method::GET),
@@ -60,6 +73,7 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
         proxies,
         skip_resolve_phase_with_proxy,
         tls: Arc::new(tls?),
+        tracing,
     })
 }
 

@@ -8,6 +8,7 @@ mod dns;
 mod duration;
 mod egress;
 mod errors;
+mod failed_flow;
 mod files;
 mod grpc;
 mod http;
@@ -24,6 +25,7 @@ mod store;
 mod tcp;
 mod tls;
 mod traceroute;
+
 mod unix;
 mod web;
 mod websocket;

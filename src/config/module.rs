@@ -88,6 +88,14 @@ pub(super) fn module(
             ));
         }
     }
+    if let Some(after) = decoded.as_ref().and_then(|(prober, _)| Some(&prober.tracing()?.after))
+        && let Some((phase, limit)) = after.iter().find(|(_, limit)| timeout.is_some_and(|timeout| *limit >= timeout))
+    {
+        let (phase, limit) = (phase.name(), limit.as_secs_f64());
+        fields.problem(format!(
+            "no {phase} takes longer than the {limit} s of trace_after, since the timeout comes first"
+        ));
+    }
     if let (Some((Prober::Unix(_), _)), Some(value)) = (&decoded, fields.get("resolvers")) {
         value.problem("a socket of this host has no name that they could know; leave it out");
     }
@@ -125,8 +133,8 @@ fn decode(name: Name, section: Fields<'_>, registry: Option<&Arc<Registry>>) -> 
         Name::Tcp | Name::Icmp | Name::Dns | Name::Traceroute | Name::Egress => source::of_section(&section),
     };
     let prober = match name {
-        Name::Http => http::settings(section).map(Box::new).map(Prober::Http),
-        Name::Tcp => tcp::settings(section).map(Prober::Tcp),
+        Name::Http => http::settings(section, registry).map(Box::new).map(Prober::Http),
+        Name::Tcp => tcp::settings(section, registry).map(Prober::Tcp),
         Name::Icmp => Some(Prober::Icmp(icmp::settings(section))),
         Name::Dns => dns::settings(section).map(Box::new).map(Prober::Dns),
         Name::Traceroute => Some(Prober::Traceroute(traceroute::settings(section, registry))),

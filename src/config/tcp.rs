@@ -4,18 +4,30 @@ use std::sync::Arc;
 
 use super::decode::{Fields, Value};
 use super::module::preference;
-use super::tls;
+use super::{failed_flow, tls};
+use crate::flight::Phase;
 use crate::probe::conversation::Step;
+use crate::probe::identity::Registry;
 use crate::probe::tcp::{Open, Settings};
+use crate::probe::traceroute::Protocol;
 
 /// The settings; nothing where something is wrong with them.
-pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
+pub(super) fn settings(fields: Fields<'_>, registry: Option<&Arc<Registry>>) -> Option<Settings> {
     let half = fields.boolean("half_open", false);
     let raw = fields.boolean("raw", false);
     let tls = fields.boolean("tls", false);
     let tls_config = tls::tls(&fields, Vec::new());
     let query_response = fields.get("query_response").map(|value| conversation(&value, tls)).unwrap_or_default();
     let preference = preference(&fields);
+    let encrypts = tls || query_response.iter().any(|step| step.starttls);
+    let usable = |is: bool, why| if is && !half { Ok(()) } else { Err(why) };
+    let phases = [
+        (Phase::Resolve, Err(failed_flow::RESOLVE)),
+        (Phase::Connect, Ok(())),
+        (Phase::Tls, usable(encrypts, "this module has no TLS")),
+        (Phase::Query, usable(!query_response.is_empty(), "this module has no query_response")),
+    ];
+    let tracing = failed_flow::tracing(&fields, &phases, Protocol::Tcp, registry);
     if half {
         let tls = fields.get("tls").filter(|_| tls);
         for value in [tls, fields.get("tls_config"), fields.get("query_response")].into_iter().flatten() {
@@ -27,7 +39,7 @@ pub(super) fn settings(fields: Fields<'_>) -> Option<Settings> {
     fields.finish();
     let open =
         if half { Open::Half { raw } } else { Open::Full { tls, tls_config: Arc::new(tls_config?), query_response } };
-    Some(Settings { open, preference })
+    Some(Settings { open, preference, tracing })
 }
 
 /// The steps of `query_response`; `tls`: whether TLS is spoken from the start.

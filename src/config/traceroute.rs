@@ -15,7 +15,7 @@ const UDP_PORT: u16 = 33_434;
 const TCP_PORT: u16 = 443;
 
 /// The longest path that is looked at unless told otherwise.
-const MAX_HOPS: u8 = 30;
+pub(super) const MAX_HOPS: u8 = 30;
 
 /// So that a full trace (20 hops, 3 rounds, 50 ms) ends within a second also where a hop is silent.
 const WAIT: Duration = Duration::from_millis(800);

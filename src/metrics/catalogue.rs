@@ -46,6 +46,16 @@ catalogue! {
     FAILURE = Info "probe_failure_info" ["phase", "reason", "haproxy", "envoy"]
         "Why the probe failed: the phase that was running and the reason, with HAProxy's check status and Envoy's response flag where they have one";
 
+    // http and tcp, with on_failure: trace.
+    FAILED_FLOW = Info "probe_failed_flow_info" ["cause", "end"]
+        "That the flow of a connection was to be traced: why (failure, or the phase that took too long), and how that ended: reached, unreachable, silent, cut_short, not_permitted, not_traced";
+    FAILED_FLOW_REACHED = Gauge "probe_failed_flow_reached" []
+        "Whether the destination answered packets of the flow (1) or not (0); absent where that is not known";
+    FAILED_FLOW_LAST_HOP = Gauge "probe_failed_flow_last_hop" []
+        "The last hop that answered packets of the flow; absent where none did";
+    FAILED_FLOW_LAST_HOP_INFO = Info "probe_failed_flow_last_hop_info" ["address", "name", "asn", "as_name"]
+        "Who answered there: where the destination was not reached, the flow ends behind it";
+
     // Every probe that resolved its target.
     DNS_LOOKUP = Gauge "probe_dns_lookup_time_seconds" [] "How long it took to resolve the target's name";
     IP_PROTOCOL = Gauge "probe_ip_protocol" [] "The IP version that was probed: 4 or 6";

@@ -13,7 +13,8 @@ use crate::path::{Analysis, Balance};
 use crate::probe::conversation::Heard;
 use crate::probe::resolve::Resolution;
 use crate::probe::{
-    Handshake, Isp, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, tcp, traceroute, unix, websocket,
+    FailedFlow, Handshake, Isp, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, tcp, traceroute, unix,
+    websocket,
 };
 use crate::verdict::Failure;
 use crate::wire::dns::message::{Reply, Section};
@@ -42,6 +43,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         way_out,
         measurement,
         failure,
+        failed_flow,
         log: _,
     } = report;
     let mut families = Families::default();
@@ -65,6 +67,9 @@ pub fn of_report(report: &Report) -> Vec<Family> {
     if let Some(Failure { phase, reason, detail: _, offender: _ }) = failure {
         let values = [phase.name(), &reason.name(), reason.haproxy(*phase), reason.envoy(*phase)];
         families.info(catalogue::FAILURE, &values);
+    }
+    if let Some(flow) = failed_flow {
+        families.failed_flow(flow);
     }
     // A proxy's name is not the target's.
     let looked_up = phases.iter().find(|(phase, _)| *phase == Phase::Resolve && resolution.is_some());
@@ -146,6 +151,16 @@ impl Families {
         self.info(catalogue::EGRESS, &[device, &text(gateway), &text(first_hop)]);
         self.truth(catalogue::EGRESS_VERIFIED, *verified);
         self.truth(catalogue::RETURN_MISMATCH, *return_mismatch);
+    }
+
+    fn failed_flow(&mut self, flow: &FailedFlow) {
+        self.info(catalogue::FAILED_FLOW, &[flow.cause.name(), flow.end.name()]);
+        self.truth(catalogue::FAILED_FLOW_REACHED, flow.reached());
+        let last = flow.last_hop();
+        self.number(catalogue::FAILED_FLOW_LAST_HOP, last.map(|hop| f64::from(hop.number)));
+        if let Some(router) = last.and_then(traceroute::Hop::latest_router) {
+            self.info(catalogue::FAILED_FLOW_LAST_HOP_INFO, &who(router).each_ref().map(String::as_str));
+        }
     }
 
     fn http(&mut self, measured: &http::Measurement, phases: &[(Phase, Duration)]) {

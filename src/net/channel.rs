@@ -37,6 +37,24 @@ pub(super) enum Kind {
     Ping,
 }
 
+/// Whose answers a channel hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hears {
+    /// Those to all packets from ports and with identifiers that are given out; of the latter, of a block.
+    Ours {
+        /// The bits of the identifiers under [`super::ports::BLOCK_MASK`].
+        block: u16,
+    },
+    /// Those to packets of one flow, whose connection is gone: whatever its other end still says of it is answered by a reset, as the kernel
+    /// would.
+    Flow {
+        /// Our address and port.
+        local: SocketAddr,
+        /// The other end's.
+        remote: SocketAddr,
+    },
+}
+
 /// What distinguishes the replies to our echo requests from those to another process with the same identifiers.
 pub(super) type Cookie = [u8; 8];
 
@@ -46,6 +64,7 @@ pub(super) struct Channel {
     socket: AsyncFd<Socket>,
     kind: Kind,
     family: Family,
+    hears: Hears,
     cookie: Cookie,
     table: Arc<Table>,
     sending: Mutex<Sending>,
@@ -89,12 +108,12 @@ const RECEIVED: usize = 1280;
 const BATCH: usize = 64;
 
 impl Channel {
-    /// Opens a channel and starts the task that reads it. `block` is of the identifiers of raw echo requests.
+    /// Opens a channel and starts the task that reads it.
     pub(super) fn open(
         source: &Source,
         family: Family,
         kind: Kind,
-        block: u16,
+        hears: Hears,
         cookie: Cookie,
         table: Arc<Table>,
     ) -> Result<Opened, SourceError> {
@@ -105,12 +124,13 @@ impl Channel {
             (Kind::Tcp, _) => source.raw(family, Protocol::TCP),
             (Kind::Udp, _) => source.raw(family, Protocol::UDP),
         }?;
-        prepare(&socket, family, kind, block).map_err(|error| SourceError::Other("setting up the socket", error))?;
+        prepare(&socket, family, kind, hears).map_err(|error| SourceError::Other("setting up the socket", error))?;
         let socket = sys::register(socket).map_err(|error| SourceError::Other("registering the socket", error))?;
         let channel = Arc::new(Self {
             socket,
             kind,
             family,
+            hears,
             cookie,
             table,
             sending: Mutex::default(),
@@ -330,8 +350,20 @@ impl Channel {
                 self.reset(local, remote, &answer);
                 Some((key, Reply::SynAck { clock: answer.echoed, mss: answer.mss }))
             }
+            (false, _) if self.is_of_flow(local, remote, &answer) => {
+                self.reset(local, remote, &answer);
+                None
+            }
             (false, _) => None,
         }
+    }
+
+    /// Whether a segment is of the flow that is heard. Its port may have other connections, to others.
+    fn is_of_flow(&self, local: IpAddr, remote: IpAddr, answer: &Incoming) -> bool {
+        let ends = (SocketAddr::new(local, answer.destination_port), SocketAddr::new(remote, answer.source_port));
+        matches!(self.hears, Hears::Flow { local, remote } if {
+            ends == (SocketAddr::new(local.ip(), local.port()), SocketAddr::new(remote.ip(), remote.port()))
+        })
     }
 
     /// What a router said about a datagram socket's packet, with the packet's ICMP header as payload.
@@ -448,13 +480,15 @@ async fn drive(channel: Arc<Channel>) {
 }
 
 /// Sets a socket up for stamps, for what comes with a packet, and for much at once.
-fn prepare(socket: &Socket, family: Family, kind: Kind, block: u16) -> io::Result<()> {
-    match kind {
-        Kind::Icmp => Filter::Icmp { block }.attach(socket, family)?,
-        Kind::Tcp => Filter::Tcp.attach(socket, family)?,
-        Kind::Udp => Filter::Nothing.attach(socket, family)?,
+fn prepare(socket: &Socket, family: Family, kind: Kind, hears: Hears) -> io::Result<()> {
+    match (kind, hears) {
+        (Kind::Icmp, Hears::Ours { block }) => Filter::Icmp { block }.attach(socket, family)?,
+        (Kind::Icmp, Hears::Flow { local, .. }) => Filter::ErrorsOf(local.port()).attach(socket, family)?,
+        (Kind::Tcp, Hears::Ours { .. }) => Filter::Tcp.attach(socket, family)?,
+        (Kind::Tcp, Hears::Flow { local, .. }) => Filter::TcpTo(local.port()).attach(socket, family)?,
+        (Kind::Udp, _) => Filter::Nothing.attach(socket, family)?,
         // The kernel gives a datagram socket only what is its own.
-        Kind::Ping => {}
+        (Kind::Ping, _) => {}
     }
     if (kind, family) == (Kind::Icmp, Family::V4) {
         // Keeps the kernel from copying every echo request for the filter to drop it.
@@ -541,7 +575,14 @@ mod tests {
     #[tokio::test]
     async fn an_echo_reply_with_the_payload_of_another_program_is_not_ours() {
         let (ours, theirs) = ([1; size_of::<Cookie>()], [2; size_of::<Cookie>()]);
-        let channel = match Channel::open(&Source::default(), Family::V4, Kind::Icmp, 0, ours, Arc::default()) {
+        let channel = match Channel::open(
+            &Source::default(),
+            Family::V4,
+            Kind::Icmp,
+            Hears::Ours { block: 0 },
+            ours,
+            Arc::default(),
+        ) {
             Err(SourceError::NotPermitted(what, error)) => return crate::testing::skip(&format!("{what}: {error}")),
             opened => opened.unwrap(),
         };

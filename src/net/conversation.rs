@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
 use super::channel::{Channel, Cookie, Departing};
+use super::flow::Held;
 use super::network::Uplink;
 use super::ports::{Identifier, Port};
 use super::sys::Stamp;
@@ -206,6 +207,14 @@ impl Conversation {
             Speech::Echo { .. } | Speech::Ping { .. } => None,
             Speech::Udp { port, .. } | Speech::Tcp { port, .. } => Some(port.number),
         }
+    }
+
+    /// The flow of its SYNs, and their port, for what follows; nothing where it has none.
+    #[must_use]
+    pub fn hold(&self) -> Option<Held> {
+        let Speech::Tcp { port, remote, .. } = &self.speech else { return None };
+        let (local, remote) = (SocketAddr::new(self.local, port.number), SocketAddr::new(self.remote, *remote));
+        Some(Held::port(&self.source, local, remote, Arc::clone(port)))
     }
 
     /// What the way of its packets depends on. The kernel chooses it without their ports, which it does not know (Linux: `raw_sendmsg`).

@@ -24,6 +24,10 @@ pub(super) enum Filter {
     },
     /// SYN-ACKs and resets to our ports.
     Tcp,
+    /// Errors about packets from one port.
+    ErrorsOf(u16),
+    /// All that answers a packet from one port: acknowledgements, and resets.
+    TcpTo(u16),
     /// Nothing.
     Nothing,
 }
@@ -39,10 +43,12 @@ impl Filter {
     /// A raw IPv4 socket sees a packet from its IP header on, a raw IPv6 socket from behind its headers on.
     fn program(self, family: Family) -> Vec<sock_filter> {
         let mut lines = match (self, family) {
-            (Self::Icmp { block }, Family::V4) => icmp_v4(block.into()),
-            (Self::Icmp { block }, Family::V6) => icmp_v6(block.into()),
-            (Self::Tcp, Family::V4) => [vec![Do(X_HEADER_LENGTH, 0)], tcp()].concat(),
-            (Self::Tcp, Family::V6) => [vec![Do(X, 0)], tcp()].concat(),
+            (Self::Icmp { block }, Family::V4) => icmp_v4(block.into(), OUR_PORTS),
+            (Self::Icmp { block }, Family::V6) => icmp_v6(block.into(), OUR_PORTS),
+            (Self::ErrorsOf(port), Family::V4) => icmp_v4(NO_BLOCK, (IS, port.into())),
+            (Self::ErrorsOf(port), Family::V6) => icmp_v6(NO_BLOCK, (IS, port.into())),
+            (Self::Tcp, _) => [vec![tcp_header(family)], tcp(OUR_PORTS, SYN_AND_ACK)].concat(),
+            (Self::TcpTo(port), _) => [vec![tcp_header(family)], tcp((IS, port.into()), ACK)].concat(),
             (Self::Nothing, _) => vec![Go("drop")],
         };
         lines.extend([Mark("accept"), Do(RETURN, u32::MAX), Mark("drop"), Do(RETURN, 0)]);
@@ -50,7 +56,28 @@ impl Filter {
     }
 }
 
-fn icmp_v4(block: u32) -> Vec<Line> {
+/// Which ports are meant: a test of them.
+type PortTest = (u32, u32);
+
+/// Those that [`super::ports`] gives out.
+const OUR_PORTS: PortTest = (AT_LEAST, FIRST_PORT as u32);
+
+/// No block of identifiers: what is not of the bits under [`BLOCK_MASK`].
+const NO_BLOCK: u32 = !(BLOCK_MASK as u32);
+
+/// Flags of TCP.
+const ACK: u32 = 0x10;
+const SYN_AND_ACK: u32 = 0x12;
+
+/// Where the TCP header is.
+fn tcp_header(family: Family) -> Line {
+    match family {
+        Family::V4 => Do(X_HEADER_LENGTH, 0),
+        Family::V6 => Do(X, 0),
+    }
+}
+
+fn icmp_v4(block: u32, (is_port, port): PortTest) -> Vec<Line> {
     vec![
         Do(X_HEADER_LENGTH, 0),
         Do(BYTE_X, 0),
@@ -72,7 +99,7 @@ fn icmp_v4(block: u32) -> Vec<Line> {
         If(IS, UDP, "quoted port", "drop"),
         Mark("quoted port"),
         Do(TWO_X, 8),
-        If(AT_LEAST, FIRST_PORT as u32, "accept", "drop"),
+        If(is_port, port, "accept", "drop"),
         Mark("quoted echo"),
         Do(TWO_X, 8 + 4),
         Go("identifier"),
@@ -84,7 +111,7 @@ fn icmp_v4(block: u32) -> Vec<Line> {
     ]
 }
 
-fn icmp_v6(block: u32) -> Vec<Line> {
+fn icmp_v6(block: u32, (is_port, port): PortTest) -> Vec<Line> {
     vec![
         Do(BYTE, 0),
         If(IS, 129, "reply", ""),    // echo reply
@@ -96,7 +123,7 @@ fn icmp_v6(block: u32) -> Vec<Line> {
         If(IS, UDP, "quoted port", "accept"),
         Mark("quoted port"),
         Do(TWO, 8 + 40),
-        If(AT_LEAST, FIRST_PORT as u32, "accept", "drop"),
+        If(is_port, port, "accept", "drop"),
         Mark("quoted echo"),
         Do(TWO, 8 + 40 + 4),
         Go("identifier"),
@@ -108,15 +135,15 @@ fn icmp_v6(block: u32) -> Vec<Line> {
     ]
 }
 
-/// A packet whose TCP header is at X.
-fn tcp() -> Vec<Line> {
+/// A packet whose TCP header is at X, and which is a reset or has some flags.
+fn tcp((is_port, port): PortTest, flags: u32) -> Vec<Line> {
     vec![
         Do(TWO_X, 2), // the destination port
-        If(AT_LEAST, FIRST_PORT as u32, "", "drop"),
+        If(is_port, port, "", "drop"),
         Do(BYTE_X, 13),              // the flags
         If(ANY, 0x04, "accept", ""), // RST
-        Do(AND, 0x12),
-        If(IS, 0x12, "accept", "drop"), // SYN and ACK
+        Do(AND, flags),
+        If(IS, flags, "accept", "drop"),
     ]
 }
 
@@ -323,6 +350,38 @@ mod tests {
                 (61000, 0x02, false),
                 (61000, 0x10, false),
                 (60999, 0x12, false),
+            ];
+            for (port, flags, expected) in cases {
+                let packet = [&header[..], &ports(443, port, flags)].concat();
+                assert_eq!(accepts(&program, &packet), expected, "{port} {flags:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_answers_one_flow_is_let_through_and_nothing_else() {
+        let errors = Filter::ErrorsOf(40_000).program(Family::V4);
+        let errors6 = Filter::ErrorsOf(40_000).program(Family::V6);
+        for (port, expected) in [(40_000, true), (39_999, false), (61_000, false)] {
+            for protocol in [6, 17] {
+                let quoted = &ports(port, 443, 2)[..8];
+                assert_eq!(accepts(&errors, &ip(1, 2, &error(11, &ip(protocol, 0, quoted)))), expected, "{port}");
+                assert_eq!(accepts(&errors6, &error(3, &ip6(protocol, quoted))), expected, "{port}");
+            }
+        }
+        for id in [0, 1, 0x0fff, 0x3001, 0xffff] {
+            assert!(!accepts(&errors, &ip(1, 0, &echo(0, id))) && !accepts(&errors6, &echo(129, id)));
+            assert!(!accepts(&errors, &ip(1, 0, &error(11, &ip(1, 0, &echo(8, id))))));
+        }
+        for (family, header) in [(Family::V4, ip(6, 1, &[])), (Family::V6, vec![])] {
+            let program = Filter::TcpTo(40_000).program(family);
+            let cases = [
+                (40_000, 0x12, true),
+                (40_000, 0x14, true),
+                (40_000, 0x04, true),
+                (40_000, 0x10, true),
+                (40_000, 0x02, false),
+                (40_001, 0x12, false),
             ];
             for (port, flags, expected) in cases {
                 let packet = [&header[..], &ports(443, port, flags)].concat();

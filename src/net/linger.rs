@@ -11,7 +11,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::runtime::Handle;
@@ -50,6 +50,11 @@ impl<S: Leave> Lingering<S> {
     /// Has a socket that was made from a source, and leads to an address, linger where it must.
     pub(super) fn new(socket: S, source: &Source, remote: IpAddr) -> Self {
         Self { socket, way: source.is_steered().then(|| (source.clone(), remote)) }
+    }
+
+    /// Has another descriptor of the same socket linger in its place.
+    pub(super) fn hand_over<T: Leave>(&mut self, socket: T) -> Lingering<T> {
+        Lingering { socket, way: self.way.take() }
     }
 
     /// Closes it at once: nothing more is to come.
@@ -109,17 +114,14 @@ impl Leave for UdpSocket {
 
 impl Leave for TcpStream {
     fn local(&self) -> Option<IpAddr> {
-        // A connection that was half opened is to be reset at once.
-        let resets = SockRef::from(self).linger().is_ok_and(|linger| linger == Some(Duration::ZERO));
-        let local = self.local_addr().ok().filter(|_| !resets || self.peer_addr().is_err());
-        local.map(|local| local.ip())
+        Leave::local(&*SockRef::from(self))
     }
 
     /// A connection that is still being made is refused once it is there. One that is there is ended from our side, and then from the peer's;
     /// or reset, where the peer goes on. What comes after a reset is taken by a guard.
     async fn leave(socket: OwnedFd) -> io::Result<()> {
         let mut stream = Self::from_std(socket.into())?;
-        let guard = tcp::guard(&SockRef::from(&stream));
+        let guard = stream.local_addr().and_then(tcp::guard);
         if stream.peer_addr().is_err() {
             tcp::refuse(&SockRef::from(&stream))?;
             stream.writable().await?;
@@ -138,8 +140,22 @@ impl Leave for TcpStream {
     }
 }
 
+/// A TCP socket that nobody waits for.
+impl Leave for Socket {
+    fn local(&self) -> Option<IpAddr> {
+        // A connection that was half opened is to be reset at once.
+        let resets = self.linger().is_ok_and(|linger| linger == Some(Duration::ZERO));
+        let local = self.local_addr().ok().filter(|_| !resets || self.peer_addr().is_err());
+        local.and_then(|local| local.as_socket()).map(|local| local.ip())
+    }
+
+    async fn leave(socket: OwnedFd) -> io::Result<()> {
+        TcpStream::leave(socket).await
+    }
+}
+
 /// Reads what nobody wants; whether it came to its end.
-async fn read_on(stream: &mut TcpStream) -> io::Result<bool> {
+pub(super) async fn read_on(stream: &mut TcpStream) -> io::Result<bool> {
     let mut buffer = [0; 1024];
     let mut unwanted = 0;
     while unwanted < UNWANTED {

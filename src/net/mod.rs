@@ -1,6 +1,7 @@
 //! Every socket of the program, always made from a [`Source`] but for those of this host ([`unix`]); kernel time stamps; TLS.
 
 pub mod clock;
+pub mod flow;
 pub mod linger;
 pub mod options;
 pub mod quic;

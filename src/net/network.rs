@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use socket2::Socket;
 
-use super::channel::{Channel, Cookie, Kind, Opened, unspecified};
+use super::channel::{Channel, Cookie, Hears, Kind, Opened, unspecified};
 use super::conversation::{Conversation, Refusal, Speech, Syns, payload};
+use super::flow::{Ended, Transport};
 use super::ports::{Identifiers, Ports, Use};
 use super::table::Table;
 use super::way::{Way, Ways};
@@ -65,6 +66,16 @@ const ETHERNET: u16 = 1500;
 /// its flow has other numbers, which a late answer to this one is not taken for.
 fn first_number() -> u16 {
     clock::now().as_millis() as u16
+}
+
+/// The first sequence number of SYNs: initial ones follow a clock of 4 µs (RFC 9293, section 3.4.1).
+fn first_sequence() -> u32 {
+    (clock::now().as_micros() / 4) as u32
+}
+
+/// The largest segment that SYNs offer by themselves.
+fn usual_mss(family: Family) -> u16 {
+    tcp::mss_within(ETHERNET, family == Family::V6)
 }
 
 /// What is kept for a source. Its sockets are read as long as this lives.
@@ -138,7 +149,7 @@ impl Network {
     /// A [`Refusal`]; `NotPermitted` without CAP_NET_RAW.
     pub fn echo(&self, source: &Source, destination: IpAddr, size: usize, flow: Flow) -> Result<Conversation, Refusal> {
         let uplink = self.uplink(source)?;
-        let channel = self.channel(&uplink, source, Family::of(destination), Kind::Icmp)?;
+        let channel = self.channel(&uplink, source, Family::of(destination), Kind::Icmp, self.ours())?;
         let local = source.address_towards(destination)?;
         let id = self
             .identifiers
@@ -156,7 +167,7 @@ impl Network {
         let family = Family::of(destination);
         let uplink = self.uplink(source)?;
         source.check_way(destination)?;
-        let channel = self.channel(&uplink, source, family, Kind::Ping)?;
+        let channel = self.channel(&uplink, source, family, Kind::Ping, self.ours())?;
         let speech = Speech::Ping { payload: payload(&self.cookie, size) };
         Ok(Conversation::new(uplink, channel, source.clone(), unspecified(family), destination, speech))
     }
@@ -168,8 +179,8 @@ impl Network {
     pub fn datagrams(&self, source: &Source, destination: SocketAddr, flow: Flow) -> Result<Conversation, Refusal> {
         let (family, remote) = (Family::of(destination.ip()), destination.port());
         let uplink = self.uplink(source)?;
-        let channel = self.channel(&uplink, source, family, Kind::Udp)?;
-        self.channel(&uplink, source, family, Kind::Icmp)?;
+        let channel = self.channel(&uplink, source, family, Kind::Udp, self.ours())?;
+        self.channel(&uplink, source, family, Kind::Icmp, self.ours())?;
         let local = source.address_towards(destination.ip())?;
         let port = self.ports.take(source, family, Use::Udp, destination.ip(), flow.place(local))?;
         let port = Arc::new(port.ok_or(Refusal::Exhausted("4,536 source ports"))?);
@@ -190,16 +201,39 @@ impl Network {
     ) -> Result<Conversation, Refusal> {
         let (family, remote) = (Family::of(destination.ip()), destination.port());
         let uplink = self.uplink(source)?;
-        let channel = self.channel(&uplink, source, family, Kind::Tcp)?;
-        self.channel(&uplink, source, family, Kind::Icmp)?;
+        let channel = self.channel(&uplink, source, family, Kind::Tcp, self.ours())?;
+        self.channel(&uplink, source, family, Kind::Icmp, self.ours())?;
         let local = source.address_towards(destination.ip())?;
         let port = self.ports.take(source, family, Use::Tcp, destination.ip(), flow.place(local))?;
         let port = Arc::new(port.ok_or(Refusal::Exhausted("4,536 source ports"))?);
-        // RFC 9293, section 3.4.1: initial sequence numbers follow a clock of 4 µs.
-        let first = (clock::now().as_micros() / 4) as u32;
-        let mss = tcp::mss_within(ETHERNET, family == Family::V6);
-        let speech = Speech::Tcp { port, remote, first, syns, mss };
+        let speech = Speech::Tcp { port, remote, first: first_sequence(), syns, mss: usual_mss(family) };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
+    }
+
+    /// Packets of a flow whose connection is gone: SYNs that each ask for a new one, or datagrams. Its sockets are its own, and end with it.
+    ///
+    /// # Errors
+    /// As [`Network::echo`].
+    pub fn again(&self, ended: Ended) -> Result<Conversation, Refusal> {
+        let Ended { transport, source, local, remote, port } = ended;
+        let family = Family::of(remote.ip());
+        let uplink = Arc::<Uplink>::default();
+        let hears = Hears::Flow { local, remote };
+        let kind = match transport {
+            Transport::Tcp => Kind::Tcp,
+            Transport::Udp => Kind::Udp,
+        };
+        let bound = source.clone().with_address(local.ip());
+        let channel = self.channel(&uplink, &bound, family, kind, hears)?;
+        self.channel(&uplink, &bound, family, Kind::Icmp, hears)?;
+        let speech = match transport {
+            Transport::Tcp => {
+                let (first, mss) = (first_sequence(), usual_mss(family));
+                Speech::Tcp { port, remote: remote.port(), first, syns: Syns::Sequence, mss }
+            }
+            Transport::Udp => Speech::Udp { port, remote: remote.port(), first: first_number() },
+        };
+        Ok(Conversation::new(uplink, channel, source, local.ip(), remote.ip(), speech))
     }
 
     /// Which way the kernel sends packets from a source, and from an address of its choice, by its routes and rules as they are now.
@@ -260,6 +294,11 @@ impl Network {
         self.ways.home(address)
     }
 
+    /// Whose answers the channels hear that are kept.
+    fn ours(&self) -> Hears {
+        Hears::Ours { block: self.identifiers.block() }
+    }
+
     /// What is kept for a source. Nothing is of one whose interface there is not, since targets may name any (their zone).
     fn uplink(&self, source: &Source) -> Result<Arc<Uplink>, SourceError> {
         if let Some(name) = source.interface.as_ref().filter(|name| sys::interface_index(name).is_none()) {
@@ -275,6 +314,7 @@ impl Network {
         source: &Source,
         family: Family,
         kind: Kind,
+        hears: Hears,
     ) -> Result<Arc<Channel>, SourceError> {
         let interface = source.interface.as_deref().and_then(sys::interface_index);
         let mut channels = uplink.channels.lock().unwrap_or_else(PoisonError::into_inner);
@@ -284,7 +324,7 @@ impl Network {
             return Ok(Arc::clone(&kept.opened.channel));
         }
         let table = Arc::clone(uplink.table(family));
-        let opened = Channel::open(source, family, kind, self.identifiers.block(), self.cookie, table)?;
+        let opened = Channel::open(source, family, kind, hears, self.cookie, table)?;
         let channel = Arc::clone(&opened.channel);
         channels.insert((family, kind), Kept { opened, interface });
         Ok(channel)
@@ -332,7 +372,9 @@ mod tests {
 
     /// The channel that a source has, without keeping it.
     fn channel(network: &Network, source: &Source) -> Weak<Channel> {
-        Arc::downgrade(&network.channel(&network.uplink(source).unwrap(), source, Family::V4, Kind::Icmp).unwrap())
+        Arc::downgrade(
+            &network.channel(&network.uplink(source).unwrap(), source, Family::V4, Kind::Icmp, network.ours()).unwrap(),
+        )
     }
 
     /// Lets the tasks end that were told to.

@@ -111,11 +111,14 @@ impl Drop for Identifier {
 #[derive(Debug)]
 pub(super) struct Ports {
     next: AtomicU16,
-    kept: Arc<Mutex<HashMap<Place, Kept>>>,
+    kept: Arc<Register>,
 }
 
 /// Whose port which is.
 type Place = (Source, Family, Use, u16);
+
+/// The ports that are ours.
+type Register = Mutex<HashMap<Place, Kept>>;
 
 /// A port that is ours, and the destinations that it is used for.
 #[derive(Debug)]
@@ -161,8 +164,11 @@ impl Ports {
             };
             let number = FIRST_PORT + place % PORTS;
             claimed.3 = number;
-            let claim =
-                |socket, place| Port { number, socket: Some(socket), place, remote, kept: Arc::clone(&self.kept) };
+            let claim = |socket, place| Port {
+                number,
+                socket: Some(socket),
+                claim: Some((place, remote, Arc::clone(&self.kept))),
+            };
             if let Some((kept, socket)) =
                 all.get_mut(&claimed).and_then(|kept| kept.socket.upgrade().map(|socket| (kept, socket)))
             {
@@ -213,18 +219,25 @@ pub(super) struct Port {
     pub(super) number: u16,
     /// Others may have it for other destinations.
     socket: Option<Arc<Socket>>,
-    place: Place,
-    remote: IpAddr,
-    kept: Arc<Mutex<HashMap<Place, Kept>>>,
+    /// Whose it is of those that are given out.
+    claim: Option<(Place, IpAddr, Arc<Register>)>,
+}
+
+impl Port {
+    /// A port that the kernel gave to a connection, which is gone; a socket may keep it.
+    pub(super) fn of_connection(number: u16, socket: Option<Socket>) -> Self {
+        Self { number, socket: socket.map(Arc::new), claim: None }
+    }
 }
 
 impl Drop for Port {
     fn drop(&mut self) {
-        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = all.get_mut(&self.place) {
-            kept.remotes.remove(&self.remote);
+        let Some((place, remote, kept)) = &self.claim else { return };
+        let mut all = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = all.get_mut(place) {
+            kept.remotes.remove(remote);
             if kept.remotes.is_empty() {
-                all.remove(&self.place);
+                all.remove(place);
             }
         }
         // Closed before anybody else looks for a port.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
+use super::flow::Held;
 use super::linger::Lingering;
 use super::stream::Observer;
 use super::sys::ExtendedError;
@@ -70,6 +72,18 @@ impl<O> Datagrams<O> {
     /// Who is told what leaves and what comes.
     pub fn observer(&self) -> &O {
         &self.observer
+    }
+
+    /// Keeps the socket open beside whoever uses it. Nothing has left yet: over IPv6, all that leaves then has the flow label 0.
+    ///
+    /// # Errors
+    /// As of its system calls.
+    pub(crate) fn hold(&self, source: &Source) -> io::Result<Held> {
+        let socket = self.socket.as_fd().try_clone_to_owned()?;
+        if self.peer.is_ipv6() {
+            sys::set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_AUTOFLOWLABEL, 0)?;
+        }
+        Held::datagrams(source, self.peer, socket)
     }
 
     /// Our address and port.

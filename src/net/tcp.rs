@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
 use tokio::net::TcpStream;
 
 use super::filter::Filter;
+use super::flow::Held;
 use super::linger::Lingering;
 use super::stream::Observer;
 use super::sys::{self, ExtendedError, TcpInfo};
@@ -65,7 +67,7 @@ pub struct Connecting {
     started: Instant,
 }
 
-/// Sends the SYN to `destination`; tells the observer when.
+/// Sends the SYN to `destination`; tells the observer when. `is_held`: whether its flow may go on when it is gone ([`Connecting::hold`]).
 ///
 /// # Errors
 /// Faults of this host only.
@@ -73,14 +75,20 @@ pub fn connect(
     source: &Source,
     destination: SocketAddr,
     opening: Opening,
+    is_held: bool,
     observer: &impl Observer,
 ) -> Result<Connecting, ConnectError> {
     let family = Family::of(destination.ip());
     source.check_way(destination.ip()).map_err(ConnectError::Source)?;
     let socket = source.tcp(family, 0).map_err(ConnectError::Source)?;
     prepare(&socket, family, opening).map_err(ConnectError::Source)?;
-    if source.is_steered() {
+    if source.is_steered() || is_held {
         share_port(&socket).map_err(ConnectError::Source)?;
+    }
+    if is_held && family == Family::V6 {
+        // Some routers choose a path by the flow label. The kernel's own changes when a segment is sent again, and nobody is told it.
+        sys::set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_AUTOFLOWLABEL, 0)
+            .map_err(|error| ConnectError::Source(SourceError::Other("IPV6_AUTOFLOWLABEL", error)))?;
     }
     let started = Instant::now();
     observer.sent(started, 0);
@@ -102,6 +110,16 @@ impl Connecting {
     #[must_use]
     pub fn local(&self) -> Option<SocketAddr> {
         self.local
+    }
+
+    /// Keeps the connection open beside whoever uses it, and leaves it in its place.
+    ///
+    /// # Errors
+    /// As of its system calls.
+    pub(crate) fn hold(&mut self, source: &Source) -> io::Result<Held> {
+        let local = self.local.ok_or_else(|| io::Error::other("the connection has no address"))?;
+        let socket = Socket::from(self.stream.as_fd().try_clone_to_owned()?);
+        Ok(Held::connection(source, local, self.destination, self.stream.hand_over(socket)))
     }
 
     /// Waits for the answer to the SYN; tells the observer when it came, by the kernel's measure where it has one.
@@ -207,13 +225,11 @@ pub(super) fn listen_silently(socket: &Socket, family: Family) -> io::Result<()>
 }
 
 /// A socket that takes what comes for the address and port of a connection once that is gone, and [says nothing](listen_silently). Only
-/// connections of a steered source can have one.
+/// connections of a steered source, or that were to be held, can have one before they are gone.
 ///
 /// # Errors
 /// As of its system calls.
-pub(super) fn guard(connection: &Socket) -> io::Result<Socket> {
-    let local = connection.local_addr()?;
-    let local = local.as_socket().ok_or_else(|| io::Error::other("the connection has no address"))?;
+pub(super) fn guard(local: SocketAddr) -> io::Result<Socket> {
     let family = Family::of(local.ip());
     let guard = Source::default().tcp(family, 0).and_then(|guard| share_port(&guard).map(|()| guard));
     let guard = guard.map_err(io::Error::other)?;

@@ -112,10 +112,15 @@ pub(super) async fn open(
     handshake.remote = Some(destination);
     let fail = |error| connect_failure(probe, destination, &error);
     let only = probe.will_connect_by(destination)?;
-    let connecting = tcp::connect(probe.source(), destination, opening, &probe.timeline).map_err(fail)?;
+    let is_held = probe.holds_flows();
+    let connecting = tcp::connect(probe.source(), destination, opening, is_held, &probe.timeline);
+    let mut connecting = connecting.map_err(fail)?;
     handshake.local = connecting.local();
     // With its port, while the SYN is on its way.
     probe.connects_by(only.as_ref(), handshake.local, destination)?;
+    if is_held {
+        probe.hold(connecting.hold(probe.source()));
+    }
     let counted = SynCount { connecting: &connecting, into: &mut handshake.syn_retransmits };
     let info = counted.connecting.established(&probe.timeline).await.map_err(fail)?;
     drop(counted);

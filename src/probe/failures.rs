@@ -171,6 +171,6 @@ pub(super) fn timed_out(probe: &Probe<'_>) -> Failure {
         Phase::Token => (Reason::HttpResponseTimeout(Late::Unknown), "another probe's fetch of it did not end"),
     };
     let whom: String = lock(&probe.notes).aside.iter().map(|whom| format!("{whom}: ")).collect();
-    let detail = format!("{whom}{what} within {} s", probe.request.timeout.as_secs_f64());
+    let detail = format!("{whom}{what} within {} s", (probe.deadline - probe.started).as_secs_f64());
     Failure { phase: told, ..probe.failure(reason, detail) }
 }

@@ -32,6 +32,9 @@ pub(super) async fn measure(
         probe.request.network.syns(probe.source(), destination, Syns::Clock, Flow::Next).map_err(refused)?;
     probe.leaves_by(Some(conversation.local()), &conversation.heading())?;
     measured.handshake.local = conversation.port().map(|port| SocketAddr::new(conversation.local(), port));
+    if let Some(held) = conversation.hold().filter(|_| probe.holds_flows()) {
+        probe.hold(Ok(held));
+    }
     let end = packets::end(probe);
     let mut departures = Vec::new();
     loop {
@@ -90,7 +93,8 @@ mod tests {
     use crate::probe::{Handshake, Measurement, Module, Prober, Report, Request, until_deadline};
 
     async fn check(destination: SocketAddr) -> (Report, tcp::Measurement) {
-        let settings = tcp::Settings { open: tcp::Open::Half { raw: true }, preference: Default::default() };
+        let settings =
+            tcp::Settings { open: tcp::Open::Half { raw: true }, preference: Default::default(), tracing: None };
         let module = Module {
             name: "half".into(),
             prober: Prober::Tcp(settings),

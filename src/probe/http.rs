@@ -23,7 +23,7 @@ use url::{Position, Url};
 
 use super::connection::Handshake;
 use super::resolve::Preference;
-use super::{Probe, SECRET, host};
+use super::{Probe, SECRET, Tracing, host};
 use crate::flight::{Phase, Timeline, Traffic};
 use crate::net::tls::{Tls, TlsFacts};
 use crate::verdict::{Failure, Reason};
@@ -74,6 +74,8 @@ pub struct Settings {
     pub skip_resolve_phase_with_proxy: bool,
     /// TLS, built once per module.
     pub tls: Arc<Tls>,
+    /// When the flow of a connection is traced; nothing never does.
+    pub tracing: Option<Tracing>,
 }
 
 impl Settings {
@@ -97,6 +99,7 @@ impl Settings {
             proxies: None,
             skip_resolve_phase_with_proxy: false,
             tls,
+            tracing: None,
         }
     }
 

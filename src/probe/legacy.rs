@@ -176,6 +176,7 @@ mod tests {
         Prober::Tcp(tcp::Settings {
             open: Open::Full { tls, tls_config, query_response },
             preference: Preference::default(),
+            tracing: None,
         })
     }
 

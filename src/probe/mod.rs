@@ -6,6 +6,7 @@ mod deadline;
 pub mod dns;
 mod drive;
 pub mod egress;
+mod failed_flow;
 mod failures;
 pub mod grpc;
 mod half_open_raw;
@@ -37,6 +38,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use connection::Handshake;
 use deadline::until_deadline;
+pub use failed_flow::{Cause, End, FailedFlow, Tracing};
 pub(crate) use host::header as host_header;
 pub(crate) use report::SECRET;
 pub use report::{LogLine, Measurement, Report};
@@ -150,6 +152,21 @@ impl Prober {
         }
     }
 
+    /// When the flow of a connection is traced; nothing never does.
+    pub(crate) fn tracing(&self) -> Option<&Tracing> {
+        match self {
+            Self::Http(settings) => settings.tracing.as_ref(),
+            Self::Tcp(settings) => settings.tracing.as_ref(),
+            Self::Icmp(_)
+            | Self::Dns(_)
+            | Self::Traceroute(_)
+            | Self::Unix(_)
+            | Self::Grpc(_)
+            | Self::Websocket(_)
+            | Self::Egress(_) => None,
+        }
+    }
+
     /// Whether an ISP has a part in it.
     fn leaves_this_host(&self) -> bool {
         match self {
@@ -214,7 +231,12 @@ pub async fn run(request: &Request) -> Report {
             until_deadline(&probe, measured, Measurement::Egress, measure).await
         }
     };
-    probe.report(measurement, failure)
+    let mut report = probe.report(measurement, failure);
+    if let Some(tracing) = request.module.prober.tracing() {
+        // Most probes have none, and need not have the room for it.
+        Box::pin(failed_flow::follow(&probe, tracing, &mut report)).await;
+    }
+    report
 }
 
 /// The report of a probe that cannot be made, since something is wrong with what its module names.

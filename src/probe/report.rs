@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Isp, Prober, WayOut, dns, egress, grpc, http, icmp, resolve, tcp, traceroute, unix, websocket};
+use super::{
+    FailedFlow, Isp, Prober, WayOut, dns, egress, grpc, http, icmp, resolve, tcp, traceroute, unix, websocket,
+};
 use crate::flight::Phase;
 use crate::verdict::Failure;
 
@@ -39,6 +41,8 @@ pub struct Report {
     pub measurement: Measurement,
     /// Why it failed; nothing on success.
     pub failure: Option<Failure>,
+    /// The trace of the flow that failed, or was too slow; nothing where there was no such flow, or nobody wanted it.
+    pub failed_flow: Option<FailedFlow>,
     /// What happened, for a person; as much as the request wanted to be kept.
     pub log: Vec<LogLine>,
 }

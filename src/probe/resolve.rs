@@ -97,6 +97,8 @@ async fn resolve_on(
     preference: Preference,
     families: Vec<Family>,
 ) -> Result<IpAddr, Failure> {
+    // The connection before, if there was one, is not what fails next.
+    probe.turn_from_connection();
     probe.timeline.enter(Phase::Resolve);
     let mut record = Record { probe, host, address: None };
     // To read an address is the whole of its look-up.

@@ -4,13 +4,14 @@ use std::fmt;
 use std::future::pending;
 use std::net::IpAddr;
 use std::panic::resume_unwind;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::available_parallelism;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
+use super::failed_flow::{self, Flows};
 use super::plain::Delivery;
 use super::way_out::Leaving;
 use super::{LogLine, Measurement, Report, Request, SharedTimeline, dns, grpc, lock, resolve, tcp, unix, websocket};
@@ -30,8 +31,10 @@ pub struct Probe<'a> {
     pub request: &'a Request,
     /// When it began.
     pub started: Instant,
-    /// When it must have ended.
+    /// When it must have ended, but for the trace of its flow.
     pub deadline: Instant,
+    /// When that must have ended, too.
+    pub(super) end: Instant,
     /// Where its time goes.
     pub timeline: SharedTimeline,
     started_wall: SystemTime,
@@ -66,18 +69,38 @@ pub(super) struct Notes {
     pub(super) busy: bool,
     /// The way of the last connection.
     pub(super) leaving: Option<Leaving>,
+    /// The flow of the last connection, and another one that was too slow, where they may be traced.
+    pub(super) flows: Flows,
 }
 
 impl<'a> Probe<'a> {
     pub(super) fn start(request: &'a Request) -> Self {
         let started = Instant::now();
+        let reserve = request.module.prober.tracing().map_or(Duration::ZERO, |_| failed_flow::reserve(request.timeout));
         Self {
             request,
             started,
-            deadline: started + request.timeout,
+            deadline: started + request.timeout - reserve,
+            end: started + request.timeout,
             timeline: SharedTimeline::start(started),
             started_wall: SystemTime::now(),
             notes: Mutex::default(),
+            delivery: Arc::default(),
+        }
+    }
+
+    /// What follows it: it has the time that is left, a timeline of its own, and the rest of the log.
+    pub(super) fn follower(&self) -> Self {
+        let notes = lock(&self.notes);
+        let notes = Notes { log_size: notes.log_size, left_out: notes.left_out, ..Notes::default() };
+        Self {
+            request: self.request,
+            started: self.started,
+            deadline: self.end,
+            end: self.end,
+            timeline: SharedTimeline::start(Instant::now()),
+            started_wall: self.started_wall,
+            notes: Mutex::new(notes),
             delivery: Arc::default(),
         }
     }
@@ -171,7 +194,7 @@ impl<'a> Probe<'a> {
         lock(&self.notes).asked = Some((server, through_isp));
     }
 
-    pub(super) fn report(self, mut measurement: Measurement, failure: Option<Failure>) -> Report {
+    pub(super) fn report(&self, mut measurement: Measurement, failure: Option<Failure>) -> Report {
         let ended = Instant::now();
         let mut timeline = self.timeline.finish(ended);
         if failure.as_ref().is_some_and(|failure| failure.reason.is_of_this_host()) {
@@ -195,14 +218,9 @@ impl<'a> Probe<'a> {
             }
             Measurement::Icmp(_) | Measurement::Traceroute(_) | Measurement::Egress(_) => {}
         }
-        let mut notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if self.request.log_limit > 0 {
-            let left_out = (notes.left_out > 0).then(|| format!("{} more lines are not kept", notes.left_out));
-            // Why it failed is there however long the log is.
-            let last = failure.as_ref().map(ToString::to_string);
-            let lines = left_out.into_iter().chain(last);
-            notes.log.extend(lines.map(|text| LogLine { at: ended - self.started, text }));
-        }
+        // Why it failed is there however long the log is.
+        let log = self.take_log(failure.as_ref().map(ToString::to_string));
+        let resolution = lock(&self.notes).target.take();
         Report {
             target: self.request.module.prober.shown(&self.request.target),
             module: self.request.module.name.clone(),
@@ -213,19 +231,30 @@ impl<'a> Probe<'a> {
             timeout: self.request.timeout,
             phases: timeline.phases(),
             overhead: timeline.overhead(),
-            resolution: notes.target,
+            resolution,
             way_out,
             measurement,
             failure,
-            log: notes.log,
+            failed_flow: None,
+            log,
         }
+    }
+
+    /// The log, how much of it was not kept, and a last line.
+    pub(super) fn take_log(&self, last: Option<String>) -> Vec<LogLine> {
+        let mut notes = lock(&self.notes);
+        let mut log = std::mem::take(&mut notes.log);
+        if self.request.log_limit > 0 {
+            let left_out = (notes.left_out > 0).then(|| format!("{} more lines are not kept", notes.left_out));
+            let lines = left_out.into_iter().chain(last);
+            log.extend(lines.map(|text| LogLine { at: self.started.elapsed(), text }));
+        }
+        log
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::probe::{icmp, testing};
     use crate::verdict::Reason;

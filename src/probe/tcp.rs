@@ -7,7 +7,7 @@ use super::connection::{self, Connection, Handshake};
 use super::conversation::{self, Heard, Secure, Step};
 use super::resolve::{Preference, resolve};
 use super::services::Carrier;
-use super::{Probe, half_open_raw, host, tls};
+use super::{Probe, Tracing, half_open_raw, host, tls};
 use crate::flight::{Phase, Traffic};
 use crate::net::tcp::Opening;
 use crate::net::tls::{Tls, TlsFacts};
@@ -20,6 +20,8 @@ pub struct Settings {
     pub open: Open,
     /// The address family.
     pub preference: Preference,
+    /// When the flow of its connection is traced; nothing never does.
+    pub tracing: Option<Tracing>,
 }
 
 /// How far the connection is opened.
@@ -80,6 +82,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
             let half_open = connection::open(probe, destination, Opening::Half, &mut measured.handshake).await?;
             // The reset: the sooner, the better, for the ACK is held back only so long.
             drop(half_open);
+            probe.let_go();
             Ok(())
         }
         Open::Full { tls, tls_config, query_response } => {

@@ -1,10 +1,10 @@
 //! The timeline of a running probe, which its sockets feed.
 
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::lock;
-use crate::flight::{Phase, Timeline, Traffic};
+use crate::flight::{Leg, Phase, Timeline, Traffic};
 use crate::net::stream::Observer;
 
 /// The timeline of a probe, shared with the sockets that feed it.
@@ -102,6 +102,18 @@ impl SharedTimeline {
     #[must_use]
     pub fn told(&self) -> Option<Phase> {
         lock(&self.0).told()
+    }
+
+    /// The number of the running leg, from 0.
+    #[must_use]
+    pub(super) fn leg(&self) -> usize {
+        lock(&self.0).legs().count() - 1
+    }
+
+    /// The time spent in the phases of a leg so far.
+    #[must_use]
+    pub(super) fn phases_of_leg(&self, leg: usize) -> Vec<(Phase, Duration)> {
+        lock(&self.0).legs().nth(leg).map(Leg::phases).unwrap_or_default()
     }
 
     /// When something arrived last.

@@ -17,6 +17,7 @@ use crate::path::{Analysis, AutonomousSystem, Balance, Carried, Clamp, Count, He
 use crate::wire::icmp::Label;
 use crate::wire::tcp::mss_within;
 pub use flows::Flows;
+pub(super) use measure::again;
 pub use measure::measure;
 pub use mtu::Mtu;
 

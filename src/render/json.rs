@@ -3,6 +3,7 @@
 mod connection;
 mod dns;
 mod egress;
+mod failed_flow;
 mod grpc;
 mod http;
 mod icmp;
@@ -24,6 +25,7 @@ use crate::probe::{self, Measurement, resolve};
 use crate::verdict;
 use dns::Dns;
 use egress::Egress;
+use failed_flow::FailedFlow;
 use grpc::Grpc;
 use http::Http;
 use icmp::Icmp;
@@ -60,6 +62,8 @@ struct Report<'a> {
     phases_seconds: Phases<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<Failure<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_flow: Option<FailedFlow<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<Resolution<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,6 +193,7 @@ impl<'a> Report<'a> {
             way_out,
             measurement,
             failure,
+            failed_flow,
             log: _,
         } = report;
         let mut this = Self {
@@ -204,6 +209,7 @@ impl<'a> Report<'a> {
             overhead_seconds: Seconds(*overhead),
             phases_seconds: Phases(phases),
             failure: failure.as_ref().map(Failure::of),
+            failed_flow: failed_flow.as_ref().map(FailedFlow::of),
             resolution: resolution.as_ref().map(Resolution::of),
             way_out: way_out.as_ref().map(WayOut::of),
             http: None,

@@ -19,7 +19,7 @@ use crate::flight::Traffic;
 use crate::metrics::unix_seconds;
 use crate::net::Source;
 use crate::probe::conversation::Heard;
-use crate::probe::{Handshake, LogLine, Measurement, Report, WayOut};
+use crate::probe::{Cause, FailedFlow, Handshake, LogLine, Measurement, Report, WayOut};
 use crate::verdict::Failure;
 use units::{date, milliseconds};
 
@@ -68,6 +68,9 @@ pub fn person(report: &Report, source: &Source, with_log: bool) -> String {
     let mut page = Page::default();
     head(&mut page, report, prober, source);
     page.text += &found.text;
+    if let Some(flow) = &report.failed_flow {
+        failed_flow(&mut page, flow);
+    }
     if with_log && !report.log.is_empty() {
         page.blank();
         for LogLine { at, text } in &report.log {
@@ -128,6 +131,20 @@ fn through(report: &Report, source: &Source) -> String {
         Some(isp) => format!("{} ({}), {binding}", isp.name, isp.site),
         None if source.is_unbound() => "none, as the kernel routes".to_owned(),
         None => format!("none, {binding} (the module's)"),
+    }
+}
+
+/// The flow that was traced, and its hops where there are any.
+fn failed_flow(page: &mut Page, flow: &FailedFlow) {
+    page.blank();
+    page.entry("flow", format_args!("{} -> {}", flow.local, flow.remote));
+    if let Cause::Slow { phase, took } = flow.cause {
+        let took = milliseconds(took.as_secs_f64());
+        page.entry("", format_args!("traced since {} took {took} ms", phase.name()));
+    }
+    page.entry("", format_args!("it {flow}"));
+    if flow.trace.flows > 0 {
+        traceroute::hops(page, &flow.trace);
     }
 }
 

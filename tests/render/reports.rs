@@ -11,11 +11,11 @@ use uplink_exporter::net::tls::{Certificate, TlsFacts};
 use uplink_exporter::path::{
     Analysis, AutonomousSystem, Balance, Clamp, DelayOnset, FlowPath, PathMtu, Role, Statistics, There,
 };
-use uplink_exporter::probe::Isp;
 use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
 use uplink_exporter::probe::{
-    Handshake, LogLine, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, tcp, traceroute, unix, websocket,
+    Cause, End, FailedFlow, Handshake, Isp, LogLine, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, tcp,
+    traceroute, unix, websocket,
 };
 use uplink_exporter::verdict::{CertificateFault, Ending, Failure, Reason, StatusClass};
 use uplink_exporter::wire::dns::message::{Entry, Reply, Section};
@@ -30,6 +30,9 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("http_proxy_refuses", http_proxy_refuses()),
         ("tcp_success", tcp_success()),
         ("tcp_refused", tcp_refused()),
+        ("tcp_flow_ends", tcp_flow_ends()),
+        ("tcp_flow_not_permitted", tcp_flow_not_permitted()),
+        ("http_slow_flow", http_slow_flow()),
         ("http_old_tls", http_old_tls()),
         ("icmp_success", icmp_success()),
         ("icmp_unreachable", icmp_unreachable()),
@@ -212,6 +215,67 @@ fn tcp_refused() -> Report {
     let mut report = report("192.0.2.25:26", "tcp_connect", &phases, Measurement::Tcp(measured));
     report.resolution = resolution("192.0.2.25", Some("192.0.2.25"));
     report.failure = failure(Phase::Connect, Reason::ConnectionRefused, "connect 192.0.2.25:26: refused", None);
+    report
+}
+
+/// A flow from the port of a connection to `192.0.2.25:25`.
+fn failed_flow(cause: Cause, end: End, reached: bool, hops: Vec<traceroute::Hop>) -> Option<FailedFlow> {
+    let trace = analysed(traceroute::Measurement {
+        protocol: traceroute::Protocol::Tcp,
+        port: Some(25),
+        source: Some("10.10.10.12".parse().unwrap()),
+        destination: Some("192.0.2.25".parse().unwrap()),
+        packet_size: Some(56),
+        rounds: 3,
+        first_hop: 1,
+        max_hops: 30,
+        reached,
+        flows: usize::from(!hops.is_empty()),
+        balance: None,
+        hops,
+        analysis: Analysis::default(),
+        mtu: None,
+        offered_mss: None,
+        mss: None,
+        clamp: Clamp::default(),
+    });
+    let (local, remote) = ("10.10.10.12:40000".parse().unwrap(), "192.0.2.25:25".parse().unwrap());
+    Some(FailedFlow { cause, local, remote, end, duration: Duration::from_millis(930), trace })
+}
+
+fn tcp_unanswered() -> Report {
+    let measured =
+        tcp::Measurement { handshake: handshake("10.10.10.12:40000", "192.0.2.25:25", None, 8), ..Default::default() };
+    let phases = [(Phase::Resolve, 0), (Phase::Connect, 8_499)];
+    let mut report = report("192.0.2.25:25", "smtp", &phases, Measurement::Tcp(measured));
+    report.resolution = resolution("192.0.2.25", Some("192.0.2.25"));
+    let detail = "no answer to the SYN within 8.5 s";
+    report.failure = failure(Phase::Connect, Reason::ConnectionTimeout, detail, None);
+    report
+}
+
+fn tcp_flow_ends() -> Report {
+    let mut last = hop(3, &[7, 8, 7], &[("203.0.113.3", 3)]);
+    last.routers[0].name = Some("border.transit.example".to_owned());
+    last.routers[0].systems = vec![AutonomousSystem { number: 64_500, name: Some("TRANSIT - Example".to_owned()) }];
+    let hops = vec![hop(1, &[1, 1, 2], &[("10.0.0.1", 3)]), hop(2, &[], &[]), last];
+    let mut report = tcp_unanswered();
+    report.failed_flow = failed_flow(Cause::Failure, End::Silent, false, hops);
+    report
+}
+
+fn tcp_flow_not_permitted() -> Report {
+    let mut report = tcp_unanswered();
+    let end = End::NotPermitted("opening the socket is not permitted, give the program CAP_NET_RAW".to_owned());
+    report.failed_flow = failed_flow(Cause::Failure, end, false, Vec::new());
+    report
+}
+
+fn http_slow_flow() -> Report {
+    let mut report = http_success();
+    let hops = vec![hop(1, &[1, 1, 2], &[("10.0.0.1", 3)]), hop(2, &[80, 81, 80], &[("192.0.2.25", 3)])];
+    let cause = Cause::Slow { phase: Phase::Connect, took: Duration::from_millis(80) };
+    report.failed_flow = failed_flow(cause, End::Reached, true, hops);
     report
 }
 
@@ -693,6 +757,7 @@ fn report(target: &str, module: &str, phases: &[(Phase, u64)], measurement: Meas
         way_out: None,
         measurement,
         failure: None,
+        failed_flow: None,
         log: Vec::new(),
     }
 }

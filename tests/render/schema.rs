@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 /// What is wrong with `json`; the keys of the schema that it uses are added to `used`.
 pub(crate) fn problems(schema: &Value, json: &Value, used: &mut BTreeSet<String>) -> Vec<String> {
     let mut problems = Vec::new();
-    validate(schema, json, "", "", used, &mut problems);
+    validate((schema, schema), json, "", "", used, &mut problems);
     problems
 }
 
@@ -33,8 +33,19 @@ fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     schema.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::iter)
 }
 
-/// `at` is the path in the JSON, `of` the path of keys in the schema.
-fn validate(schema: &Value, json: &Value, at: &str, of: &str, used: &mut BTreeSet<String>, problems: &mut Vec<String>) {
+/// The schema is that of the whole, and the part of it that is meant; `at` is the path in the JSON, `of` the path of keys in the schema.
+fn validate(
+    (root, schema): (&Value, &Value),
+    json: &Value,
+    at: &str,
+    of: &str,
+    used: &mut BTreeSet<String>,
+    problems: &mut Vec<String>,
+) {
+    if let Some(reference) = schema.get("$ref") {
+        let pointer = reference.as_str().unwrap().strip_prefix('#').unwrap();
+        return validate((root, root.pointer(pointer).unwrap()), json, at, of, used, problems);
+    }
     for keyword in schema.as_object().unwrap().keys() {
         let known = [
             "$schema",
@@ -77,13 +88,13 @@ fn validate(schema: &Value, json: &Value, at: &str, of: &str, used: &mut BTreeSe
         match (property, &schema["additionalProperties"]) {
             (Some((_, schema)), _) => {
                 used.insert(of.clone());
-                validate(schema, value, &at, &of, used, problems);
+                validate((root, schema), value, &at, &of, used, problems);
             }
             (None, Value::Bool(false)) => problems.push(format!("{at}: unknown key")),
-            (None, schema) => validate(schema, value, &at, &of, used, problems),
+            (None, schema) => validate((root, schema), value, &at, &of, used, problems),
         }
     }
     for (n, item) in json.as_array().into_iter().flatten().enumerate() {
-        validate(&schema["items"], item, &format!("{at}/{n}"), of, used, problems);
+        validate((root, &schema["items"]), item, &format!("{at}/{n}"), of, used, problems);
     }
 }

@@ -170,10 +170,12 @@ impl Kind {
             })),
             Self::Tcp => {
                 let open = Open::Full { tls: false, tls_config: Arc::clone(tls), query_response: Vec::new() };
-                Prober::Tcp(tcp::Settings { open, preference })
+                Prober::Tcp(tcp::Settings { open, preference, tracing: None })
             }
-            Self::HalfOpen => Prober::Tcp(tcp::Settings { open: Open::Half { raw: false }, preference }),
-            Self::HalfOpenRaw => Prober::Tcp(tcp::Settings { open: Open::Half { raw: true }, preference }),
+            Self::HalfOpen => Prober::Tcp(tcp::Settings { open: Open::Half { raw: false }, preference, tracing: None }),
+            Self::HalfOpenRaw => {
+                Prober::Tcp(tcp::Settings { open: Open::Half { raw: true }, preference, tracing: None })
+            }
             Self::IcmpRaw | Self::IcmpDatagram => Prober::Icmp(icmp::Settings {
                 count,
                 interval,

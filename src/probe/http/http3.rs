@@ -181,6 +181,9 @@ impl<'a> Quic<'a> {
         let datagrams = Arc::new(datagrams.map_err(|error| probe.source_failure(&error))?);
         handshake.local = datagrams.local();
         probe.talks_by(handshake.local, address)?;
+        if probe.holds_flows() {
+            probe.hold(datagrams.hold(probe.source()));
+        }
         probe.timeline.connected();
         let mut tasks = Tasks::default();
         let runtime = Arc::new(Runtime(tasks.spawner()));

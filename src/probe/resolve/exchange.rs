@@ -60,7 +60,7 @@ pub(super) async fn by_tcp(
     question: &Question,
     observer: &(impl Observer + Clone + Unpin),
 ) -> Result<(Answer, Instant), Fault> {
-    let connecting = tcp::connect(source, server, Opening::Full, observer).map_err(Fault::Connect)?;
+    let connecting = tcp::connect(source, server, Opening::Full, false, observer).map_err(Fault::Connect)?;
     connecting.established(observer).await.map_err(Fault::Connect)?;
     let conversation = async {
         let mut stream = Stream::new(connecting.into_stream()?, observer.clone());

@@ -29,7 +29,7 @@ async fn look_up(
     preference: Preference,
     timeout: Duration,
 ) -> Report {
-    let prober = Prober::Tcp(tcp::Settings { open: tcp::Open::Half { raw: false }, preference });
+    let prober = Prober::Tcp(tcp::Settings { open: tcp::Open::Half { raw: false }, preference, tracing: None });
     let mut request = request(prober, format!("{host}:9"), timeout);
     request.isp = Some(isp(source, servers));
     probe(&request).await

@@ -15,11 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 fn open(query_response: Vec<Step>, tls: Option<Arc<Tls>>) -> Prober {
     let tls_config = tls.clone().unwrap_or_else(|| Arc::new(Tls::new(TlsOptions::default()).unwrap()));
     let open = Open::Full { tls: tls.is_some(), tls_config, query_response };
-    Prober::Tcp(Settings { open, preference: Preference::default() })
+    Prober::Tcp(Settings { open, preference: Preference::default(), tracing: None })
 }
 
 fn half() -> Prober {
-    Prober::Tcp(Settings { open: Open::Half { raw: false }, preference: Preference::default() })
+    Prober::Tcp(Settings { open: Open::Half { raw: false }, preference: Preference::default(), tracing: None })
 }
 
 fn expect(pattern: &str) -> Step {
@@ -425,7 +425,7 @@ async fn tls_may_begin_at_once_or_within_the_conversation() {
         expect("under TLS"),
     ];
     let open = Open::Full { tls: false, tls_config: trusting, query_response: steps };
-    let prober = Prober::Tcp(Settings { open, preference: Preference::default() });
+    let prober = Prober::Tcp(Settings { open, preference: Preference::default(), tracing: None });
     let report = probe(&request(prober, format!("localhost:{}", within.port()), PATIENCE)).await;
     check_success(&report);
     assert!(measured(&report).tls.is_some());

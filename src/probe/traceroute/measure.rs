@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::flows::{Exploration, News};
+use super::flows::{Exploration, Flows, News};
 use super::{Hop, Measurement, Protocol, Router, Settings, mtu, parse};
 use crate::flight::Phase;
 use crate::flight::bundle::Step;
@@ -63,22 +63,11 @@ async fn trace(
     measured.offered_mss = conversation.offered();
     probe.timeline.enter(Phase::Trace);
 
-    let plan = Plan {
-        first_hop: settings.first_hop,
-        max_hops: settings.max_hops,
-        rounds: settings.count,
-        interval: settings.interval,
-        wait: settings.wait,
-        end: packets::end(probe),
-    };
+    let plan = settings.plan(packets::end(probe));
     let mut exploration = Exploration::new(plan, settings.flows, Instant::now());
     let mut conversations = vec![conversation];
     let ended = follow(&mut exploration, &mut conversations, opened, probe, destination, measured, inquiry).await;
-    for number in exploration.first().lost() {
-        if let Some(hop) = measured.hop(number) {
-            hop.lost += 1;
-        }
-    }
+    measured.lose(exploration.first());
     measured.balance = exploration.balance();
     match ended? {
         // Where a router refuses some packets and the destination answers others, it was reached all the same.
@@ -98,6 +87,38 @@ async fn trace(
             Err(probe.failure(reason, detail))
         }
     }
+}
+
+/// Traces one flow, that of a conversation. Returns who said last that its packets go no further, if anybody did, and how long the trace took,
+/// without finding out who its routers are.
+///
+/// # Errors
+/// Why packets do not leave.
+pub(in crate::probe) async fn again(
+    settings: &Settings,
+    probe: &Probe<'_>,
+    conversation: Conversation,
+    destination: IpAddr,
+    measured: &mut Measurement,
+) -> Result<(Option<Failure>, Duration), Failure> {
+    let mut inquiry = Inquiry::new(probe, settings.names, settings.registry.as_ref());
+    measured.source = Some(conversation.local());
+    measured.packet_size = Some(conversation.packet_size());
+    probe.timeline.enter(Phase::Trace);
+    let begun = Instant::now();
+    let mut exploration = Exploration::new(settings.plan(packets::end(probe)), Flows::Count(1), begun);
+    let alone = |_| Err(Refusal::Exhausted("one flow"));
+    let mut conversations = vec![conversation];
+    let ended = follow(&mut exploration, &mut conversations, alone, probe, destination, measured, &mut inquiry).await;
+    let took = begun.elapsed();
+    // What it still hears is to be forgotten before who is asked for names.
+    drop(conversations);
+    measured.lose(exploration.first());
+    if let Some(inquiry) = inquiry {
+        inquiry.finish(|fact| measured.learn(fact)).await;
+    }
+    measured.analysis = measured.meaning(|router| probe.is_of_isp(router));
+    Ok((ended?, took))
 }
 
 /// Sends the packets of a trace, and takes their answers; `open` opens the conversation of another flow. Returns who said last that the packets
@@ -282,7 +303,30 @@ fn take(answer: &Answer, number: u8, trace: &Trace, measured: &mut Measurement) 
     }
 }
 
+impl Settings {
+    /// What its first flow does until `end`.
+    fn plan(&self, end: Instant) -> Plan {
+        Plan {
+            first_hop: self.first_hop,
+            max_hops: self.max_hops,
+            rounds: self.count,
+            interval: self.interval,
+            wait: self.wait,
+            end,
+        }
+    }
+}
+
 impl Measurement {
+    /// Counts what a trace lost.
+    fn lose(&mut self, trace: &Trace) {
+        for number in trace.lost() {
+            if let Some(hop) = self.hop(number) {
+                hop.lost += 1;
+            }
+        }
+    }
+
     /// Takes something that is known of its routers now.
     fn learn(&mut self, fact: Fact) {
         let routers = self.hops.iter_mut().flat_map(|hop| hop.routers.iter_mut().chain(&mut hop.others));

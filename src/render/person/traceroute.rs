@@ -28,6 +28,28 @@ const NOTHING: &str = "-";
 
 pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Measurement) {
     waterfall::write(page, report);
+    hops(page, measured);
+    if measured.hops.is_empty() {
+        return;
+    }
+    if !measured.reached {
+        page.line("the destination did not answer");
+    }
+    page.blank();
+    meaning(page, &measured.hops, &measured.analysis);
+    if let Some(mtu) = &measured.mtu {
+        page.entry("MTU", largest(&measured.hops, mtu));
+    }
+    if let Some(offered) = measured.offered_mss {
+        segments(page, &measured.hops, (offered, measured.mss), measured.clamp);
+    }
+    if let Some(balance) = &measured.balance {
+        paths(page, measured.first_hop, balance);
+    }
+}
+
+/// What was sent, and who answered.
+pub(super) fn hops(page: &mut Page, measured: &traceroute::Measurement) {
     let traceroute::Measurement {
         protocol,
         port,
@@ -37,15 +59,15 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
         rounds,
         first_hop,
         max_hops,
-        reached,
+        reached: _,
         flows: _,
-        balance,
+        balance: _,
         hops,
-        analysis,
-        mtu,
-        offered_mss,
-        mss,
-        clamp,
+        analysis: _,
+        mtu: _,
+        offered_mss: _,
+        mss: _,
+        clamp: _,
     } = measured;
     page.blank();
     let mut packets = format!("{rounds} rounds of {}", protocol.name());
@@ -111,20 +133,6 @@ pub(super) fn write(page: &mut Page, report: &Report, measured: &traceroute::Mea
         if let Some(name) = name {
             page.line(format_args!("{:8}{:9}{name}", "", format!("AS{number}")));
         }
-    }
-    if !reached {
-        page.line("the destination did not answer");
-    }
-    page.blank();
-    meaning(page, hops, analysis);
-    if let Some(mtu) = mtu {
-        page.entry("MTU", largest(hops, mtu));
-    }
-    if let Some(offered) = offered_mss {
-        segments(page, hops, (*offered, *mss), *clamp);
-    }
-    if let Some(balance) = balance {
-        paths(page, *first_hop, balance);
     }
 }
 

@@ -17,7 +17,11 @@ fn system(hosts: &str, resolv_conf: &str, port: u16) -> (System, tempfile::TempD
 
 fn request_for(host: &str, timeout: Duration) -> Request {
     let preference = Preference::default();
-    request(Prober::Tcp(tcp::Settings { open: tcp::Open::Half { raw: false }, preference }), host, timeout)
+    request(
+        Prober::Tcp(tcp::Settings { open: tcp::Open::Half { raw: false }, preference, tracing: None }),
+        host,
+        timeout,
+    )
 }
 
 /// Looks a name up, and does no more.
