@@ -17,11 +17,12 @@ use uplink_exporter::net::Family;
 use uplink_exporter::path::There;
 use uplink_exporter::probe::{Measurement, Report, Request, traceroute};
 
+/// Of six rounds a lossy path hardly loses all: what reaches no destination looks for no MTU.
 const MODULES: &str = "
-  icmp: {prober: traceroute, traceroute: {protocol: icmp, pmtu: true, count: 2, interval: 20ms}}
-  udp: {prober: traceroute, traceroute: {protocol: udp, pmtu: true, count: 2, interval: 20ms}}
-  tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80, pmtu: true, count: 2, interval: 20ms}}
-  tcp_closed: {prober: traceroute, traceroute: {protocol: tcp, port: 9, pmtu: true, count: 2, interval: 20ms}}
+  icmp: {prober: traceroute, traceroute: {protocol: icmp, pmtu: true, count: 6, interval: 20ms}}
+  udp: {prober: traceroute, traceroute: {protocol: udp, pmtu: true, count: 6, interval: 20ms}}
+  tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80, pmtu: true, count: 6, interval: 20ms}}
+  tcp_closed: {prober: traceroute, traceroute: {protocol: tcp, port: 9, pmtu: true, count: 6, interval: 20ms}}
   tcp_flows: {prober: traceroute, traceroute: {protocol: tcp, port: 80, pmtu: true, count: 2, interval: 20ms, flows: 12}}
   icmp_flows: {prober: traceroute, traceroute: {protocol: icmp, pmtu: true, count: 2, interval: 20ms, flows: 12}}
   tcp_plain: {prober: traceroute, traceroute: {protocol: tcp, port: 80, count: 2, interval: 20ms}}
@@ -185,6 +186,22 @@ fn loss_by_chance_makes_no_black_hole_and_hides_none() {
             let mtu = trace(&report).mtu.unwrap_or_else(|| panic!("{} {:#?}", report.module, report.log));
             let Expected(bytes, black_hole, ..) = expected;
             assert_eq!((mtu.found.bytes, mtu.found.black_hole), (bytes, black_hole), "{:#?}", report.log);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_still_holds_a_flow_half_open_answers_its_next_trace() {
+    let Some(site) = start() else { return };
+    let requests = || FAMILIES.map(|family| request(&site, "tcp", "a", family, 15)).into();
+    // Where no reset arrives, every other SYN finds the one before it: with one packet more, it is the last that stays.
+    for links in [&[][..], &[(4, Mtu::told(1400))]] {
+        narrow(&site, links);
+        for action in [Action::DropReset, Action::Delay(Duration::ZERO)] {
+            site.lab.change(|topology| topology.faults = vec![Fault { of: Matches::default(), action }]);
+            for report in site.run_all(requests()) {
+                assert_eq!(report.failure, None, "{} {action:?} {:#?}", report.target, report.log);
+            }
         }
     }
 }

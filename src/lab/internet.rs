@@ -254,6 +254,7 @@ impl Internet {
                 Action::DropLarger(most) => traveller.packet.len() > most.into(),
                 Action::DropFirst(most) => self.strikes(number, &traveller, most),
                 Action::DropSyn(most) => is_syn && self.strikes(number, &traveller, most),
+                Action::DropReset => tcp.is_some_and(|(flags, _)| flags & packet::RST != 0),
                 Action::Stall => has_data,
                 Action::Reset if is_syn => return self.reset(traveller),
                 Action::ResetAfterHandshake if has_data => {

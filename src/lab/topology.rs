@@ -330,6 +330,8 @@ pub enum Action {
     DropFirst(u32),
     /// The first n SYNs of each connection are lost.
     DropSyn(u32),
+    /// A reset is lost.
+    DropReset,
     /// It is lost where it has more bytes.
     DropLarger(u16),
     /// A SYN is answered by a reset.

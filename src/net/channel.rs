@@ -84,7 +84,7 @@ pub(super) struct Departing<'a> {
     /// What names it.
     pub(super) key: Key,
     /// What else does, in some of its answers.
-    pub(super) alias: Option<Key>,
+    pub(super) aliases: [Option<Key>; 2],
     /// Its number in the conversation.
     pub(super) number: u32,
 }
@@ -158,7 +158,7 @@ impl Channel {
         let before = clock::now();
         let waiter =
             Waiter { number: packet.number, departed: None, before, sender: Arc::clone(self), inbox: inbox.clone() };
-        if let Some(alias) = packet.alias {
+        for alias in packet.aliases.into_iter().flatten() {
             self.table.insert(alias, waiter.clone());
         }
         self.table.insert(packet.key, waiter);
@@ -172,7 +172,7 @@ impl Channel {
             sent = sent.and(set_dont_fragment(self.socket.get_ref(), self.family, false));
         }
         if let Err(error) = sent {
-            self.table.remove([Some(packet.key), packet.alias].into_iter().flatten());
+            self.table.remove([packet.key].into_iter().chain(packet.aliases.into_iter().flatten()));
             self.read_departures(&mut sending);
             self.renumber(&mut sending);
             return Err(error);
@@ -350,6 +350,8 @@ impl Channel {
                 self.reset(local, remote, &answer);
                 Some((key, Reply::SynAck { clock: answer.echoed, mss: answer.mss }))
             }
+            // Of a connection that there is not (RFC 9293, section 3.5.2), though its other end may think so: of a SYN before, where the reset was
+            // lost. As long as it does, it answers no other.
             (false, _) if self.is_of_flow(local, remote, &answer) => {
                 self.reset(local, remote, &answer);
                 None
@@ -358,12 +360,15 @@ impl Channel {
         }
     }
 
-    /// Whether a segment is of the flow that is heard. Its port may have other connections, to others.
+    /// Whether a segment is of a flow of ours: one whose SYNs are waited for, or the one that is heard. Their ports may have other connections, to others.
     fn is_of_flow(&self, local: IpAddr, remote: IpAddr, answer: &Incoming) -> bool {
+        let name = Name::Flow { local: answer.destination_port, remote: answer.source_port };
+        let is_waited_for = self.table.contains(&Key { local, remote, name });
         let ends = (SocketAddr::new(local, answer.destination_port), SocketAddr::new(remote, answer.source_port));
-        matches!(self.hears, Hears::Flow { local, remote } if {
-            ends == (SocketAddr::new(local.ip(), local.port()), SocketAddr::new(remote.ip(), remote.port()))
-        })
+        is_waited_for
+            || matches!(self.hears, Hears::Flow { local, remote } if {
+                ends == (SocketAddr::new(local.ip(), local.port()), SocketAddr::new(remote.ip(), remote.port()))
+            })
     }
 
     /// What a router said about a datagram socket's packet, with the packet's ICMP header as payload.

@@ -271,23 +271,25 @@ impl Conversation {
         let name = self.write(number, extra)?;
         let (local, remote) = (self.local, self.remote);
         let key = Key { local, remote, name };
-        let alias = match name {
-            Name::Tcp { local, remote, sequence } if extra > 0 => {
-                Some(Name::Tcp { local, remote, sequence: sequence.wrapping_add(extra as u32) })
+        let aliases = match name {
+            Name::Tcp { local, remote, sequence } => {
+                let larger = Name::Tcp { local, remote, sequence: sequence.wrapping_add(extra as u32) };
+                let flow = Name::Flow { local, remote };
+                [(extra > 0).then_some(larger), self.keys.is_empty().then_some(flow)]
             }
-            Name::Echo { .. } | Name::Ping { .. } | Name::Udp { .. } | Name::Tcp { .. } => None,
+            Name::Echo { .. } | Name::Ping { .. } | Name::Udp { .. } | Name::Flow { .. } => [None, None],
         };
-        let alias = alias.map(|name| Key { local, remote, name });
+        let aliases = aliases.map(|name| name.map(|name| Key { local, remote, name }));
         let packet = Departing {
             bytes: &self.buffer,
             hop_limit: shape.hop_limit,
             dont_fragment: shape.dont_fragment,
             key,
-            alias,
+            aliases,
             number,
         };
         let departed = self.channel.send(&packet, &self.outbox).map_err(|error| self.refusal(error))?;
-        self.keys.extend([Some(key), alias].into_iter().flatten());
+        self.keys.extend([key].into_iter().chain(aliases.into_iter().flatten()));
         Ok(departed)
     }
 

@@ -22,7 +22,7 @@ pub(super) enum Filter {
         /// The bits of the identifier under [`BLOCK_MASK`].
         block: u16,
     },
-    /// SYN-ACKs and resets to our ports.
+    /// All that answers packets from our ports: acknowledgements, and resets.
     Tcp,
     /// Errors about packets from one port.
     ErrorsOf(u16),
@@ -47,8 +47,8 @@ impl Filter {
             (Self::Icmp { block }, Family::V6) => icmp_v6(block.into(), OUR_PORTS),
             (Self::ErrorsOf(port), Family::V4) => icmp_v4(NO_BLOCK, (IS, port.into())),
             (Self::ErrorsOf(port), Family::V6) => icmp_v6(NO_BLOCK, (IS, port.into())),
-            (Self::Tcp, _) => [vec![tcp_header(family)], tcp(OUR_PORTS, SYN_AND_ACK)].concat(),
-            (Self::TcpTo(port), _) => [vec![tcp_header(family)], tcp((IS, port.into()), ACK)].concat(),
+            (Self::Tcp, _) => [vec![tcp_header(family)], tcp(OUR_PORTS)].concat(),
+            (Self::TcpTo(port), _) => [vec![tcp_header(family)], tcp((IS, port.into()))].concat(),
             (Self::Nothing, _) => vec![Go("drop")],
         };
         lines.extend([Mark("accept"), Do(RETURN, u32::MAX), Mark("drop"), Do(RETURN, 0)]);
@@ -65,9 +65,9 @@ const OUR_PORTS: PortTest = (AT_LEAST, FIRST_PORT as u32);
 /// No block of identifiers: what is not of the bits under [`BLOCK_MASK`].
 const NO_BLOCK: u32 = !(BLOCK_MASK as u32);
 
-/// Flags of TCP.
+/// Flags of TCP (RFC 9293, section 3.1).
+const RST: u32 = 0x04;
 const ACK: u32 = 0x10;
-const SYN_AND_ACK: u32 = 0x12;
 
 /// Where the TCP header is.
 fn tcp_header(family: Family) -> Line {
@@ -135,15 +135,13 @@ fn icmp_v6(block: u32, (is_port, port): PortTest) -> Vec<Line> {
     ]
 }
 
-/// A packet whose TCP header is at X, and which is a reset or has some flags.
-fn tcp((is_port, port): PortTest, flags: u32) -> Vec<Line> {
+/// A packet whose TCP header is at X, and which resets or acknowledges.
+fn tcp((is_port, port): PortTest) -> Vec<Line> {
     vec![
         Do(TWO_X, 2), // the destination port
         If(is_port, port, "", "drop"),
-        Do(BYTE_X, 13),              // the flags
-        If(ANY, 0x04, "accept", ""), // RST
-        Do(AND, flags),
-        If(IS, flags, "accept", "drop"),
+        Do(BYTE_X, 13), // the flags
+        If(ANY, RST | ACK, "accept", "drop"),
     ]
 }
 
@@ -348,7 +346,8 @@ mod tests {
                 (61000, 0x04, true),
                 (61000, 0x52, true),
                 (61000, 0x02, false),
-                (61000, 0x10, false),
+                (61000, 0x10, true),
+                (61000, 0x18, true),
                 (60999, 0x12, false),
             ];
             for (port, flags, expected) in cases {

@@ -54,6 +54,13 @@ pub(super) enum Name {
         /// Its sequence number.
         sequence: u32,
     },
+    /// All SYNs from one port to another.
+    Flow {
+        /// Our port.
+        local: u16,
+        /// The destination's port.
+        remote: u16,
+    },
 }
 
 /// A packet in flight.

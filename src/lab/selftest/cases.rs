@@ -411,6 +411,7 @@ impl fmt::Display for Injected {
                 Action::Drop => f.write_str("all packets lost"),
                 Action::DropFirst(n) => write!(f, "{n} packets lost"),
                 Action::DropSyn(n) => write!(f, "{n} SYNs lost"),
+                Action::DropReset => f.write_str("resets lost"),
                 Action::DropLarger(bytes) => write!(f, "packets of more than {bytes} bytes lost"),
                 Action::Reset => f.write_str("SYN answered by a reset"),
                 Action::ResetAfterHandshake => f.write_str("reset after the handshake"),
