@@ -5,13 +5,15 @@
 
 mod support;
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{free_port, get, until};
+use support::{free_port, get, request, until};
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_uplink_exporter"));
@@ -224,6 +226,45 @@ fn signals_reload_and_end_it() {
     serving.signal("-TERM");
     serving.line("ended");
     assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_configuration_may_come_by_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("body"), "hello").unwrap();
+    let mut check = program(&["--config.check", "--config.file=/dev/stdin"]);
+    check.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut check = check.spawn().unwrap();
+    // The files that it names are beside whoever wrote it.
+    check.stdin.take().unwrap().write_all(b"modules: {a: {prober: http, http: {body_file: body}}}").unwrap();
+    let checked = check.wait_with_output().unwrap();
+    assert_eq!(text(&checked.stdout), "/dev/stdin: ok: 1 modules, 0 ISPs\n", "{}", text(&checked.stderr));
+
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let write = |module: &str| {
+        let (pipe, content) = (pipe.clone(), format!("modules: {{{module}: {{prober: icmp}}}}"));
+        thread::spawn(move || std::fs::write(pipe, content).unwrap())
+    };
+    let first = write("one");
+    let file = format!("--config.file={}", pipe.display());
+    let (serving, address) = serving(&[&file, "--config.enable-auto-reload", "--config.auto-reload-interval=1"]);
+    first.join().unwrap();
+    // Nobody writes: the reload fails, and all else goes on meanwhile.
+    let reload = thread::spawn(move || request(address, "POST", "/-/reload", ""));
+    until("the reload waits for its pipe", || {
+        File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe).is_ok()
+    });
+    assert!(get(address, "/config").1.contains("one:"));
+    let (status, body) = reload.join().unwrap();
+    assert_eq!(status, 500, "{body}");
+    assert!(body.contains("it is a pipe"), "{body}");
+    assert!(get(address, "/config").1.contains("one:"));
+    let second = write("two");
+    assert_eq!(request(address, "POST", "/-/reload", "").0, 200);
+    second.join().unwrap();
+    assert!(get(address, "/config").1.contains("two:"));
+    drop(serving);
 }
 
 #[test]
