@@ -37,6 +37,7 @@
 //! 8. A number that was not measured is absent.
 
 pub mod config;
+mod file;
 pub mod flight;
 pub mod lab;
 pub mod metrics;

@@ -283,10 +283,13 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The bytes of a file; its path is meant from the folder of the configuration.
+    /// The bytes of a file; its path is meant from the folder of the configuration, or, where that has none of its own (standard input, a
+    /// shell's `<(…)`), from the working directory.
     pub(super) fn file(&self) -> Option<Vec<u8>> {
         let path = self.text()?;
-        let folder = Path::new(&self.problems.file).parent().map(PathBuf::from).unwrap_or_default();
+        let configuration = Path::new(&self.problems.file);
+        let of_descriptor = ["/dev", "/proc"].iter().any(|folder| configuration.starts_with(folder));
+        let folder = configuration.parent().filter(|_| !of_descriptor).map(PathBuf::from).unwrap_or_default();
         self.noted(
             self.problems.files.read(&folder.join(path)).map_err(|error| format!("{path:?} cannot be read: {error}")),
         )

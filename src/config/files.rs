@@ -1,16 +1,14 @@
 //! The files that a configuration came from, by their contents: so that a change of any of them is seen, however it was made.
 
 use std::cell::RefCell;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// The most that a file may have, in MiB: the body of a request, say.
-const LARGEST: u64 = 64;
+use crate::file;
 
 /// What was read, in the order of reading.
 #[derive(Debug, Default)]
@@ -63,7 +61,7 @@ impl Seen {
     /// Reads a file.
     fn read(path: &Path) -> (Self, io::Result<Vec<u8>>) {
         let (version, now) = (Version::of(path), SystemTime::now());
-        let content = read(path);
+        let content = file::read(path);
         // SHA-256 has 32 bytes.
         let sha256 = content.as_ref().ok().and_then(|bytes| digest(&SHA256, bytes).as_ref().try_into().ok());
         let seen = Self { path: path.to_owned(), sha256, version: version.filter(|version| version.is_settled(now)) };
@@ -84,6 +82,12 @@ impl Files {
         content
     }
 
+    /// Reads the configuration itself. One that comes by a pipe is not remembered: to see whether it has changed would take it away from the
+    /// reload.
+    pub(super) fn read_or_hear(&self, path: &Path, patience: Option<Duration>) -> io::Result<Vec<u8>> {
+        if file::is_pipe(path) { file::read_or_hear(path, patience) } else { self.read(path) }
+    }
+
     /// How many were read.
     pub(super) fn count(&self) -> usize {
         self.0.borrow().len()
@@ -100,44 +104,9 @@ impl Files {
     }
 }
 
-/// Reads a file. A device or a pipe may never end, or not be there to be read again.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // The opening of a pipe that nobody writes to would not end either.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        let what = if metadata.is_dir() { "it is a folder" } else { "it is a device, a pipe or a socket" };
-        return Err(io::Error::other(format!("{what}, and not a regular file")));
-    }
-    let mut content = Vec::with_capacity(metadata.len().min(LARGEST << 20) as usize);
-    // What it says of its size may not be true, as in /proc.
-    if file.take((LARGEST << 20) + 1).read_to_end(&mut content)? as u64 > LARGEST << 20 {
-        return Err(io::Error::other(format!("it has more than {LARGEST} MiB, which no file may have")));
-    }
-    Ok(content)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_never_ends_is_not_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let [pipe, large, small] = ["pipe", "large", "small"].map(|name| folder.path().join(name));
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let fault = |path: &Path| Files::default().read(path).unwrap_err().to_string();
-        for endless in [Path::new("/dev/zero"), &pipe] {
-            assert_eq!(fault(endless), "it is a device, a pipe or a socket, and not a regular file", "{endless:?}");
-        }
-        assert_eq!(fault(folder.path()), "it is a folder, and not a regular file");
-        for (path, size) in [(&large, (LARGEST << 20) + 1), (&small, LARGEST << 20)] {
-            File::create(path).unwrap().set_len(size).unwrap();
-        }
-        assert_eq!(fault(&large), "it has more than 64 MiB, which no file may have");
-        assert_eq!(Files::default().read(&small).map(|content| content.len() as u64).ok(), Some(LARGEST << 20));
-        assert!(!Files::default().read(Path::new("/proc/self/stat")).unwrap().is_empty());
-    }
 
     #[test]
     fn a_change_is_one_of_content_and_not_of_time() {

@@ -39,8 +39,10 @@ pub use store::Store;
 pub use web::{RateLimit, Web, WebFile};
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::net::Source;
 use crate::probe::identity::Registry;
@@ -111,24 +113,25 @@ impl Config {
     }
 }
 
-/// Loads a configuration, and every file that it names.
+/// Loads a configuration, and every file that it names. One that comes by a pipe is waited for.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Config, Errors> {
-    load_from(path, &Files::default())
+    load_from(path, &Files::default(), None)
 }
 
-/// Loads a configuration, and takes down every file that it came from, also where something is wrong with it.
-fn load_from(path: &Path, files: &Files) -> Result<Config, Errors> {
-    decoded(&read(path, files)?, &path.display().to_string(), files)
+/// Loads a configuration, and takes down every file that it came from, also where something is wrong with it; one that comes by a pipe is
+/// waited for as long as `patience` lasts.
+fn load_from(path: &Path, files: &Files, patience: Option<Duration>) -> Result<Config, Errors> {
+    decoded(&text(path, files.read_or_hear(path, patience))?, &path.display().to_string(), files)
 }
 
-/// The text of a configuration.
-fn read(path: &Path, files: &Files) -> Result<String, Errors> {
+/// The text of a configuration that was read.
+fn text(path: &Path, read: io::Result<Vec<u8>>) -> Result<String, Errors> {
     let file = path.display().to_string();
     let whole = |message| Errors(vec![Problem { file, line: None, place: String::new(), message }]);
-    match files.read(path) {
+    match read {
         Ok(bytes) => String::from_utf8(bytes).map_err(|error| whole(format!("is not UTF-8: {}", error.utf8_error()))),
         Err(error) => Err(whole(format!("cannot be read: {error}"))),
     }

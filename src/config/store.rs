@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use super::files::Files;
 use super::{Config, Errors, load_from};
 use crate::probe::Module;
+
+/// How long a reload waits for a configuration that comes by a pipe.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The configuration in force. A reload swaps it whole or keeps it; a probe that runs keeps the one it began with.
 #[derive(Debug)]
@@ -19,13 +23,13 @@ pub struct Store {
 }
 
 impl Store {
-    /// Loads a file.
+    /// Loads a file. One that comes by a pipe is waited for.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn open(path: &Path) -> Result<Self, Errors> {
         let files = Files::default();
-        let current = ArcSwap::from_pointee(load_from(path, &files)?);
+        let current = ArcSwap::from_pointee(load_from(path, &files, None)?);
         Ok(Self { path: path.to_owned(), current, read: Mutex::new(files) })
     }
 
@@ -63,14 +67,14 @@ impl Store {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).changed()
     }
 
-    /// Loads the file again; of two at a time, the second waits.
+    /// Loads the file again, by a pipe within [`PATIENCE`]; of two at a time, the second waits.
     ///
     /// # Errors
     /// Everything that is wrong with it; the configuration in force stays.
     pub fn reload(&self) -> Result<(), Errors> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         *read = Files::default();
-        self.current.store(Arc::new(load_from(&self.path, &read)?));
+        self.current.store(Arc::new(load_from(&self.path, &read, Some(PATIENCE))?));
         Ok(())
     }
 }

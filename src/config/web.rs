@@ -13,7 +13,7 @@ use rustls::ServerConfig;
 use super::decode::{Fields, Problems, Value};
 use super::errors::Errors;
 use super::files::Files;
-use super::{read, tls, yaml};
+use super::{text, tls, yaml};
 use crate::net::tls::{ClientAuth, Group, ServerTlsOptions, Suite, Version, server};
 
 /// A web configuration that loaded, and is therefore right. Without one everybody may come in.
@@ -76,7 +76,7 @@ impl WebFile {
     }
 
     fn load(&self) -> Result<Web, Errors> {
-        let text = read(&self.path, &self.files)?;
+        let text = text(&self.path, self.files.read(&self.path))?;
         let problems = Problems::of(&self.path.display().to_string(), &self.files);
         let web = match yaml::parse(&text) {
             Ok(Some(root)) => web(Value::root(&root, &problems).fields()),

@@ -220,15 +220,11 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     let mut hop = Hop::first(settings, url, probe.request.hostname.as_deref());
     loop {
         let asked = measured.requests.push_mut(Request::of(&hop));
-        if let (Some(oauth2), true) = (&settings.oauth2, measured.redirects == 0) {
-            // Most probes do not need the room for this.
-            hop.authorization = Some(Box::pin(oauth2.token(probe, settings.preference)).await?);
-        }
         if settings.http3.is_some() && !hop.over_tls() {
             let detail = "HTTP/3 is under TLS, and the server redirected to a URL of http";
             return Err(probe.failure(Reason::HttpProtocolError, detail));
         }
-        let begun = Conversation::begin(settings, probe, &hop, asked, &mut measured.tls).await;
+        let begun = Conversation::begin(settings, probe, &mut hop, asked, &mut measured.tls).await;
         let (mut conversation, head) = begun?;
         probe.note(format_args!("{:?} {}", head.version, head.status));
         asked.note_head(&head);

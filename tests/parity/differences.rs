@@ -418,17 +418,6 @@ const DIFFERENCES: &[Difference] = &[
         row: ["the time of fetching a token of `oauth2`", "in no phase", "phase `token`", "phases add up"],
     },
     Difference {
-        series: &["probe_dns_lookup_time_seconds", "probe_http_duration_seconds{phase=\"resolve\"}", "probe_ip_"],
-        cases: &["http_oauth2_refused", "http_oauth2_without_a_token", "http_oauth2_server_is_not_there"],
-        shapes: &[Shape::There(None)],
-        row: [
-            "the target's address where there is no token",
-            "told",
-            "absent",
-            "the token comes first, and its server is to blame",
-        ],
-    },
-    Difference {
         series: &["probe_http_ssl", "probe_ssl_", "probe_tls_"],
         cases: &["http_proxy_over_tls"],
         shapes: &[Shape::Opposite, Shape::There(None)],

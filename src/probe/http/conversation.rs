@@ -1,5 +1,7 @@
 //! One request and its response, over TCP or over QUIC.
 
+use std::net::SocketAddr;
+
 use http::{Version, response};
 use hyper::body::{Body as _, Incoming};
 
@@ -9,6 +11,7 @@ use super::hop::Hop;
 use super::{Request, Settings, http3};
 use crate::net::tls::TlsFacts;
 use crate::probe::Probe;
+use crate::probe::resolve::resolve;
 use crate::verdict::{Failure, Reason};
 
 /// A response whose body is still to be read.
@@ -25,14 +28,15 @@ enum Body<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    /// Sends a request, and waits for the head of its response.
+    /// Sends a request, and waits for the head of its response. The name is resolved before a token is fetched, as by blackbox_exporter:
+    /// where there is no token, the address is still told.
     ///
     /// # Errors
     /// Why there is none.
     pub(super) async fn begin(
         settings: &Settings,
         probe: &'a Probe<'a>,
-        hop: &Hop,
+        hop: &mut Hop,
         asked: &mut Request,
         facts: &mut Option<TlsFacts>,
     ) -> Result<(Self, response::Parts), Failure> {
@@ -40,14 +44,20 @@ impl<'a> Conversation<'a> {
             probe.failure(Reason::ProberConfigError, format!("the request cannot be sent as it is configured: {error}"))
         };
         if let Some(config) = &settings.http3 {
+            let address = resolve(probe, hop.host(), settings.preference).await?;
+            let server = http3::Server { address: SocketAddr::new(address, hop.port()), config, tls: &settings.tls };
+            authorize(settings, probe, hop).await?;
             let request = hop.request(Version::HTTP_3, None).map_err(unsendable)?;
             asked.body_length = Some(hop.body.len() as u64);
             // It is much, and most probes have none.
-            let sending = http3::Exchange::send(probe, settings, config, hop, request, &mut asked.handshake, facts);
+            let sending = http3::Exchange::send(probe, server, hop, request, &mut asked.handshake, facts);
             let (exchange, head) = Box::pin(sending).await?;
             return Ok((Self { body: Body::Quic(Box::new(exchange)), forwarder: None }, head));
         }
-        let reached = settings.route(probe).connect(probe, hop, &mut asked.handshake, facts, &mut asked.proxy).await?;
+        let route = settings.route(probe);
+        let way = route.way(probe, hop).await?;
+        authorize(settings, probe, hop).await?;
+        let reached = route.connect(probe, hop, way, &mut asked.handshake, facts, &mut asked.proxy).await?;
         let version = match facts {
             Some(facts) if facts.alpn.as_deref() == Some("h2") => Version::HTTP_2,
             _ => Version::HTTP_11,
@@ -85,6 +95,15 @@ impl<'a> Conversation<'a> {
     pub(super) fn forwarded(&self, failure: Failure) -> Failure {
         forwarded(self.forwarder.as_deref(), failure)
     }
+}
+
+/// Fetches the token that a request needs.
+async fn authorize(settings: &Settings, probe: &Probe<'_>, hop: &mut Hop) -> Result<(), Failure> {
+    if let (Some(oauth2), true) = (&settings.oauth2, std::mem::take(&mut hop.needs_token)) {
+        // Most probes do not need the room for this.
+        hop.authorization = Some(Box::pin(oauth2.token(probe, settings.preference)).await?);
+    }
+    Ok(())
 }
 
 /// Of a request that a proxy forwards, who says what, the proxy or the server, cannot be told.

@@ -55,6 +55,8 @@ pub(super) struct Hop {
     host: Option<String>,
     /// The `Authorization` header, where nothing else has one.
     pub(super) authorization: Option<HeaderValue>,
+    /// Whether that comes with a token that is still to be fetched.
+    pub(super) needs_token: bool,
     /// The `Referer` header, where the module has none: where the redirect was.
     referer: Option<String>,
     /// What it carries.
@@ -75,6 +77,7 @@ impl Hop {
             headers: settings.headers.clone(),
             host: settings.host.as_deref().or(hostname).map(str::to_owned),
             authorization: settings.authorization.clone(),
+            needs_token: settings.oauth2.is_some(),
             referer: None,
             body: settings.body.clone(),
             cookies: Cookies::default(),
@@ -92,6 +95,7 @@ impl Hop {
             headers: HeaderMap::from_iter([(header::CONTENT_TYPE, ty)]),
             host: None,
             authorization,
+            needs_token: false,
             referer: None,
             body: form.into(),
             cookies: Cookies::default(),

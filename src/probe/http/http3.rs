@@ -20,7 +20,6 @@ use rustls::AlertDescription;
 use tokio::runtime::Handle;
 use tokio::task::coop;
 
-use super::Settings;
 use super::body::Reader;
 use super::exchange::unreadable;
 use super::hop::Hop;
@@ -28,9 +27,8 @@ use crate::flight::{Phase, Traffic};
 use crate::net::quic::Datagrams;
 use crate::net::share;
 use crate::net::stream::Observer;
-use crate::net::tls::{TlsFacts, quic_chain, quic_handshake};
+use crate::net::tls::{Tls, TlsFacts, quic_chain, quic_handshake};
 use crate::probe::connection::{Handshake, connect_failure};
-use crate::probe::resolve::resolve;
 use crate::probe::tasks::{Spawner, Task, Tasks};
 use crate::probe::{Probe, SharedTimeline, drive, tls};
 use crate::verdict::{Ending, Failure, Reason};
@@ -60,6 +58,17 @@ pub(super) struct Exchange<'a> {
     _sender: SendRequest<OpenStreams, Bytes>,
 }
 
+/// The server of a request, and how it is spoken to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Server<'a> {
+    /// Where it is.
+    pub(super) address: SocketAddr,
+    /// QUIC to it.
+    pub(super) config: &'a quinn::ClientConfig,
+    /// What its certificates are judged by.
+    pub(super) tls: &'a Tls,
+}
+
 /// A connection of QUIC, and the tasks that make it.
 struct Quic<'a> {
     probe: &'a Probe<'a>,
@@ -78,15 +87,14 @@ impl<'a> Exchange<'a> {
     /// Why there is no response.
     pub(super) async fn send(
         probe: &'a Probe<'a>,
-        settings: &Settings,
-        config: &quinn::ClientConfig,
+        server: Server<'_>,
         hop: &Hop,
         request: Request<Full<Bytes>>,
         handshake: &mut Handshake,
         facts: &mut Option<TlsFacts>,
     ) -> Result<(Self, response::Parts), Failure> {
         *facts = None;
-        let mut quic = Quic::connect(probe, settings, config, hop, handshake, facts).await?;
+        let mut quic = Quic::connect(probe, server, hop, handshake, facts).await?;
         probe.timeline.nothing_due();
         probe.timeline.enter(Phase::Processing);
         let head = request.map(drop);
@@ -161,15 +169,13 @@ impl<'a> Exchange<'a> {
 impl<'a> Quic<'a> {
     async fn connect(
         probe: &'a Probe<'a>,
-        settings: &Settings,
-        config: &quinn::ClientConfig,
+        server: Server<'_>,
         hop: &Hop,
         handshake: &mut Handshake,
         facts: &mut Option<TlsFacts>,
     ) -> Result<Self, Failure> {
-        let address = resolve(probe, hop.host(), settings.preference).await?;
-        let address = SocketAddr::new(address, hop.port());
-        let host = hop.server_name(settings.tls.server_name.as_deref());
+        let Server { address, config, tls } = server;
+        let host = hop.server_name(tls.server_name.as_deref());
         let name = tls::checked_name(probe, &host)?;
         probe.timeline.enter(Phase::Connect);
         probe.talks_to(address.ip());
@@ -217,7 +223,7 @@ impl<'a> Quic<'a> {
         // The last word of the handshake is ours.
         probe.timeline.nothing_due();
         let (told, chain) = (facts.insert(told), quic_chain(&quic.connection));
-        tls::judge(probe, &settings.tls, &name, &chain, ended.signature_fault.as_ref(), told)?;
+        tls::judge(probe, tls, &name, &chain, ended.signature_fault.as_ref(), told)?;
         Ok(quic)
     }
 

@@ -184,7 +184,8 @@ impl OAuth2 {
         let proxies = Proxying::of(probe, self.proxies.as_ref());
         let route = Route { proxies, skip_resolve: true, preference, tls: &self.tls };
         let (mut facts, mut through) = (None, None);
-        let reached = route.connect(probe, &hop, &mut Handshake::default(), &mut facts, &mut through).await?;
+        let way = route.way(probe, &hop).await?;
+        let reached = route.connect(probe, &hop, way, &mut Handshake::default(), &mut facts, &mut through).await?;
         let version = match facts {
             Some(facts) if facts.alpn.as_deref() == Some("h2") => Version::HTTP_2,
             _ => Version::HTTP_11,

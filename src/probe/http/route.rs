@@ -69,7 +69,7 @@ pub(super) struct Reached<'a> {
 }
 
 /// Where the connection for a request goes.
-enum Way<'a> {
+pub(super) enum Way<'a> {
     /// To the server itself.
     Direct(SocketAddr),
     /// To a proxy, which connects to the server.
@@ -77,7 +77,7 @@ enum Way<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// Opens the connection for a request, under TLS where its URL says so. What is known of the TCP handshake, with the server or with
+    /// Opens the connection for a request on its way, under TLS where its URL says so. What is known of the TCP handshake, with the server or with
     /// the proxy, goes to `handshake`, and who the proxy is to `through`.
     ///
     /// # Errors
@@ -86,12 +86,13 @@ impl<'a> Route<'a> {
         self,
         probe: &Probe<'_>,
         hop: &Hop,
+        way: Way<'a>,
         handshake: &mut Handshake,
         facts: &mut Option<TlsFacts>,
         through: &mut Option<String>,
     ) -> Result<Reached<'a>, Failure> {
         *facts = None;
-        let connection = match self.way(probe, hop).await? {
+        let connection = match way {
             Way::Direct(address) => connection::connect(probe, address, handshake).await?.into(),
             Way::Through(proxy, destination) => {
                 *through = Some(proxy.to_string());
@@ -115,7 +116,7 @@ impl<'a> Route<'a> {
 
     /// Decides the way. As blackbox_exporter does, it resolves the name also for a proxy, unless that is to be skipped, and hands it the
     /// address; `no_proxy` may then speak of the address, too.
-    async fn way(self, probe: &Probe<'_>, hop: &Hop) -> Result<Way<'a>, Failure> {
+    pub(super) async fn way(self, probe: &Probe<'_>, hop: &Hop) -> Result<Way<'a>, Failure> {
         let (host, port) = (hop.host(), hop.port());
         let Some(proxy) = self.proxies.to(hop.over_tls(), host, port) else {
             return Ok(Way::Direct(SocketAddr::new(resolve(probe, host, self.preference).await?, port)));

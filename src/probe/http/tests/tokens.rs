@@ -212,8 +212,19 @@ async fn what_is_wrong_with_the_token_server_is_told_in_its_name() {
         } else {
             check_failure(&report, Phase::Token, reason);
         }
-        let detail = report.failure.unwrap().detail;
+        let detail = &report.failure.as_ref().unwrap().detail;
         assert!(detail.starts_with(&format!("the token server {url}: ")) && detail.contains(part), "{detail}");
-        assert_eq!(report.resolution, None);
+        // The target was resolved, and is told as blackbox_exporter tells it.
+        let resolved = report.resolution.as_ref().map(|resolution| (resolution.name.as_str(), resolution.address));
+        assert_eq!(resolved, Some(("127.0.0.1", Some(V4))));
+        let metrics = crate::render::text(&crate::metrics::of_report(&report));
+        for series in [
+            "probe_dns_lookup_time_seconds ",
+            "probe_ip_protocol 4\n",
+            "probe_ip_addr_hash ",
+            "probe_http_duration_seconds{phase=\"resolve\"} ",
+        ] {
+            assert!(metrics.contains(&format!("\n{series}")), "{series}: {metrics}");
+        }
     }
 }
