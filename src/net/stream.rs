@@ -1,6 +1,7 @@
 //! A connection that tells when its bytes really came.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -26,7 +27,14 @@ pub trait Observer {
 #[derive(Debug)]
 pub enum Socket {
     /// TCP.
-    Tcp(Lingering<TcpStream>),
+    Tcp {
+        /// The socket.
+        tcp: Lingering<TcpStream>,
+        /// Whom it was connected to.
+        peer: SocketAddr,
+        /// Whether a reset was told already, which then reads as an end.
+        was_reset: bool,
+    },
     /// A socket of this host's file system (`unix(7)`).
     Unix(UnixStream),
 }
@@ -52,12 +60,6 @@ impl<O> Stream<O> {
     }
 }
 
-impl From<Lingering<TcpStream>> for Socket {
-    fn from(tcp: Lingering<TcpStream>) -> Self {
-        Self::Tcp(tcp)
-    }
-}
-
 impl From<UnixStream> for Socket {
     fn from(unix: UnixStream) -> Self {
         Self::Unix(unix)
@@ -71,21 +73,21 @@ impl Socket {
     /// As `send(2)`.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(tcp) => tcp.try_write(bytes),
+            Self::Tcp { tcp, .. } => tcp.try_write(bytes),
             Self::Unix(unix) => unix.try_write(bytes),
         }
     }
 
     fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match self {
-            Self::Tcp(tcp) => Pin::new(&mut **tcp),
+            Self::Tcp { tcp, .. } => Pin::new(&mut **tcp),
             Self::Unix(unix) => Pin::new(unix),
         }
     }
 
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(tcp) => tcp.poll_read_ready(cx),
+            Self::Tcp { tcp, .. } => tcp.poll_read_ready(cx),
             Self::Unix(unix) => unix.poll_read_ready(cx),
         }
     }
@@ -93,8 +95,11 @@ impl Socket {
     /// Reads what is there: how much, and when it came.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<(usize, Instant)> {
         match self {
-            Self::Tcp(tcp) => {
+            Self::Tcp { tcp, was_reset, .. } => {
                 let received = tcp.try_io(Interest::READABLE, || sys::receive(&**tcp, buffer, 0))?;
+                if received.len == 0 && *was_reset {
+                    return Err(io::Error::from_raw_os_error(libc::ECONNRESET));
+                }
                 Ok((received.len, received.stamp.map_or_else(Instant::now, clock::instant_of)))
             }
             // A plain read: with room for control data, a peer could pass us descriptors, which nobody would close.
@@ -165,7 +170,7 @@ impl<O: Observer + Unpin> AsyncWrite for Stream<O> {
 
     fn is_write_vectored(&self) -> bool {
         match &self.socket {
-            Socket::Tcp(tcp) => tcp.is_write_vectored(),
+            Socket::Tcp { tcp, .. } => tcp.is_write_vectored(),
             Socket::Unix(unix) => unix.is_write_vectored(),
         }
     }

@@ -200,17 +200,6 @@ pub fn unacknowledged(socket: &impl AsRawFd) -> io::Result<c_int> {
     Ok(bytes)
 }
 
-/// The bytes that came over a TCP connection and were not read (`SIOCINQ` of `tcp(7)`).
-///
-/// # Errors
-/// As the ioctl.
-pub fn unread(socket: &impl AsRawFd) -> io::Result<c_int> {
-    let mut bytes: c_int = 0;
-    // SAFETY: the pointer is to an integer, which the call fills and which outlives it. `FIONREAD` is the same number.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
-    Ok(bytes)
-}
-
 /// Receives one message with its control data; `flags` may hold `MSG_ERRQUEUE`. Never blocks.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 use super::filter::Filter;
 use super::flow::Held;
 use super::linger::Lingering;
-use super::stream::Observer;
+use super::stream::{self, Observer};
 use super::sys::{self, ExtendedError, TcpInfo};
 use super::{Family, Source, SourceError, options};
 
@@ -65,6 +66,8 @@ pub struct Connecting {
     destination: SocketAddr,
     local: Option<SocketAddr>,
     started: Instant,
+    /// Whether the peer has answered and then reset it, all before anybody looked: the kernel tells that once.
+    was_reset: AtomicBool,
 }
 
 /// Sends the SYN to `destination`; tells the observer when. `is_held`: whether its flow may go on when it is gone ([`Connecting::hold`]).
@@ -102,7 +105,7 @@ pub fn connect(
     let stream = TcpStream::from_std(socket.into())
         .map_err(|error| ConnectError::Source(SourceError::Other("watching the socket", error)))?;
     let stream = Lingering::new(stream, source, destination.ip());
-    Ok(Connecting { stream, destination, local, started })
+    Ok(Connecting { stream, destination, local, started, was_reset: AtomicBool::new(false) })
 }
 
 impl Connecting {
@@ -131,9 +134,17 @@ impl Connecting {
         let ready = self.stream.writable().await;
         let now = Instant::now();
         let error = ready.err().or_else(|| self.stream.take_error().unwrap_or_else(Some));
-        if let Some(error) = error.filter(|error| !self.has_spoken(error)) {
-            observer.received(now, 0);
-            return Err(fail(error));
+        match error {
+            // Of a SYN that is answered with a reset it says that the connection was refused, so there was one, whenever that is seen. What
+            // came over it can still be read.
+            Some(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+                self.was_reset.store(true, Ordering::Relaxed);
+            }
+            Some(error) => {
+                observer.received(now, 0);
+                return Err(fail(error));
+            }
+            None => {}
         }
         let info = self.info().map_err(fail)?;
         // With a SYN sent again the kernel knows the last round trip only, and the wait is the sum.
@@ -141,11 +152,6 @@ impl Connecting {
         let arrived = whole.map_or(now, |rtt| now.min(self.started + rtt));
         observer.received(arrived, 0);
         Ok(info)
-    }
-
-    /// Whether the peer spoke before it reset the connection, both before we looked: then it was there, and what it said can be read.
-    fn has_spoken(&self, error: &io::Error) -> bool {
-        error.kind() == io::ErrorKind::ConnectionReset && sys::unread(&*self.stream).is_ok_and(|bytes| bytes > 0)
     }
 
     /// What the kernel knows of the connection so far.
@@ -162,10 +168,11 @@ impl Connecting {
     ///
     /// # Errors
     /// As `setsockopt(2)`.
-    pub fn into_stream(self) -> io::Result<Lingering<TcpStream>> {
+    pub fn into_stream(self) -> io::Result<stream::Socket> {
         let family = Family::of(self.destination.ip());
         options::report_icmp(&*self.stream, family, false)?;
-        Ok(self.stream)
+        let (peer, was_reset) = (self.destination, self.was_reset.into_inner());
+        Ok(stream::Socket::Tcp { tcp: self.stream, peer, was_reset })
     }
 
     /// What the error queue says.
@@ -251,7 +258,38 @@ fn refused(source: &Source, destination: SocketAddr, error: io::Error) -> Connec
 mod tests {
     use std::net::IpAddr;
 
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
+
+    /// However late we look, a connection that was there was there, and its end is a reset.
+    #[tokio::test]
+    async fn a_connection_that_was_reset_before_anybody_looked_was_there() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let unobserved = Unobserved;
+        for said in ["", "hi"] {
+            let address = listener.local_addr().unwrap();
+            let connecting = connect(&Source::default(), address, Opening::Full, false, &unobserved).unwrap();
+            let (mut accepted, _) = listener.accept().unwrap();
+            std::io::Write::write_all(&mut accepted, said.as_bytes()).unwrap();
+            socket2::SockRef::from(&accepted).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(accepted);
+            connecting.established(&unobserved).await.unwrap();
+            let mut stream = stream::Stream::new(connecting.into_stream().unwrap(), unobserved);
+            let mut heard = Vec::new();
+            let end = stream.read_to_end(&mut heard).await.unwrap_err();
+            assert_eq!((heard.as_slice(), end.kind()), (said.as_bytes(), io::ErrorKind::ConnectionReset));
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    struct Unobserved;
+
+    impl Observer for Unobserved {
+        fn sent(&self, _: Instant, _: usize) {}
+        fn received(&self, _: Instant, _: usize) {}
+        fn waiting(&self, _: Instant) {}
+    }
 
     /// Who listens silently neither accepts nor refuses, by a filter (which may need a capability) or by signatures.
     #[tokio::test]

@@ -12,7 +12,7 @@ use crate::flight::Phase;
 use crate::net::share;
 use crate::net::tls::{Tls, TlsFacts};
 use crate::re2::Regex;
-use crate::verdict::{Ending, Failure, Reason};
+use crate::verdict::{Failure, Reason};
 
 /// One entry of `query_response`: what is heard, then what is said.
 #[derive(Debug, Default)]
@@ -60,6 +60,9 @@ impl Secure<'_> {
 /// The longest line that is read, in bytes: that of Go's `bufio.Scanner`, which modules were written for.
 const LONGEST_LINE: usize = 64 * 1024;
 
+/// What a socket takes at once of what it is given, whoever is there, in bytes (`net.ipv4.tcp_wmem`).
+const TAKEN_AT_ONCE: usize = 16 * 1024;
+
 /// Goes through the steps, in [`Phase::Query`]; within a step: `expect`, `labels`, `expect_bytes`, `send`, `starttls`.
 ///
 /// # Errors
@@ -84,7 +87,7 @@ pub(super) async fn hold(
             peer = peer.start_tls(secure, &steps[..at], facts).await?;
         }
     }
-    peer.unsent.take().map_or(Ok(()), |error| Err(peer.failure("sending", &error)))
+    peer.untaken.take().map_or(Ok(()), |error| Err(peer.failure("sending", &error)))
 }
 
 /// Goes through the steps in clear once more, on another connection, up to where TLS begins; what comes of it is no part of the probe.
@@ -111,13 +114,13 @@ struct Peer<'a> {
     greeted: bool,
     /// Whether anything was there to hear since we last said something.
     answered: bool,
-    /// Why something could not be sent to a peer that has gone: what it said before is still heard, and may be what was expected.
-    unsent: Option<io::Error>,
+    /// Why something large was not taken by a peer that has gone: what it said before is still heard, and may be what was expected.
+    untaken: Option<io::Error>,
 }
 
 impl<'a> Peer<'a> {
     fn new(probe: &'a Probe<'a>, connection: Connection) -> Self {
-        Self { probe, connection, heard: BytesMut::new(), said: false, greeted: false, answered: false, unsent: None }
+        Self { probe, connection, heard: BytesMut::new(), said: false, greeted: false, answered: false, untaken: None }
     }
 
     /// A step, without the TLS that may begin behind it.
@@ -155,7 +158,7 @@ impl<'a> Peer<'a> {
             let matches = expect.is_match(&line);
             self.probe.note(format_args!("heard {:?}, matches: {matches}", String::from_utf8_lossy(&line)));
             if matches {
-                self.unsent = None;
+                self.untaken = None;
                 return Ok(line);
             }
             share::worked(line.len()).await;
@@ -171,7 +174,7 @@ impl<'a> Peer<'a> {
             let matches = expected[..common] == self.heard[..common];
             if matches && common == expected.len() {
                 self.heard.advance(common);
-                self.unsent = None;
+                self.untaken = None;
                 return Ok(());
             }
             if !matches {
@@ -219,35 +222,32 @@ impl<'a> Peer<'a> {
         };
         self.answered |= count > 0;
         self.greeted |= count > 0;
-        match self.unsent.take_if(|_| count == 0 && !self.answered) {
-            Some(error) => Err(self.failure("sending", &error)),
-            None => Ok(count > 0),
-        }
+        Ok(count > 0)
     }
 
-    /// Sends. To a peer that has gone nothing is sent; what it said before may still be what is expected.
+    /// Sends. What a peer that has gone said before may still be what is expected. Whether it has gone just before a short line leaves, or
+    /// behind that, is chance, and so no failure of that line.
     async fn say(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.said = true;
         // What came together with an earlier answer, and what comes from now on, are heard alike.
         self.answered = !self.heard.is_empty();
-        if self.unsent.is_some() {
-            return Ok(());
-        }
         let written = match self.connection.write_all(bytes).await {
             Ok(()) => self.connection.flush().await,
             error => error,
         };
         match written {
-            Err(error) if hung_up(&error) => self.unsent = Some(error),
+            Err(error) if hung_up(&error) && bytes.len() <= TAKEN_AT_ONCE => {
+                self.probe.note(format_args!("sending: {error}"))
+            }
+            Err(error) if hung_up(&error) => self.untaken = Some(error),
             written => written.map_err(|error| self.failure("sending", &error))?,
         }
         Ok(())
     }
 
-    /// Whether an error is the end of a connection in clear. Whether a peer's end is a reset is chance where it leaves unread what we have
-    /// said; who has answered before has ended, not broken, what it had to say.
+    /// Whether an error is the end of a connection. Whether a peer's end is a reset is chance where it leaves unread what we have said.
     fn ends_by(&self, error: &io::Error) -> bool {
-        self.said && self.answered && matches!(self.connection, Connection::Plain(_)) && hung_up(error)
+        self.said && hung_up(error)
     }
 
     /// Goes on under TLS, after `steps` in clear. What came in clear is no part of what is heard under TLS.
@@ -257,9 +257,6 @@ impl<'a> Peer<'a> {
         steps: &[Step],
         facts: &mut Option<TlsFacts>,
     ) -> Result<Self, Failure> {
-        if let Some(error) = &self.unsent {
-            return Err(self.failure("sending", error));
-        }
         let Connection::Plain(plain) = self.connection else {
             let detail = "starttls, and the connection is under TLS already";
             return Err(self.probe.failure(Reason::ProberConfigError, detail));
@@ -275,7 +272,7 @@ impl<'a> Peer<'a> {
             true => self.probe.failure(Reason::AssertionFailedBody, what),
             false => {
                 let detail = "the peer ended the connection without an answer";
-                self.probe.failure(Reason::ConnectionTerminated(Ending::Closed), detail)
+                self.probe.failure(Reason::ConnectionTerminated, detail)
             }
         }
     }
@@ -283,7 +280,7 @@ impl<'a> Peer<'a> {
     fn failure(&self, what: &str, error: &io::Error) -> Failure {
         let failure = tls::failure(self.probe, what, error, self.connection.certificate_asked());
         match failure.reason {
-            Reason::ConnectionTerminated(Ending::Broken) if !self.said && !self.greeted => {
+            Reason::ConnectionTerminated if !self.said && !self.greeted => {
                 Failure { reason: Reason::ConnectionResetHandshake, ..failure }
             }
             _ => failure,

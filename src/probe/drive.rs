@@ -17,7 +17,7 @@ use super::tasks::{Spawner, Tasks};
 use super::{Probe, SharedTimeline, tls};
 use crate::flight::Phase;
 use crate::net::share;
-use crate::verdict::{Ending, Failure, Reason};
+use crate::verdict::{Failure, Reason};
 use crate::wire::http::{Head, ResponseStart, is_violation_of_http2};
 
 /// Runs a connection, and what hyper wants to spawn for it, beside the request that waits for it.
@@ -101,10 +101,10 @@ fn is_whole(body: &Incoming) -> bool {
 }
 
 /// What it means that the peer ended a connection in the running phase, before all of the response was there.
-pub(super) fn broken_off(probe: &Probe<'_>, ending: Ending) -> Reason {
+pub(super) fn broken_off(probe: &Probe<'_>) -> Reason {
     match probe.timeline.current() {
         Some(Phase::Transfer) => Reason::HttpResponseIncomplete,
-        _ => Reason::ConnectionTerminated(ending),
+        _ => Reason::ConnectionTerminated,
     }
 }
 
@@ -132,18 +132,16 @@ pub(super) fn failure(
             Reason::Unknown if matches!(io.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
                 Failure { reason: Reason::HttpProtocolError, ..failure }
             }
-            Reason::ConnectionTerminated(_) | Reason::ConnectionResetHandshake | Reason::Unknown => Failure {
+            Reason::ConnectionTerminated | Reason::ConnectionResetHandshake | Reason::Unknown => Failure {
                 phase: probe.timeline.current().unwrap_or(failure.phase),
-                reason: broken_off(probe, ending(io)),
+                reason: broken_off(probe),
                 ..failure
             },
             _ => failure,
         };
     }
     let reason = match error {
-        error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
-            broken_off(probe, Ending::Closed)
-        }
+        error if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => broken_off(probe),
         error if error.is_parse_too_large() => Reason::HttpResponseHeaderSize,
         _ => Reason::HttpProtocolError,
     };
@@ -156,16 +154,7 @@ fn said_by_http2(probe: &Probe<'_>, error: &hyper::Error) -> Option<Reason> {
     match error.reason()? {
         _ if error.is_reset() => Some(Reason::HttpStreamReset),
         code if is_violation_of_http2(code.into()) => Some(Reason::HttpProtocolError),
-        _ => Some(broken_off(probe, Ending::Closed)),
-    }
-}
-
-/// How a connection ended that had this error. hyper and h2 have words of their own for an end that came too soon.
-fn ending(error: &io::Error) -> Ending {
-    match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Ending::Broken,
-        ErrorKind::BrokenPipe if error.get_ref().is_none() => Ending::Broken,
-        _ => Ending::Closed,
+        _ => Some(broken_off(probe)),
     }
 }
 

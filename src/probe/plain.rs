@@ -82,7 +82,7 @@ impl Plain {
             return Ok(Delivery::Blocked);
         }
         // What a Unix socket takes is with the peer.
-        let Socket::Tcp(tcp) = self.socket() else { return Ok(Delivery::Acknowledged) };
+        let Socket::Tcp { tcp, .. } = self.socket() else { return Ok(Delivery::Acknowledged) };
         if sys::unacknowledged(&**tcp)? == 0 {
             return Ok(Delivery::Acknowledged);
         }

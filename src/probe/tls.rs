@@ -14,7 +14,7 @@ use super::legacy::{Again, look_again};
 use crate::flight::{Phase, Traffic};
 use crate::net::stream::Socket;
 use crate::net::tls::{Certificate, Tls, TlsFacts};
-use crate::verdict::{CertificateFault, Ending, Failure, Reason};
+use crate::verdict::{CertificateFault, Failure, Reason};
 
 /// Puts a connection under TLS, in [`Phase::Tls`]. `facts` then holds what the handshake told, also when the certificate is not good. A
 /// server that refuses as those do that speak older TLS only is [looked at again](look_again), unless something was said to a proxy before
@@ -50,7 +50,7 @@ pub(super) async fn handshake_after(
     let before = probe.timeline.traffic();
     let again = match &connection {
         Connection::Plain(plain) if !said.is_empty() || before == Some(Traffic::default()) => match plain.socket() {
-            Socket::Tcp(tcp) => tcp.peer_addr().ok().map(|server| Again { server: Some(server), said }),
+            Socket::Tcp { peer, .. } => Some(Again { server: Some(*peer), said }),
             Socket::Unix(_) => Some(Again { server: None, said }),
         },
         Connection::Plain(_) | Connection::Secured(_) => None,
@@ -60,9 +60,14 @@ pub(super) async fn handshake_after(
         Ok(secured) => secured,
         Err((error, told)) => {
             *facts = told;
-            let failure = failure(probe, "the TLS handshake", &error, ended.certificate_asked);
+            let mut failure = failure(probe, "the TLS handshake", &error, ended.certificate_asked);
             let received = |traffic: Option<Traffic>| traffic.map(|traffic| traffic.received);
             let is_silent = received(before) == received(probe.timeline.traffic());
+            // Whether it closed or reset a connection on which it left unread what we have said is chance; whether it has said anything is not.
+            if let Reason::ConnectionResetHandshake | Reason::ConnectionTerminated = failure.reason {
+                failure.reason =
+                    if is_silent { Reason::ConnectionResetHandshake } else { Reason::ConnectionTerminated };
+            }
             let refused = refuses_all(&error, is_silent) && facts.is_none() && !ended.certificate_asked;
             return Err(match again.filter(|_| refused) {
                 // Most probes do not need the room for this.
@@ -156,7 +161,7 @@ pub(super) fn failure(probe: &Probe<'_>, what: &str, error: &io::Error, certific
         Some(error) => tls(Reason::TlsProtocolError, format!("{what}: {}", short(error))),
         // Before the end of a handshake only; later an end is an end.
         None if error.kind() == ErrorKind::UnexpectedEof => {
-            tls(Reason::ConnectionTerminated(Ending::Closed), format!("{what}: the server closed the connection"))
+            tls(Reason::ConnectionTerminated, format!("{what}: the server closed the connection"))
         }
         None => probe.io_failure(what, error, None),
     }

@@ -1,6 +1,6 @@
 //! The reasons in the words of HAProxy and Envoy.
 
-use super::{Ending, Reason};
+use super::Reason;
 use crate::flight::Phase;
 
 impl Reason {
@@ -31,11 +31,9 @@ impl Reason {
                 Phase::Query => "SOCKERR",
                 _ => "L4CON",
             },
-            Self::ConnectionTerminated(ending) => match (phase, ending) {
-                (Phase::Tls, _) => "L6RSP",
-                (_, Ending::Closed) => "L7RSP",
-                (_, Ending::Broken) => "SOCKERR",
-            },
+            // HAProxy says SOCKERR of a reset, L7RSP of a close; which of them it is may be chance.
+            Self::ConnectionTerminated if phase == Phase::Tls => "L6RSP",
+            Self::ConnectionTerminated => "L7RSP",
             Self::ConnectionTimeout => "L4TOUT",
             Self::TlsTimeout => "L6TOUT",
             Self::TlsProtocolError
@@ -82,7 +80,7 @@ impl Reason {
             Self::ProberOverload | Self::SourcePortExhausted => "UO",
             Self::DnsTimeout | Self::DnsNxdomain | Self::DnsNodata | Self::DnsServfail | Self::DnsRefused => "DF",
             // A connection is there for Envoy when its TLS is.
-            Self::ConnectionTerminated(_) if phase == Phase::Tls => "UF",
+            Self::ConnectionTerminated if phase == Phase::Tls => "UF",
             Self::LocalLinkDown
             | Self::UnroutableLocal
             | Self::ArpUnresolved
@@ -101,7 +99,7 @@ impl Reason {
             | Self::TlsAlertReceived(_)
             | Self::TlsClientCertRejected
             | Self::TlsCertificateError(_) => "UF",
-            Self::ConnectionTerminated(_) | Self::HttpResponseIncomplete => "UC",
+            Self::ConnectionTerminated | Self::HttpResponseIncomplete => "UC",
             Self::ConnectionReadTimeout | Self::ConnectionWriteTimeout | Self::HttpResponseTimeout(_) => "UT",
             Self::HttpProtocolError => "UPE",
             Self::HttpStreamReset => "UR",
@@ -171,11 +169,9 @@ mod tests {
             ((ConnectionResetHandshake, Phase::Connect), "connection_reset_handshake", "L4CON", "UF"),
             ((ConnectionResetHandshake, Phase::Tls), "connection_reset_handshake", "L6RSP", "UF"),
             ((ConnectionResetHandshake, Phase::Query), "connection_reset_handshake", "SOCKERR", "UF"),
-            ((ConnectionTerminated(Ending::Closed), Phase::Tls), "connection_terminated", "L6RSP", "UF"),
-            ((ConnectionTerminated(Ending::Closed), Phase::Processing), "connection_terminated", "L7RSP", "UC"),
-            ((ConnectionTerminated(Ending::Closed), Phase::Query), "connection_terminated", "L7RSP", "UC"),
-            ((ConnectionTerminated(Ending::Broken), Phase::Processing), "connection_terminated", "SOCKERR", "UC"),
-            ((ConnectionTerminated(Ending::Broken), Phase::Query), "connection_terminated", "SOCKERR", "UC"),
+            ((ConnectionTerminated, Phase::Tls), "connection_terminated", "L6RSP", "UF"),
+            ((ConnectionTerminated, Phase::Processing), "connection_terminated", "L7RSP", "UC"),
+            ((ConnectionTerminated, Phase::Query), "connection_terminated", "L7RSP", "UC"),
             ((ConnectionReadTimeout, Phase::Query), "connection_read_timeout", "L7TOUT", "UT"),
             ((ConnectionWriteTimeout, Phase::Query), "connection_write_timeout", "L7TOUT", "UT"),
             ((TlsTimeout, Phase::Tls), "tls_timeout", "L6TOUT", "UF"),

@@ -1,6 +1,6 @@
 //! How the evidence decides between the reasons.
 
-use super::{Ending, Reason};
+use super::Reason;
 use crate::flight::Phase;
 
 /// What a router, or the destination, said by ICMP.
@@ -51,7 +51,7 @@ impl Reason {
             },
             Some(libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED) => match phase {
                 Phase::Connect | Phase::Tls => Self::ConnectionResetHandshake,
-                _ => Self::ConnectionTerminated(Ending::Broken),
+                _ => Self::ConnectionTerminated,
             },
             _ => Self::Unknown,
         }
@@ -117,7 +117,7 @@ mod tests {
             (&[libc::ETIMEDOUT], &[Tls], TlsTimeout),
             (&[libc::ETIMEDOUT], &[Processing, Query], ConnectionWriteTimeout),
             (&[libc::ECONNRESET, libc::EPIPE], &[Connect, Tls], ConnectionResetHandshake),
-            (&[libc::ECONNRESET, libc::EPIPE], &[Processing, Query], ConnectionTerminated(Ending::Broken)),
+            (&[libc::ECONNRESET, libc::EPIPE], &[Processing, Query], ConnectionTerminated),
             (&[libc::ENOTTY], &[Connect, Query], Unknown),
         ];
         for (numbers, phases, reason) in table {

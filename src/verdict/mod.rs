@@ -8,4 +8,4 @@ mod status;
 
 pub use evidence::Evidence;
 pub use failure::Failure;
-pub use reason::{CertificateFault, Ending, Late, Reason, StatusClass};
+pub use reason::{CertificateFault, Late, Reason, StatusClass};

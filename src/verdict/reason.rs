@@ -54,10 +54,11 @@ pub enum Reason {
     ConnectionTimeout,
     /// The SYN was answered with a reset.
     ConnectionRefused,
-    /// The connection was reset before the first byte of the application.
+    /// The peer ended the handshake of TLS without a byte, or reset the connection before anything was said over it.
     ConnectionResetHandshake,
-    /// The peer ended the connection where an answer was due.
-    ConnectionTerminated(Ending),
+    /// The peer ended the connection where an answer was due. Whether it closed or reset it is not told apart: where it leaves unread what was
+    /// said to it, that is chance.
+    ConnectionTerminated,
     /// Connected, and no data came.
     ConnectionReadTimeout,
     /// Connected, and the data we sent was not taken.
@@ -114,15 +115,6 @@ pub enum Reason {
     Aborted,
     /// None of the above. It must stay 0.
     Unknown,
-}
-
-/// How a peer ended a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Ending {
-    /// It closed its side (FIN, or what is like it in other protocols).
-    Closed,
-    /// It reset the connection, or what was there of it was of no use any more.
-    Broken,
 }
 
 /// Who kept a response from coming in time, as far as the acknowledgement of the request tells.
@@ -219,7 +211,7 @@ impl Reason {
             Self::ConnectionTimeout => "connection_timeout",
             Self::ConnectionRefused => "connection_refused",
             Self::ConnectionResetHandshake => "connection_reset_handshake",
-            Self::ConnectionTerminated(_) => "connection_terminated",
+            Self::ConnectionTerminated => "connection_terminated",
             Self::ConnectionReadTimeout => "connection_read_timeout",
             Self::ConnectionWriteTimeout => "connection_write_timeout",
             Self::TlsTimeout => "tls_timeout",

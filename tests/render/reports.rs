@@ -17,7 +17,7 @@ use uplink_exporter::probe::{
     Cause, End, FailedFlow, Handshake, Isp, LogLine, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, tcp,
     traceroute, unix, websocket,
 };
-use uplink_exporter::verdict::{CertificateFault, Ending, Failure, Reason, StatusClass};
+use uplink_exporter::verdict::{CertificateFault, Failure, Reason, StatusClass};
 use uplink_exporter::wire::dns::message::{Entry, Reply, Section};
 use uplink_exporter::wire::grpc::Serving;
 use uplink_exporter::wire::icmp::Label;
@@ -363,8 +363,7 @@ fn dns_broken_off() -> Report {
     let phases = [(Phase::Resolve, 0), (Phase::Connect, 1020), (Phase::Query, 20)];
     let mut report = report("192.0.2.53", "names", &phases, Measurement::Dns(measured));
     report.resolution = resolution("192.0.2.53", Some("192.0.2.53"));
-    report.failure =
-        failure(Phase::Query, Reason::ConnectionTerminated(Ending::Closed), "in the middle of its reply", None);
+    report.failure = failure(Phase::Query, Reason::ConnectionTerminated, "in the middle of its reply", None);
     report
 }
 
@@ -714,7 +713,7 @@ fn websocket_closed() -> Report {
     let mut report = report("ws://chat.example/", "chat", &phases, Measurement::Websocket(measured));
     report.resolution = resolution("chat.example", Some("2001:db8::80"));
     let detail = "the server closed with the code 1013 (try again later) without an answer";
-    report.failure = failure(Phase::Query, Reason::ConnectionTerminated(Ending::Closed), detail, None);
+    report.failure = failure(Phase::Query, Reason::ConnectionTerminated, detail, None);
     report
 }
 

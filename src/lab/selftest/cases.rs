@@ -12,7 +12,7 @@ use crate::probe::resolve::Preference;
 use crate::probe::tcp::Open;
 use crate::probe::{Module, Prober, dns, grpc, http as http_probe, icmp, tcp, traceroute, websocket};
 use crate::re2::Regex;
-use crate::verdict::{Ending, Evidence, Late, Reason};
+use crate::verdict::{Evidence, Late, Reason};
 use crate::wire::dns::codes;
 use crate::wire::dns::message::Query;
 use crate::wire::dns::name::DomainName;
@@ -316,7 +316,7 @@ pub fn faults() -> Vec<Case> {
         (Kind::HalfOpenRaw, ClosedPort, Fails(Reason::ConnectionRefused, None)),
         (Kind::Tcp, Fault(Action::Reset), Fails(Reason::ConnectionRefused, None)),
         (Kind::Https, Fault(Action::ResetAfterHandshake), Fails(Reason::ConnectionResetHandshake, None)),
-        (Kind::Http, Fault(Action::ResetAfterHandshake), Fails(Reason::ConnectionTerminated(Ending::Broken), None)),
+        (Kind::Http, Fault(Action::ResetAfterHandshake), Fails(Reason::ConnectionTerminated, None)),
         (Kind::Tcp, Fault(Action::Drop), Fails(Reason::ConnectionTimeout, None)),
         (Kind::HalfOpen, Fault(Action::Drop), Fails(Reason::ConnectionTimeout, None)),
         (Kind::HalfOpenRaw, Fault(Action::Drop), Fails(Reason::ConnectionTimeout, None)),
@@ -326,7 +326,7 @@ pub fn faults() -> Vec<Case> {
         (Kind::Https, Fault(Action::Stall), Fails(Reason::TlsTimeout, None)),
         (Kind::Http, Fault(Action::Stall), Fails(Reason::HttpResponseTimeout(Late::Network), None)),
         (Kind::Grpc, Fault(Action::Stall), Fails(Reason::HttpResponseTimeout(Late::Network), None)),
-        (Kind::Grpc, Fault(Action::ResetAfterHandshake), Fails(Reason::ConnectionTerminated(Ending::Broken), None)),
+        (Kind::Grpc, Fault(Action::ResetAfterHandshake), Fails(Reason::ConnectionTerminated, None)),
         (Kind::Grpc, ClosedPort, Fails(Reason::ConnectionRefused, None)),
         (Kind::Websocket, Fault(Action::Stall), Fails(Reason::HttpResponseTimeout(Late::Network), None)),
         (Kind::Websocket, Fault(Action::Drop), Fails(Reason::ConnectionTimeout, None)),

@@ -9,7 +9,7 @@ use super::{Arriving, Measurement, Settings, Transport, unpredictable_id};
 use crate::flight::Phase;
 use crate::probe::connection::{self, Connection};
 use crate::probe::{Probe, tls};
-use crate::verdict::{Ending, Failure, Reason};
+use crate::verdict::{Failure, Reason};
 
 /// Asks, and waits for the reply. Each message goes behind its length (RFC 1035, section 4.2.2).
 ///
@@ -42,7 +42,7 @@ pub(super) async fn ask(
     let certificate_asked = connection.certificate_asked();
     let broken = |what, error| tls::failure(probe, what, &error, certificate_asked);
     written.map_err(|error| broken("sending the question", error))?;
-    let closed = Reason::ConnectionTerminated(Ending::Closed);
+    let closed = Reason::ConnectionTerminated;
     let ended = |what| probe.failure(closed, format!("the server ended the connection {what}"));
     let length = match connection.read_u16().await {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(ended("instead of its reply")),

@@ -31,7 +31,7 @@ use crate::net::tls::{Tls, TlsFacts, quic_chain, quic_handshake};
 use crate::probe::connection::{Handshake, connect_failure};
 use crate::probe::tasks::{Spawner, Task, Tasks};
 use crate::probe::{Probe, SharedTimeline, drive, tls};
-use crate::verdict::{Ending, Failure, Reason};
+use crate::verdict::{Failure, Reason};
 use crate::wire::http::is_violation_of_http3;
 
 /// What a frame costs, however small, as work on so many bytes: for each h3 looks through all parts of the stream that it has.
@@ -241,7 +241,7 @@ impl<'a> Quic<'a> {
         }
         let reason = match error {
             Some(StreamError::RemoteTerminate { .. }) => Reason::HttpStreamReset,
-            Some(StreamError::RemoteClosing { .. }) | None => drive::broken_off(probe, Ending::Closed),
+            Some(StreamError::RemoteClosing { .. }) | None => drive::broken_off(probe),
             Some(_) => Reason::HttpProtocolError,
         };
         let detail = error.map_or_else(|| "the connection ended".to_owned(), ToString::to_string);
@@ -276,7 +276,7 @@ fn quic_failure(probe: &Probe<'_>, what: &str, error: &ConnectionError, certific
                 tls::alert_failure(probe, what, AlertDescription::from(code as u8), certificate_asked)
             }
             CONNECTION_REFUSED => failure(Reason::ConnectionRefused),
-            0 => failure(drive::broken_off(probe, Ending::Closed)),
+            0 => failure(drive::broken_off(probe)),
             _ => failure(Reason::HttpProtocolError),
         },
         ConnectionError::TransportError(fault) if CRYPTO_ERRORS.contains(&u64::from(fault.code)) => {
@@ -287,13 +287,11 @@ fn quic_failure(probe: &Probe<'_>, what: &str, error: &ConnectionError, certific
         ConnectionError::ApplicationClosed(close) if is_violation_of_http3(close.error_code.into()) => {
             failure(Reason::HttpProtocolError)
         }
-        ConnectionError::ApplicationClosed(_) | ConnectionError::LocallyClosed => {
-            failure(drive::broken_off(probe, Ending::Closed))
-        }
+        ConnectionError::ApplicationClosed(_) | ConnectionError::LocallyClosed => failure(drive::broken_off(probe)),
         ConnectionError::Reset if probe.timeline.current() == Some(Phase::Tls) => {
             failure(Reason::ConnectionResetHandshake)
         }
-        ConnectionError::Reset => failure(drive::broken_off(probe, Ending::Broken)),
+        ConnectionError::Reset => failure(drive::broken_off(probe)),
         ConnectionError::TimedOut => failure(Reason::ConnectionReadTimeout),
         ConnectionError::CidsExhausted => failure(Reason::ProberError),
     }

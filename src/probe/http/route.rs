@@ -20,7 +20,7 @@ use crate::probe::connection::{self, Connection, Handshake};
 use crate::probe::drive::{self, Tap};
 use crate::probe::resolve::{self, Preference, resolve, resolve_beyond};
 use crate::probe::{Probe, tls};
-use crate::verdict::{Ending, Failure, Reason};
+use crate::verdict::{Failure, Reason};
 use crate::wire::socks::{self, Destination, Reply};
 
 /// How the servers of requests are reached.
@@ -242,7 +242,7 @@ async fn ask_socks(
     let fail = |error: io::Error| match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             let detail = "it ended the connection before it had answered";
-            probe.failure(Reason::ConnectionTerminated(Ending::Closed), detail)
+            probe.failure(Reason::ConnectionTerminated, detail)
         }
         _ => probe.io_failure("talking to it", &error, None),
     };
@@ -300,7 +300,7 @@ async fn ask_socks(
             connection.read_exact(&mut bound).await.map_err(fail)?;
             return Ok(connection);
         }
-        Reply::GeneralFailure => (Reason::ConnectionTerminated(Ending::Closed), "a general failure".to_owned()),
+        Reply::GeneralFailure => (Reason::ConnectionTerminated, "a general failure".to_owned()),
         Reply::NotAllowed => (Reason::AdminProhibited, "that its rules do not allow it".to_owned()),
         Reply::NetworkUnreachable => (Reason::NetUnreachable, "that the network is unreachable".to_owned()),
         Reply::HostUnreachable => (Reason::HostUnreachable, "that the host is unreachable".to_owned()),
@@ -310,7 +310,7 @@ async fn ask_socks(
         Reply::AddressTypeNotSupported => {
             (Reason::ProberConfigError, "that it does not take such an address".to_owned())
         }
-        Reply::Other(code) => (Reason::ConnectionTerminated(Ending::Closed), format!("the unknown code {code}")),
+        Reply::Other(code) => (Reason::ConnectionTerminated, format!("the unknown code {code}")),
     };
     Err(probe.failure(reason, format!("asked for {destination}, it answered {what}")))
 }

@@ -17,7 +17,7 @@ use super::*;
 use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report};
-use crate::verdict::{CertificateFault, Ending, Late, StatusClass};
+use crate::verdict::{CertificateFault, Late, StatusClass};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -112,7 +112,7 @@ async fn what_is_wrong_with_a_response_is_told() {
             HttpStatusUnexpected(StatusClass::Informational),
         ),
         ("SSH-2.0-OpenSSH_9.2\r\n", Transfer, HttpProtocolError),
-        ("", Processing, ConnectionTerminated(Ending::Closed)),
+        ("", Processing, ConnectionTerminated),
         ("HTTP/1.1 20", Transfer, HttpResponseIncomplete),
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123", Transfer, HttpResponseIncomplete),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n0123\r\n", Transfer, HttpResponseIncomplete),
@@ -206,7 +206,7 @@ async fn a_reset_is_told_by_its_phase() {
         })
     };
     let report = get(settings(), reset(""), PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated(Ending::Broken));
+    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated);
     let report = get(settings(), reset("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1"), PATIENCE).await;
     check_failure(&report, Phase::Transfer, Reason::HttpResponseIncomplete);
     let report = get(settings(), format!("https://{}", reset("")), PATIENCE).await;
@@ -214,6 +214,27 @@ async fn a_reset_is_told_by_its_phase() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let report = get(settings(), closed, PATIENCE).await;
     check_failure(&report, Phase::Connect, Reason::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_on_accepting_is_told_alike_every_time() {
+    let cases = [
+        ("http", Phase::Processing, Reason::ConnectionTerminated),
+        ("https", Phase::Tls, Reason::ConnectionResetHandshake),
+    ];
+    for by_reset in [true, false] {
+        let server = serve(V4, move |stream| {
+            if by_reset {
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+        });
+        for (scheme, phase, reason) in cases {
+            let request = request(Prober::Http(Box::new(settings())), format!("{scheme}://{server}/"), PATIENCE);
+            for _ in 0..200 {
+                check_failure(&probe(&request).await, phase, reason);
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -435,7 +456,14 @@ async fn a_server_without_tls_is_told_from_one_that_refuses() {
 
     let closing = serve(V4, |mut stream| drop(hear(&mut stream)));
     let report = get(settings(), format!("https://{closing}"), PATIENCE).await;
-    check_failure(&report, Phase::Tls, Reason::ConnectionTerminated(Ending::Closed));
+    check_failure(&report, Phase::Tls, Reason::ConnectionResetHandshake);
+
+    let half = serve(V4, |mut stream| {
+        hear(&mut stream);
+        say(&mut stream, "\x16\x03\x03");
+    });
+    let report = get(settings(), format!("https://{half}"), PATIENCE).await;
+    check_failure(&report, Phase::Tls, Reason::ConnectionTerminated);
 
     let alert = serve(V4, |mut stream| {
         hear(&mut stream);

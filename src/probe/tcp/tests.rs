@@ -8,7 +8,6 @@ use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report, Request};
 use crate::re2::Regex;
-use crate::verdict::Ending;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -284,7 +283,7 @@ async fn a_conversation_that_fails_says_how() {
     assert!(report.duration < fast);
 
     let report = probe(&talk(|mut stream| drop(hear(&mut stream)), expect("^220"))).await;
-    check_failure(&report, Phase::Query, Reason::ConnectionTerminated(Ending::Closed));
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated);
 
     let reset = |before: &'static str| {
         serve(V4, move |mut stream| {
@@ -297,7 +296,7 @@ async fn a_conversation_that_fails_says_how() {
     let report = probe(&listening(reset(""))).await;
     check_failure(&report, Phase::Query, Reason::ConnectionResetHandshake);
     let report = probe(&listening(reset("hi\n"))).await;
-    check_failure(&report, Phase::Query, Reason::ConnectionTerminated(Ending::Broken));
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated);
     let report = probe(&talk(
         |mut stream| {
             hear(&mut stream);
@@ -306,7 +305,7 @@ async fn a_conversation_that_fails_says_how() {
         expect("^220"),
     ))
     .await;
-    check_failure(&report, Phase::Query, Reason::ConnectionTerminated(Ending::Broken));
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated);
 
     let report = probe(&talk(
         |mut stream| {
@@ -354,7 +353,7 @@ async fn whoever_speaks_first_and_hangs_up_has_said_what_it_said() {
         let steps = vec![Step { send: Some("hello".into()), ..expect("^220") }, expect("^250")];
         check_failure(&ask(server, steps).await, Phase::Query, Reason::AssertionFailedBody);
     }
-    // What is sent last has to be taken.
+    // Something large that is sent last has to be taken.
     let report = ask(
         hangs_up("hi\n", 0, 0),
         vec![Step { send: Some("a".into()), ..expect("hi") }, {
@@ -362,7 +361,42 @@ async fn whoever_speaks_first_and_hangs_up_has_said_what_it_said() {
         }],
     )
     .await;
-    check_failure(&report, Phase::Query, Reason::ConnectionTerminated(Ending::Broken));
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated);
+}
+
+#[tokio::test]
+async fn one_who_hangs_up_on_accepting_is_told_alike_every_time() {
+    let say = |what: &str| Step { send: Some(what.into()), ..Step::default() };
+    // By a reset, or by a close, which may be one, too, where something was said before.
+    for by_reset in [true, false] {
+        let server = serve(V4, move |stream| {
+            if by_reset {
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+        });
+        let unsaid = if by_reset { Reason::ConnectionResetHandshake } else { Reason::ConnectionTerminated };
+        let cases = [
+            (vec![], None),
+            (vec![expect("^220")], Some(unsaid)),
+            (vec![say("hello"), expect("^220")], Some(Reason::ConnectionTerminated)),
+            // Nothing is expected of it.
+            (vec![say("goodbye")], None),
+        ];
+        for (steps, reason) in cases {
+            let request = request(open(steps, None), server, PATIENCE);
+            for _ in 0..200 {
+                let report = probe(&request).await;
+                match reason {
+                    None => check_success(&report),
+                    Some(reason) => {
+                        check_failure(&report, Phase::Query, reason);
+                        let regex = Some(reason != Reason::ConnectionResetHandshake);
+                        assert_eq!(measured(&report).heard.failed_due_to_regex, regex);
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]

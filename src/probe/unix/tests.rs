@@ -8,7 +8,7 @@ use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Isp, Prober, Report};
 use crate::re2::Regex;
-use crate::verdict::{CertificateFault, Ending};
+use crate::verdict::CertificateFault;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -171,7 +171,7 @@ async fn a_conversation_that_fails_says_how() {
 
     let ending = serve_at(&folder.path().join("ending"), drop);
     let report = probe(&request(talk(vec![expect("^220")]), &ending, PATIENCE)).await;
-    check_failure(&report, Phase::Query, Reason::ConnectionTerminated(Ending::Closed));
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated);
     assert_eq!(measured(&report).heard.failed_due_to_regex, Some(true));
 
     let other = serve_at(&folder.path().join("other"), |mut stream| say(&mut stream, "421 no\n"));

@@ -13,7 +13,7 @@ use crate::net::share;
 use crate::probe::connection::Connection;
 use crate::probe::{Probe, tls};
 use crate::re2::Regex;
-use crate::verdict::{Ending, Failure, Reason};
+use crate::verdict::{Failure, Reason};
 use crate::wire::websocket::{self as wire, Decoder, Event, Kind, Violation};
 
 /// The longest message that is taken, in bytes.
@@ -120,9 +120,7 @@ impl Peer<'_> {
         self.measured.failed_due_to_regex = Some(true);
         Err(match self.answered {
             true => self.probe.failure(Reason::AssertionFailedBody, format!("{how}, and no message matched")),
-            false => {
-                self.probe.failure(Reason::ConnectionTerminated(Ending::Closed), format!("{how} without an answer"))
-            }
+            false => self.probe.failure(Reason::ConnectionTerminated, format!("{how} without an answer")),
         })
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::net::tls::TlsOptions;
 use crate::probe::testing::*;
 use crate::probe::{Prober, Report};
-use crate::verdict::{CertificateFault, Ending, Late, StatusClass};
+use crate::verdict::{CertificateFault, Late, StatusClass};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -372,20 +372,20 @@ async fn a_server_that_is_not_there_or_silent_is_told_by_its_phase() {
 
     let ending = serve(V4, |mut stream| drop(hear(&mut stream)));
     let report = talk(settings(vec![]), format!("ws://{ending}/"), PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated(Ending::Closed));
+    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated);
     let reset = serve(V4, |mut stream| {
         hear(&mut stream);
         sleep(20);
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     });
     let report = talk(settings(vec![]), format!("ws://{reset}/"), PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated(Ending::Broken));
+    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated);
     let half = serve(V4, |mut stream| {
         hear(&mut stream);
         say(&mut stream, "HTTP/1.1 101 Switching");
     });
     let report = talk(settings(vec![]), format!("ws://{half}/"), PATIENCE).await;
-    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated(Ending::Closed));
+    check_failure(&report, Phase::Processing, Reason::ConnectionTerminated);
 
     // Blackbox_exporter would wait for ever.
     let speechless = serve_messages(|stream| drop((sleep(2000), stream)));
@@ -402,14 +402,9 @@ async fn a_conversation_that_fails_says_how() {
     let code = |code: u16, reason: &str| [&code.to_be_bytes()[..], reason.as_bytes()].concat();
     type Frames = Vec<(u8, Vec<u8>)>;
     let cases: Vec<(Frames, Reason, &str, Option<u16>)> = vec![
-        (
-            vec![(0x88, code(1011, "no room"))],
-            Reason::ConnectionTerminated(Ending::Closed),
-            "code 1011 (no room) without",
-            Some(1011),
-        ),
-        (vec![(0x88, vec![])], Reason::ConnectionTerminated(Ending::Closed), "without a code without an answer", None),
-        (vec![], Reason::ConnectionTerminated(Ending::Closed), "ended the connection without closing it", None),
+        (vec![(0x88, code(1011, "no room"))], Reason::ConnectionTerminated, "code 1011 (no room) without", Some(1011)),
+        (vec![(0x88, vec![])], Reason::ConnectionTerminated, "without a code without an answer", None),
+        (vec![], Reason::ConnectionTerminated, "ended the connection without closing it", None),
         (vec![(0x81, b"no".to_vec())], Reason::AssertionFailedBody, "no message matched", None),
         (vec![(0x81, b"no".to_vec()), (0x88, code(1000, ""))], Reason::AssertionFailedBody, "code 1000", Some(1000)),
         (vec![(0xc1, b"x".to_vec())], Reason::HttpProtocolError, "reserved bits", None),
@@ -438,7 +433,7 @@ async fn a_conversation_that_fails_says_how() {
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     });
     let report = talk(settings(vec![expect("never")]), reset, PATIENCE).await;
-    check_failure(&report, Phase::Query, Reason::ConnectionTerminated(Ending::Broken));
+    check_failure(&report, Phase::Query, Reason::ConnectionTerminated);
 }
 
 #[tokio::test]

@@ -253,7 +253,7 @@ async fn whoever_ends_a_stream_or_the_connection_does_not_break_the_protocol_unl
     for (code, is_violation) in [(0, false), (1, true), (2, false), (7, false), (8, false), (11, false), (13, true)] {
         let of_connection = match is_violation {
             true => [Reason::HttpProtocolError; 2],
-            false => [Reason::ConnectionTerminated(Ending::Closed), Reason::HttpResponseIncomplete],
+            false => [Reason::ConnectionTerminated, Reason::HttpResponseIncomplete],
         };
         // For no fault it is an end before the end, and nothing else.
         let in_body = if code == 0 { Reason::HttpResponseIncomplete } else { Reason::HttpStreamReset };

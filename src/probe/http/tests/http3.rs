@@ -393,7 +393,7 @@ async fn whoever_ends_a_connection_of_http3_does_not_break_the_protocol_unless_h
             let report = get(settings, format!("https://{}/", serve_http3(V4, config, end).0), PATIENCE).await;
             let (phase, broken_off) = match begun {
                 true => (Phase::Transfer, Reason::HttpResponseIncomplete),
-                false => (Phase::Processing, Reason::ConnectionTerminated(Ending::Closed)),
+                false => (Phase::Processing, Reason::ConnectionTerminated),
             };
             check_failure(&report, phase, if is_violation { Reason::HttpProtocolError } else { broken_off });
         }

@@ -193,7 +193,7 @@ async fn what_is_wrong_with_the_token_server_is_told_in_its_name() {
     let closed = format!("http://{}/token", TcpListener::bind((V4, 0)).unwrap().local_addr().unwrap());
     let cases = [
         (closed, Reason::ConnectionRefused, "connecting"),
-        (says(""), Reason::ConnectionTerminated(Ending::Closed), "no response"),
+        (says(""), Reason::ConnectionTerminated, "no response"),
         (says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), Reason::HttpProtocolError, "no access_token"),
         (says("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), Reason::HttpResponseIncomplete, "broke off"),
         (
