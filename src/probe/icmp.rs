@@ -23,7 +23,8 @@ pub struct Settings {
     pub payload_size: usize,
     /// Hop limit; nothing leaves the kernel's.
     pub ttl: Option<u8>,
-    /// Whether packets may not be split on the way.
+    /// Whether packets of IPv4 may not be split on the way. Those of IPv6 no router may split; this host does where they are too large, as
+    /// for blackbox_exporter.
     pub dont_fragment: bool,
     /// Raw socket (needs CAP_NET_RAW) or datagram socket; nothing takes the first that works.
     pub raw: Option<bool>,
@@ -94,7 +95,8 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         .filter(|local| !local.is_unspecified())
         .or_else(|| probe.source().address(Family::of(destination)));
     probe.leaves_by(measured.source, &conversation.heading())?;
-    let shape = Shape { hop_limit: settings.ttl, dont_fragment: settings.dont_fragment, size: None };
+    measured.dont_fragment &= destination.is_ipv4();
+    let shape = Shape { hop_limit: settings.ttl, dont_fragment: measured.dont_fragment, size: None };
 
     let mut series = Series::new(settings.count, settings.interval, packets::end(probe));
     let mut said = None;
@@ -339,5 +341,17 @@ mod tests {
             return;
         }
         assert_eq!(report.failure, None);
+    }
+
+    #[tokio::test]
+    async fn a_packet_of_ipv6_that_is_too_large_is_split_by_this_host() {
+        // With its headers more than the 65,536 bytes of loopback.
+        let settings = Settings { payload_size: 65_507, dont_fragment: true, ..settings() };
+        let report = probe("::1", Source::default(), 1000 * MS, settings).await;
+        if cannot(&report) {
+            return;
+        }
+        assert_eq!(report.failure, None);
+        assert!(!measured(&report).dont_fragment);
     }
 }
