@@ -12,7 +12,7 @@ mod no_proxy;
 mod oauth2;
 mod proxy;
 mod route;
-mod target;
+pub(super) mod target;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

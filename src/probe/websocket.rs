@@ -17,6 +17,7 @@ use url::Url;
 
 use super::connection::{self, Connection, Handshake};
 use super::drive::Driver;
+use super::http::target;
 use super::resolve::{Preference, resolve};
 use super::{Probe, SECRET, USER_AGENT, host, tls};
 use crate::flight::{Phase, Traffic};
@@ -86,7 +87,7 @@ pub fn check_target(target: &str) -> Result<(), String> {
 /// # Errors
 /// Why it went no further.
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
-    let url = parse(&probe.request.target).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
+    let (url, target) = parse(&probe.request.target).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
     let host = url.host_str().unwrap_or_default();
     let address = resolve(probe, host, settings.preference).await?;
     let destination = SocketAddr::new(address, url.port_or_known_default().unwrap_or(80));
@@ -99,7 +100,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     } else {
         Connection::Plain(plain)
     };
-    let (connection, received) = upgrade(settings, probe, &url, connection, measured).await?;
+    let (connection, received) = upgrade(settings, probe, (&url, &target), connection, measured).await?;
     conversation::hold(probe, &settings.query_response, connection, received, measured).await
 }
 
@@ -107,7 +108,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
 async fn upgrade(
     settings: &Settings,
     probe: &Probe<'_>,
-    url: &Url,
+    target: (&Url, &str),
     connection: Connection,
     measured: &mut Measurement,
 ) -> Result<(Connection, BytesMut), Failure> {
@@ -115,7 +116,7 @@ async fn upgrade(
     let mut random = [0; 16];
     fill(probe, &mut random)?;
     let key = wire::key(random);
-    let request = request(settings, url, probe.request.hostname.as_deref(), &key).map_err(|error| {
+    let request = request(settings, target, probe.request.hostname.as_deref(), &key).map_err(|error| {
         probe.failure(Reason::ProberConfigError, format!("the handshake cannot be sent as it is configured: {error}"))
     })?;
     let mut driver = Driver::of(&connection, Version::HTTP_11);
@@ -140,21 +141,17 @@ async fn upgrade(
 
 fn request(
     settings: &Settings,
-    url: &Url,
+    (url, asked_for): (&Url, &str),
     hostname: Option<&str>,
     key: &str,
 ) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let path = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
     let host = url.host_str().unwrap_or_default();
     let host = match (settings.host.as_deref().or(hostname), url.port()) {
         (Some(host), _) => HeaderValue::try_from(host)?,
         (None, Some(port)) => HeaderValue::try_from(format!("{host}:{port}"))?,
         (None, None) => HeaderValue::try_from(host)?,
     };
-    let mut request = Request::get(path).body(Empty::new())?;
+    let mut request = Request::get(asked_for).body(Empty::new())?;
     let headers = request.headers_mut();
     headers.insert(header::HOST, host);
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -213,15 +210,16 @@ fn fill(probe: &Probe<'_>, random: &mut [u8]) -> Result<(), Failure> {
     aws_lc_rs::rand::fill(random).map_err(|_| probe.failure(Reason::ProberError, "no random numbers"))
 }
 
-/// Reads a target.
-fn parse(target: &str) -> Result<Url, String> {
+/// Reads a target as a URL, and what is asked for there: path and query as they are given.
+fn parse(target: &str) -> Result<(Url, String), String> {
     // The target is not repeated, since a password may stand in it.
     let wrong = |what: &str| format!("a websocket target is a URL, as wss://example.com/path, and {what}");
     // URLs skip line breaks and tabs, so what is probed would not be what was asked for.
     if target.contains(char::is_control) {
         return Err(wrong("this one has a control character"));
     }
-    let url = match Url::parse(&host::without_zone(target).0) {
+    let (target, _) = host::without_zone(target);
+    let url = match Url::parse(&target) {
         Ok(url) if matches!(url.scheme(), "ws" | "wss") => url,
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
             return Err(wrong("this one has another scheme than ws and wss"));
@@ -239,7 +237,8 @@ fn parse(target: &str) -> Result<Url, String> {
         return Err(wrong("this one has port 0"));
     }
     host::check_url(&url).map_err(|what| wrong(&format!("the host of this one {what}")))?;
-    Ok(url)
+    let asked_for = target::of(&target, &url);
+    Ok((url, asked_for))
 }
 
 /// A target for people. One that is none may have a password somewhere.

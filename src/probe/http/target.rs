@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use url::{ParseError, Position, Url};
 
 /// Path and query of the URL that was read from `text`, dot segments and all. Only what cannot stand there is encoded, as Go encodes it.
-pub(super) fn of(text: &str, url: &Url) -> String {
+pub(in crate::probe) fn of(text: &str, url: &Url) -> String {
     let reference = Reference::of(text);
     // A host behind fewer or other slashes, and a path behind a backslash, are what browsers see.
     if reference.before.is_empty() || reference.before.contains('\\') {

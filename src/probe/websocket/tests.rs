@@ -143,7 +143,7 @@ async fn a_handshake_is_a_success_with_its_phases_and_is_closed() {
     for ip in BOTH {
         let address = serve(ip, |mut stream| {
             let head = head(&mut stream);
-            assert!(head.starts_with("GET /chat?room=1 HTTP/1.1\r\n"), "{head}");
+            assert!(head.starts_with("GET /a/../chat%2F?room='1' HTTP/1.1\r\n"), "{head}");
             assert_eq!(header_of(&head, "host"), [stream.local_addr().unwrap().to_string()]);
             assert_eq!(header_of(&head, "upgrade"), ["websocket"]);
             assert_eq!(header_of(&head, "connection"), ["Upgrade"]);
@@ -156,7 +156,7 @@ async fn a_handshake_is_a_success_with_its_phases_and_is_closed() {
             sleep(40);
             put(&mut stream, 0x88, &payload);
         });
-        let report = talk(settings(vec![]), format!("ws://{address}/chat?room=1"), PATIENCE).await;
+        let report = talk(settings(vec![]), format!("ws://{address}/a/../chat%2F?room='1'"), PATIENCE).await;
         check_success(&report);
         check_phase(&report, Phase::Connect, 0..20);
         check_phase(&report, Phase::Processing, 79..140);
