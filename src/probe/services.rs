@@ -1,8 +1,10 @@
 //! Ports by their names, as the host has them.
 
 use std::collections::HashMap;
-use std::fs;
+use std::path::Path;
 use std::sync::LazyLock;
+
+use crate::file;
 
 /// What carries the service behind a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,7 +18,7 @@ type Ports = HashMap<(Carrier, String), u16>;
 
 /// The host's, read once.
 static PORTS: LazyLock<Ports> =
-    LazyLock::new(|| ports(&String::from_utf8_lossy(&fs::read("/etc/services").unwrap_or_default())));
+    LazyLock::new(|| ports(&String::from_utf8_lossy(&file::read(Path::new("/etc/services")).unwrap_or_default())));
 
 /// What Go knows where the file has nothing: small images have none.
 const KNOWN: &str = "

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::file;
+
 /// How long a file is believed to be as it was, as Go's `net` package believes it.
 const RECHECK: Duration = Duration::from_secs(5);
 
@@ -43,7 +45,7 @@ impl<T> Cached<T> {
         let mut version = version(&self.path);
         let content = match known.take() {
             Some(known) if known.version == version => known.content,
-            earlier => match version.map_or(Ok(Vec::new()), |_| fs::read(&self.path)) {
+            earlier => match version.map_or(Ok(Vec::new()), |_| file::read(&self.path)) {
                 Ok(bytes) => Arc::new(parse(&String::from_utf8_lossy(&bytes))),
                 Err(error) => {
                     tracing::warn!(file = %self.path.display(), %error, "cannot be read");
@@ -96,5 +98,8 @@ mod tests {
         assert_eq!(at(25), (String::new(), 5));
         std::os::unix::fs::symlink("/dev/null", &file).unwrap();
         assert_eq!(at(30).0, "");
+        fs::remove_file(&file).unwrap();
+        fs::File::create(&file).unwrap().set_len((64 << 20) + 1).unwrap();
+        assert_eq!(at(35).0, "", "what is too large stays what it was");
     }
 }
