@@ -190,14 +190,16 @@ fn seconds_from_now(told: &str, series: &str) -> Option<f64> {
 
 const DAY: f64 = 86_400.0;
 
+/// What every server and every probe needs; nothing where there can be no servers.
+fn start() -> Option<(Certificates, Exporter)> {
+    program("openssl")?;
+    Some((Certificates::new(), Exporter::start(MODULES)))
+}
+
 #[test]
 fn what_an_old_server_speaks_and_its_certificates_are_told() {
-    if program("openssl").is_none() {
-        return;
-    }
-    let certificates = Certificates::new();
+    let Some((certificates, exporter)) = start() else { return };
     let fingerprint = certificates.fingerprint();
-    let exporter = Exporter::start(MODULES);
     for (arguments, version, cipher) in [
         ("-tls1 -cipher DEFAULT@SECLEVEL=0", "TLS 1.0", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
         ("-tls1 -cipher AES256-SHA@SECLEVEL=0", "TLS 1.0", "TLS_RSA_WITH_AES_256_CBC_SHA"),
@@ -243,12 +245,8 @@ fn check_told(told: &str, version: &str, cipher: &str, fingerprint: &str) {
 
 #[test]
 fn an_old_server_behind_starttls_is_recognised() {
-    if program("openssl").is_none() {
-        return;
-    }
-    let certificates = Certificates::new();
+    let Some((certificates, exporter)) = start() else { return };
     let fingerprint = certificates.fingerprint();
-    let exporter = Exporter::start(MODULES);
     for (arguments, version, cipher) in [
         ("-tls1 -cipher DEFAULT@SECLEVEL=0", "TLS 1.0", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
         ("-tls1_1 -cipher DEFAULT@SECLEVEL=0", "TLS 1.1", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
@@ -280,12 +278,8 @@ fn an_old_server_behind_starttls_is_recognised() {
 
 #[test]
 fn an_old_server_on_a_socket_of_this_host_is_recognised() {
-    if program("openssl").is_none() {
-        return;
-    }
-    let certificates = Certificates::new();
+    let Some((certificates, exporter)) = start() else { return };
     let fingerprint = certificates.fingerprint();
-    let exporter = Exporter::start(MODULES);
     let (arguments, cipher) = ("-quiet -tls1 -cipher DEFAULT@SECLEVEL=0", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA");
     let (_server, path) = certificates.serve_unix(arguments);
     check_told(&probe(&exporter, "unix", &path), "TLS 1.0", cipher, &fingerprint);
@@ -304,12 +298,8 @@ fn an_old_server_on_a_socket_of_this_host_is_recognised() {
 
 #[test]
 fn an_old_server_that_hangs_up_instead_of_refusing_is_recognised() {
-    if program("openssl").is_none() {
-        return;
-    }
-    let certificates = Certificates::new();
+    let Some((certificates, exporter)) = start() else { return };
     let fingerprint = certificates.fingerprint();
-    let exporter = Exporter::start(MODULES);
     for ip in BOTH {
         let (_server, behind) = certificates.serve(ip, "-www -tls1 -cipher DEFAULT@SECLEVEL=0");
         for with_reset in [true, false] {
@@ -338,12 +328,8 @@ fn an_old_server_that_hangs_up_instead_of_refusing_is_recognised() {
 
 #[test]
 fn a_server_of_another_group_is_described() {
-    if program("openssl").is_none() {
-        return;
-    }
-    let certificates = Certificates::new();
+    let Some((certificates, exporter)) = start() else { return };
     let fingerprint = certificates.fingerprint();
-    let exporter = Exporter::start(MODULES);
     for group in ["X448", "brainpoolP512r1"] {
         let arguments = format!("-www -tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256 -groups {group}");
         let (_server, address) = certificates.serve(BOTH[0], &arguments);
@@ -357,11 +343,7 @@ fn a_server_of_another_group_is_described() {
 
 #[test]
 fn a_server_that_the_module_refuses_is_told_by_the_modules_failure() {
-    if program("openssl").is_none() {
-        return;
-    }
-    let certificates = Certificates::new();
-    let exporter = Exporter::start(MODULES);
+    let Some((certificates, exporter)) = start() else { return };
     for ip in BOTH {
         // The server would speak as this program does, if it might.
         let (_server, address) = certificates.serve(ip, "-www -tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256");
@@ -379,11 +361,7 @@ fn a_server_that_the_module_refuses_is_told_by_the_modules_failure() {
 
 #[test]
 fn who_refuses_for_another_cause_is_not_looked_at_again() {
-    if program("openssl").is_none() {
-        return;
-    }
-    let certificates = Certificates::new();
-    let exporter = Exporter::start(MODULES);
+    let Some((certificates, exporter)) = start() else { return };
     for ip in BOTH {
         // It wants a certificate of ours, and says what it says when it has nothing in common with us.
         let (_server, address) = certificates.serve(ip, "-www -tls1_2 -Verify 1");

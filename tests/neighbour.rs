@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::{program, skip, until};
+use support::lab::namespaces;
+use support::until;
 use uplink_exporter::config::{self, Config};
 use uplink_exporter::lab::Namespace;
 use uplink_exporter::net::Network;
@@ -128,16 +129,7 @@ struct Site {
 
 impl Site {
     fn start() -> Option<Self> {
-        program("ip")?;
-        let made = Namespace::create("host", || Ok(()))
-            .and_then(|(host, ())| Ok((host, Namespace::create("beyond", || Ok(()))?.0)));
-        let (host, beyond) = match made {
-            Ok(namespaces) => namespaces,
-            Err(why) => {
-                skip(&why.to_string());
-                return None;
-            }
-        };
+        let [host, beyond] = namespaces(["host", "beyond"])?;
         let config = config::load_str(PROBES, "test.yml").unwrap_or_else(|errors| panic!("{errors}"));
         let runtime = host.runtime().unwrap();
         let site = Self { host, beyond, config, runtime, network: Arc::default() };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use support::{program, skip};
+use support::lab::namespaces;
 use uplink_exporter::config::{self, Ask, Choice, Config};
 use uplink_exporter::lab::Namespace;
 use uplink_exporter::net::Network;
@@ -78,16 +78,7 @@ struct Site {
 
 impl Site {
     fn start() -> Option<Self> {
-        program("ip")?;
-        let made = Namespace::create("host", || Ok(()))
-            .and_then(|(host, ())| Ok((host, Namespace::create("beyond", || Ok(()))?.0)));
-        let (host, beyond) = match made {
-            Ok(namespaces) => namespaces,
-            Err(why) => {
-                skip(&why.to_string());
-                return None;
-            }
-        };
+        let [host, beyond] = namespaces(["host", "beyond"])?;
         // In a user namespace no other groups than our own can be named.
         let group = std::fs::metadata("/proc/self").unwrap().gid();
         let allow = || std::fs::write("/proc/sys/net/ipv4/ping_group_range", format!("{group} {group}"));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use uplink_exporter::config::{self, Config};
-use uplink_exporter::lab::{Lab, TARGETS, Topology, target};
+use uplink_exporter::lab::{Lab, Namespace, TARGETS, Topology, target};
 use uplink_exporter::net::{Family, Network};
 use uplink_exporter::probe::identity::Identities;
 use uplink_exporter::probe::{self, Report, Request};
@@ -25,6 +25,14 @@ pub(crate) struct Site {
     /// The certificate authority of nginx, which the file `CA` makes trusted.
     pub(crate) authority: rcgen::Issuer<'static, rcgen::KeyPair>,
     _nginx: Running,
+}
+
+/// Two networks that are still to be joined, by `ip`; nothing, and a word why, where they cannot be.
+pub(crate) fn namespaces(names: [&'static str; 2]) -> Option<[Namespace; 2]> {
+    program("ip")?;
+    let made = names.map(|name| Namespace::create(name, || Ok(())).map(|(namespace, ())| namespace));
+    let [one, other] = made.map(|made| made.map_err(|why| skip(&why.to_string())).ok());
+    Some([one?, other?])
 }
 
 /// Tests that hold times to microseconds run one at a time: what one does to the machine is not to be seen in the times of another.
