@@ -10,7 +10,8 @@ pub use head::Head;
 /// Finds the first byte of the response that a client waits for, in what the server sends.
 #[derive(Debug)]
 pub enum ResponseStart {
-    /// HTTP/1: the first byte that is not of an interim response (RFC 9110, section 15.2). Status 101 is none: nothing of HTTP follows it.
+    /// HTTP/1: the first byte of a status line that is not of an interim response (RFC 9110, section 15.2). Status 101 is none: nothing of
+    /// HTTP follows it. What is no status line is no response.
     Http1(Http1),
     /// HTTP/2: the first HEADERS frame of stream 1 (RFC 9113, section 4.1), the first that a client opens, that is not of an interim
     /// response.
@@ -24,6 +25,8 @@ pub struct Http1 {
     start: Vec<u8>,
     /// How much of the empty line at the end of an interim head has been seen, in bytes.
     end: usize,
+    /// Whether something else came than a status line.
+    strange: bool,
 }
 
 /// State of the search in HTTP/2.
@@ -75,8 +78,8 @@ impl ResponseStart {
 }
 
 impl Http1 {
-    /// A head begins with `HTTP/1.1 1…` if it is an interim one.
-    const INTERIM: &'static [u8] = b"HTTP/1.1 1";
+    /// A head begins so, or with version 1.0, and with the three digits of its status.
+    const VERSION: &'static [u8] = b"HTTP/1.1 ";
     /// The end of the status that begins so and is final.
     const SWITCHING: &'static [u8] = b" 101";
     const EMPTY_LINE: &'static [u8] = b"\r\n\r\n";
@@ -84,11 +87,23 @@ impl Http1 {
     fn feed(&mut self, bytes: &[u8]) -> bool {
         for byte in bytes {
             let at = self.start.len();
-            if at < Self::INTERIM.len() + 2 {
-                // The minor version is as it may be.
-                if at != 7 && Self::INTERIM.get(at).is_some_and(|expected| expected != byte) {
+            if self.strange {
+                return false;
+            }
+            if at < Self::VERSION.len() + 3 {
+                // Empty lines before a head count for nothing (RFC 9112, section 2.2).
+                if at == 0 && matches!(byte, b'\r' | b'\n') {
+                    continue;
+                }
+                let fits = match Self::VERSION.get(at) {
+                    Some(_) if at == 7 => matches!(byte, b'0' | b'1'),
+                    Some(expected) => expected == byte,
+                    None => byte.is_ascii_digit(),
+                };
+                if at == Self::VERSION.len() && fits && *byte != b'1' {
                     return true;
                 }
+                self.strange = !fits;
                 self.start.push(*byte);
                 if self.start.ends_with(Self::SWITCHING) {
                     return true;
@@ -217,10 +232,27 @@ mod tests {
         assert_eq!(begins(ResponseStart::http1(), plain, 100), Some(0));
         assert_eq!(begins(ResponseStart::http1(), early, 1), Some(39 + 18 + 9));
         assert_eq!(begins(ResponseStart::http1(), &early[..57], 1), None);
-        assert_eq!(begins(ResponseStart::http1(), b"SSH-2.0-x", 1), Some(0));
+        assert_eq!(begins(ResponseStart::http1(), b"\r\n\nHTTP/1.1 200 OK\r\n\r\n", 1), Some(3 + 9));
         let switching = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n\r\n";
         for size in [1, 5, 100] {
             assert_eq!(begins(ResponseStart::http1(), switching, size), Some((25 + 11) / size));
+        }
+    }
+
+    #[test]
+    fn what_is_no_status_line_begins_no_response() {
+        let all: [&[u8]; 6] = [
+            b"SSH-2.0-x\r\nHTTP/1.1 200 OK\r\n\r\n",
+            b"<html>HTTP/1.1 200 OK",
+            b"HTTP/1.1 OK\r\n\r\nHTTP/1.1 200 OK",
+            b"HTTP/2.0 200 OK\r\n\r\n",
+            b"HTTP/1.1\r\n200 OK\r\n",
+            b"\x15\x03\x01\x00\x02\x02\x28",
+        ];
+        for bytes in all {
+            for size in [1, 4, 100] {
+                assert_eq!(begins(ResponseStart::http1(), bytes, size), None, "{}", bytes.escape_ascii());
+            }
         }
     }
 

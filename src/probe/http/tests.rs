@@ -111,7 +111,9 @@ async fn what_is_wrong_with_a_response_is_told() {
             Transfer,
             HttpStatusUnexpected(StatusClass::Informational),
         ),
-        ("SSH-2.0-OpenSSH_9.2\r\n", Transfer, HttpProtocolError),
+        ("SSH-2.0-OpenSSH_9.2\r\n", Processing, HttpProtocolError),
+        ("HTTP/1.1 OK\r\n\r\n", Processing, HttpProtocolError),
+        ("\r\nHTTP/1.1 500 x\r\n\r\n", Transfer, HttpStatusUnexpected(StatusClass::ServerError)),
         ("", Processing, ConnectionTerminated),
         ("HTTP/1.1 20", Transfer, HttpResponseIncomplete),
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123", Transfer, HttpResponseIncomplete),
@@ -530,17 +532,18 @@ async fn a_final_response_must_be_as_the_module_wants() {
 /// A server need not wait for the request, nor for all of it; one that closes while there is something to be read resets the connection.
 #[tokio::test]
 async fn a_server_that_speaks_first_is_heard() {
+    let unexpected = Reason::HttpStatusUnexpected(StatusClass::ClientError);
     let cases = [
-        ("HTTP/1.1 413 No\r\nContent-Length: 3\r\n\r\nno\n", Reason::HttpStatusUnexpected(StatusClass::ClientError)),
-        ("SSH-2.0-OpenSSH_9.2\r\n", Reason::HttpProtocolError),
+        ("HTTP/1.1 413 No\r\nContent-Length: 3\r\n\r\nno\n", Phase::Transfer, unexpected),
+        ("SSH-2.0-OpenSSH_9.2\r\n", Phase::Processing, Reason::HttpProtocolError),
     ];
     for ip in BOTH {
-        for (words, reason) in cases {
+        for (words, phase, reason) in cases {
             for size in [0, 4 << 20] {
                 let address = serve(ip, |mut stream| say(&mut stream, words));
                 for _ in 0..20 {
                     let post = Settings { method: Method::POST, body: vec![b'.'; size].into(), ..settings() };
-                    check_failure(&get(post, format!("http://{address}/"), PATIENCE).await, Phase::Transfer, reason);
+                    check_failure(&get(post, format!("http://{address}/"), PATIENCE).await, phase, reason);
                 }
             }
         }
