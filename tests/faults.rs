@@ -326,6 +326,39 @@ fn a_neighbour_that_does_not_answer_to_its_address_is_not_the_networks_fault() {
 }
 
 #[test]
+fn a_half_open_check_is_a_syn_its_answer_and_a_reset_and_nothing_more() {
+    let Some(site) = start(topology()) else { return };
+    let capture = Capture::start("ispa", site.folder.path(), |command| site.lab.prober().spawn(command).unwrap());
+    let mut expected = Vec::new();
+    for family in FAMILIES {
+        // The kernel's reset of a connection acknowledges, that of a segment that is nobody's does not.
+        for (number, module, reset) in [(10, "half_open", "R."), (11, "half_open_raw", "R")] {
+            let address = host(family, number);
+            for isp in ["a", "a_address", "a_interface", "a_mark"] {
+                let report = site.run(module, isp, &format!("{address}:80"), second());
+                assert_eq!(reason(&report), "ok", "{module} of {address} by {isp}: {:?}", report.failure);
+                let Measurement::Tcp(measured) = &report.measurement else { panic!("{report:?}") };
+                let port = measured.handshake.local.unwrap().port();
+                expected.push((module, isp, target(family, number), port, ["S", "S.", reset]));
+            }
+        }
+    }
+    let segments: Vec<Packet> = capture.stop().into_iter().filter(|packet| packet.protocol == 6).collect();
+    assert_eq!(segments.len(), 3 * expected.len(), "{segments:#?}");
+    for (module, isp, address, port, flags) in expected {
+        // Both directions: ours, and the server's.
+        let of = |packet: &&Packet| match packet.ports() {
+            (local, 80) => (local, packet.destination) == (port, address),
+            (80, local) => (local, packet.source) == (port, address),
+            _ => false,
+        };
+        let seen: Vec<_> = segments.iter().filter(of).map(|packet| (packet.ports().1, packet.flags())).collect();
+        let wanted = [80, port, 80].into_iter().zip(flags.map(str::to_owned)).collect::<Vec<_>>();
+        assert_eq!(seen, wanted, "{module} of {address} by {isp}");
+    }
+}
+
+#[test]
 fn an_echo_request_is_as_it_was_asked_for() {
     let Some(site) = start(topology()) else { return };
     for family in FAMILIES {
