@@ -92,6 +92,11 @@ catalogue! {
     WEBSOCKET_FAILED_REGEX = Gauge "probe_websocket_failed_due_to_regex" []
         "Whether the probe failed because of a regular expression (1) or not (0)";
 
+    // Every probe over TCP.
+    TCP_HANDSHAKE_RTT = Gauge "probe_tcp_handshake_rtt_seconds" []
+        "Round-trip time of the last TCP handshake by the kernel's clock; where a SYN was sent again, that of the one that was answered, and absent where nothing tells which that was";
+    TCP_SYN_RETRANSMITS = Gauge "probe_tcp_syn_retransmits" [] "SYNs that had to be sent again, summed over all redirects";
+
     // Every probe over TLS.
     CERT_EXPIRY = Gauge "probe_ssl_earliest_cert_expiry" []
         "When the first of the certificates that the server sent expires, in seconds since 1970";
@@ -105,9 +110,6 @@ catalogue! {
 
     // tcp.
     TCP_DURATION = Gauge "probe_tcp_duration_seconds" ["phase"] "Duration of the TCP probe by phase";
-    TCP_HANDSHAKE_RTT = Gauge "probe_tcp_handshake_rtt_seconds" []
-        "Round-trip time of the TCP handshake by the kernel's clock; where a SYN was sent again, that of the one that was answered, and absent where nothing tells which that was";
-    TCP_SYN_RETRANSMITS = Gauge "probe_tcp_syn_retransmits" [] "SYNs that had to be sent again";
     TCP_MSS = Gauge "probe_tcp_mss_bytes" []
         "The largest segment that the destination takes, as its SYN-ACK said it when it got here";
     FAILED_REGEX = Gauge "probe_failed_due_to_regex" [] "Whether the probe failed because of a regular expression (1) or not (0)";

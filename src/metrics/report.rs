@@ -165,7 +165,7 @@ impl Families {
 
     fn http(&mut self, measured: &http::Measurement, phases: &[(Phase, Duration)]) {
         let http::Measurement {
-            requests: _,
+            requests,
             status,
             version,
             content_length,
@@ -188,7 +188,17 @@ impl Families {
         self.truth(catalogue::FAILED_REGEX, *failed_due_to_regex);
         self.truth(catalogue::FAILED_CEL, *failed_due_to_cel);
         self.number(catalogue::HTTP_LAST_MODIFIED, last_modified.map(unix_seconds));
+        let handshakes: Vec<Handshake> = requests.iter().map(|request| request.handshake).collect();
+        self.handshakes(&handshakes);
         self.tls(tls.as_ref());
+    }
+
+    /// The TCP handshakes of a probe, one after the other.
+    fn handshakes(&mut self, handshakes: &[Handshake]) {
+        let Some(Handshake { local: _, remote: _, rtt, syn_retransmits: _ }) = handshakes.last() else { return };
+        let again = handshakes.iter().filter_map(|handshake| handshake.syn_retransmits);
+        self.number(catalogue::TCP_HANDSHAKE_RTT, rtt.map(seconds));
+        self.number(catalogue::TCP_SYN_RETRANSMITS, again.reduce(|sum, count| sum + count).map(f64::from));
     }
 
     fn tls(&mut self, facts: Option<&TlsFacts>) {
@@ -217,16 +227,9 @@ impl Families {
     }
 
     fn tcp(&mut self, measured: &tcp::Measurement, phases: &[(Phase, Duration)]) {
-        let tcp::Measurement {
-            handshake: Handshake { local: _, remote: _, rtt, syn_retransmits },
-            mss,
-            traffic: _,
-            heard,
-            tls,
-        } = measured;
+        let tcp::Measurement { handshake, mss, traffic: _, heard, tls } = measured;
         self.phases(catalogue::TCP_DURATION, phases, &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Query]);
-        self.number(catalogue::TCP_HANDSHAKE_RTT, rtt.map(seconds));
-        self.number(catalogue::TCP_SYN_RETRANSMITS, syn_retransmits.map(f64::from));
+        self.handshakes(&[*handshake]);
         self.number(catalogue::TCP_MSS, mss.map(f64::from));
         self.heard(heard);
         self.tls(tls.as_ref());
@@ -239,7 +242,7 @@ impl Families {
     }
 
     fn grpc(&mut self, measured: &grpc::Measurement, phases: &[(Phase, Duration)]) {
-        let grpc::Measurement { handshake: _, traffic: _, ssl, http_status: _, status, message: _, serving, tls } =
+        let grpc::Measurement { handshake, traffic: _, ssl, http_status: _, status, message: _, serving, tls } =
             measured;
         let check = [Phase::Connect, Phase::Tls, Phase::Processing, Phase::Transfer];
         self.grouped(catalogue::GRPC_DURATION, phases, &[("resolve", &[Phase::Resolve]), ("check", &check)]);
@@ -256,19 +259,13 @@ impl Families {
             });
             self.family(catalogue::GRPC_RESPONSE, samples.collect());
         }
+        self.handshakes(&[*handshake]);
         self.tls(tls.as_ref());
     }
 
     fn websocket(&mut self, measured: &websocket::Measurement, phases: &[(Phase, Duration)]) {
-        let websocket::Measurement {
-            handshake: _,
-            traffic: _,
-            status,
-            upgraded,
-            failed_due_to_regex,
-            close_code: _,
-            tls,
-        } = measured;
+        let websocket::Measurement { handshake, traffic: _, status, upgraded, failed_due_to_regex, close_code: _, tls } =
+            measured;
         let groups: [(&str, &[Phase]); 4] = [
             ("resolve", &[Phase::Resolve]),
             ("connect", &[Phase::Connect]),
@@ -279,6 +276,7 @@ impl Families {
         self.number(catalogue::WEBSOCKET_STATUS_CODE, status.map(f64::from));
         self.truth(catalogue::WEBSOCKET_UPGRADED, *upgraded);
         self.truth(catalogue::WEBSOCKET_FAILED_REGEX, *failed_due_to_regex);
+        self.handshakes(&[*handshake]);
         self.tls(tls.as_ref());
     }
 
@@ -322,7 +320,7 @@ impl Families {
         let dns::Measurement {
             transport: _,
             question: _,
-            handshake: _,
+            handshake,
             traffic: _,
             tls,
             status: _,
@@ -355,6 +353,7 @@ impl Families {
         self.truth(catalogue::DNS_TRUNCATED, reply.as_ref().map(|reply| reply.truncated));
         self.number(catalogue::DNS_TTL, reply.as_ref().and_then(Reply::answer_ttl).map(f64::from));
         self.number(catalogue::DNS_EDNS_SIZE, reply.as_ref().and_then(|reply| reply.edns_udp_size).map(f64::from));
+        self.handshakes(&[*handshake]);
         self.tls(tls.as_ref());
     }
 

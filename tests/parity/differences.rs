@@ -533,13 +533,19 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        series: &["probe_tcp_"],
+        series: &["probe_tcp_duration_seconds"],
         cases: &["tcp_*", "tls_*"],
         shapes: &[Shape::Here],
+        row: ["times of `tcp`", "none", "`probe_tcp_duration_seconds`", "as of every other prober"],
+    },
+    Difference {
+        series: &["probe_tcp_handshake_rtt_seconds", "probe_tcp_syn_retransmits"],
+        cases: &[],
+        shapes: &[Shape::Here],
         row: [
-            "times of `tcp`",
-            "none",
-            "`probe_tcp_duration_seconds`, `probe_tcp_handshake_rtt_seconds`, `probe_tcp_syn_retransmits`",
+            "the handshake of whatever goes over TCP",
+            "not told",
+            "`probe_tcp_handshake_rtt_seconds`, `probe_tcp_syn_retransmits`",
             "a lost SYN is told from a slow server",
         ],
     },
