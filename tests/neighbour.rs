@@ -322,6 +322,55 @@ fn a_gateway_that_dies_is_told_once_the_kernel_knows_and_forgotten_when_it_is_ba
     }
 }
 
+/// A firewall that rejects what leaves says so in the words of neighbour discovery, when it is told to.
+#[test]
+fn a_firewall_of_this_host_is_told_from_a_gateway_that_does_not_answer() {
+    let Some(site) = Site::start() else { return };
+    let Some(nft) = program("nft") else { return };
+    let modules: Vec<&str> = SILENCE.map(|(module, _)| module).into_iter().filter(|module| *module != "name").collect();
+    let reject = |host: [&str; 2]| {
+        let [v4, v6] = host.map(|address| address.trim_matches(['[', ']']));
+        let rules = [
+            "add table inet fence".to_owned(),
+            "flush table inet fence".to_owned(),
+            "add chain inet fence out { type filter hook output priority 0; }".to_owned(),
+            format!("add rule inet fence out ip daddr {v4} reject with icmp type host-unreachable"),
+            format!("add rule inet fence out ip6 daddr {v6} reject with icmpv6 type addr-unreachable"),
+        ];
+        let mut command = Command::new(&nft);
+        command.arg(rules.join("\n")).stdin(Stdio::null());
+        assert!(site.host.spawn(&mut command).unwrap().wait().unwrap().success());
+    };
+    let rejected = |isp| {
+        for report in site.probe(&modules, isp, ALIVE, Duration::from_secs(2)) {
+            // What an IPv6 socket that is bound to a device is told comes by loopback, so that the kernel's TCP does not see it.
+            let by_device = report.isp.as_ref().unwrap().source.interface.is_some() && report.target.contains("[fd07");
+            if by_device && ["http", "tcp", "half_open", "grpc", "websocket"].contains(&report.module.as_str()) {
+                check(&report, "connection_timeout");
+                continue;
+            }
+            check(&report, "prober_config_error");
+            assert!(report.duration < Duration::from_millis(900), "{}: {:?}", report.module, report.duration);
+        }
+    };
+    reject(ALIVE);
+    // Nobody has asked for a gateway's address yet: of A's, which is there, and of B's, which is not.
+    for isp in ["a", "b"] {
+        rejected(isp);
+    }
+    reject(SILENT);
+    for report in site.probe(&ANSWERED, "a", ALIVE, Duration::from_secs(2)) {
+        check(&report, "ok");
+    }
+    reject(ALIVE);
+    rejected("a");
+    // Beside the firewall the gateway is still told by itself.
+    reject(SILENT);
+    for report in site.probe(&ANSWERED, "b", ALIVE, Duration::from_secs(6)) {
+        check(&report, "arp_unresolved");
+    }
+}
+
 /// Of IPv6 the kernel takes another route of the same table once it knows that the gateway of one is silent.
 #[test]
 fn a_gateway_that_is_given_up_for_an_unreachable_route_is_still_this_hosts_fault() {

@@ -188,7 +188,9 @@ impl Channel {
         let socket = self.socket.get_ref();
         let to = SocketAddr::new(to, 0);
         let mut result = sys::send(socket, bytes, to, options);
-        if self.kind == Kind::Ping && result.is_err() {
+        // Only this host's own firewall says that something is not permitted.
+        let is_own = |error: &io::Error| error.raw_os_error() == Some(libc::EPERM);
+        if self.kind == Kind::Ping && result.as_ref().is_err_and(|error| !is_own(error)) {
             // What an earlier packet met is reported to whoever uses the socket next, and is gone then; what this packet met stays.
             result = sys::send(socket, bytes, to, options);
         }

@@ -154,7 +154,7 @@ impl Netlink {
         Ok(answer.get(7) == Some(&libc::RTN_LOCAL))
     }
 
-    /// Whether a neighbour was asked for its address (ARP, ND) and has not answered. An error where the kernel knows none.
+    /// Whether a neighbour was asked for its address (ARP, ND) and has not answered; not where the kernel knows none.
     pub(crate) fn is_unresolved(&mut self, device: u32, neighbour: IpAddr) -> io::Result<bool> {
         // struct ndmsg: the family, and the device from the fifth byte on.
         let mut header = [0; 12];
@@ -162,7 +162,10 @@ impl Netlink {
         header[4..8].copy_from_slice(&device.to_ne_bytes());
         let mut message = Message::new(libc::RTM_GETNEIGH, 0, &header);
         message.attribute(NDA_DST, &octets(neighbour));
-        let answer = self.ask(message, || format!("asking for the neighbour {neighbour}"))?;
+        let answer = match self.ask(message, || format!("asking for the neighbour {neighbour}")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            answer => answer?,
+        };
         let state = answer.get(8..10).and_then(|state| state.try_into().ok()).map_or(0, u16::from_ne_bytes);
         Ok(state & (libc::NUD_INCOMPLETE | libc::NUD_FAILED) != 0)
     }

@@ -197,28 +197,31 @@ impl Source {
         self.is_unbound() || self.address(family).is_some() || self.is_steered()
     }
 
-    /// What is wrong on this host with the way to a destination; nothing where it is fine, or cannot be told.
-    #[must_use]
-    pub fn local_fault(&self, destination: IpAddr) -> Option<LocalFault> {
-        let mut netlink = Netlink::open().ok()?;
+    /// What is wrong on this host with the way to a destination; nothing where it is fine.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn local_fault(&self, destination: IpAddr) -> io::Result<Option<LocalFault>> {
+        let mut netlink = Netlink::open()?;
         // By its device alone the kernel tells another way than that of the packets, which have an address, too.
         let local = self.address_towards(destination).ok();
         let source = local.map_or_else(|| self.clone(), |local| self.clone().with_address(local));
         let hop = netlink.route(&source, &Heading::to(destination));
         let link = match (&self.interface, &hop) {
-            (Some(interface), _) => netlink.link(Device::Name(interface)).ok()?,
-            (None, Ok(hop)) => netlink.link(Device::Index(hop.device)).ok()?,
-            (None, Err(error)) => return Some(LocalFault::NoWay(error.to_string())),
+            (Some(interface), _) => netlink.link(Device::Name(interface))?,
+            (None, Ok(hop)) => netlink.link(Device::Index(hop.device))?,
+            (None, Err(error)) => return Ok(Some(LocalFault::NoWay(error.to_string()))),
         };
         if !link.running {
-            return Some(LocalFault::DeadLink(link.name));
+            return Ok(Some(LocalFault::DeadLink(link.name)));
         }
         match hop {
             Ok(hop) => {
                 let neighbour = hop.gateway.unwrap_or(destination);
-                netlink.is_unresolved(hop.device, neighbour).ok()?.then_some(LocalFault::SilentNeighbour(neighbour))
+                let unresolved = netlink.is_unresolved(hop.device, neighbour)?;
+                Ok(unresolved.then_some(LocalFault::SilentNeighbour(neighbour)))
             }
-            Err(error) => Some(LocalFault::NoWay(error.to_string())),
+            Err(error) => Ok(Some(LocalFault::NoWay(error.to_string()))),
         }
     }
 

@@ -58,8 +58,7 @@ impl Probe<'_> {
     /// A failure of a socket operation in the running phase; what the socket's error queue held decides first.
     pub fn io_failure(&self, what: &str, error: &io::Error, evidence: Option<&ExtendedError>) -> Failure {
         let is_own = |evidence: &&ExtendedError| evidence.origin == Origin::Local && evidence.offender.is_some();
-        // Our own neighbour discovery speaks of a host that cannot be reached (ICMP 3/1, ICMPv6 1/3); anything else is our own firewall.
-        if evidence.filter(is_own).is_some_and(|own| !matches!((own.ty, own.code), (3, 1) | (1, 3))) {
+        if evidence.filter(is_own).is_some_and(|own| self.is_firewall((own.ty, own.code))) {
             return self.failure(Reason::ProberConfigError, format!("{what}: this host's own firewall: {error}"));
         }
         let phase = self.timeline.current().unwrap_or(Phase::Resolve);
@@ -73,6 +72,27 @@ impl Probe<'_> {
             reason: Reason::of_io_error(phase, error.raw_os_error(), said),
             detail: format!("{what}: {error}"),
             offender: said.and(evidence).and_then(|evidence| evidence.offender),
+        }
+    }
+
+    /// Whether what this host says of its own packet (type and code) is the word of its firewall: our own neighbour discovery, too, speaks of a host that cannot be
+    /// reached (ICMP 3/1, ICMPv6 1/3), but then there is a neighbour that was asked in vain.
+    pub(super) fn is_firewall(&self, own: (u8, u8)) -> bool {
+        let phase = self.timeline.current().unwrap_or(Phase::Resolve);
+        !matches!(own, (3, 1) | (1, 3)) || matches!(self.fault(phase), Some(Ok(None)))
+    }
+
+    /// What is wrong on this host with the way to who is talked to in a phase; nothing where nobody is known.
+    fn fault(&self, phase: Phase) -> Option<io::Result<Option<LocalFault>>> {
+        let notes = lock(&self.notes);
+        match (phase, notes.asked, &notes.resolution) {
+            (Phase::Resolve, Some((server, true)), _) => Some(self.source().local_fault(server)),
+            (Phase::Resolve, Some((server, false)), _) => Some(UNBOUND.local_fault(server)),
+            (Phase::Resolve, None, _) => None,
+            (_, _, resolution) => {
+                let target = resolution.as_ref().and_then(|resolution| resolution.address);
+                notes.peer.or(target).map(|address| self.source().local_fault(address))
+            }
         }
     }
 
@@ -94,17 +114,8 @@ impl Probe<'_> {
         if !failure.reason.is_silence() {
             return failure;
         }
-        let notes = lock(&self.notes);
-        let phase = self.timeline.current().unwrap_or(failure.phase);
-        let fault = match (phase, notes.asked, &notes.resolution) {
-            (Phase::Resolve, Some((server, true)), _) => self.source().local_fault(server),
-            (Phase::Resolve, Some((server, false)), _) => UNBOUND.local_fault(server),
-            (Phase::Resolve, None, _) => None,
-            (_, _, resolution) => {
-                let target = resolution.as_ref().and_then(|resolution| resolution.address);
-                notes.peer.or(target).and_then(|address| self.source().local_fault(address))
-            }
-        };
+        let fault = self.fault(self.timeline.current().unwrap_or(failure.phase));
+        let fault = fault.and_then(Result::ok).flatten();
         let (reason, what) = match fault {
             Some(LocalFault::DeadLink(device)) => {
                 (Reason::LocalLinkDown, format!("the interface {device} is down or has no carrier"))

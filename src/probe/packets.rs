@@ -53,17 +53,22 @@ pub(super) fn refused(probe: &Probe<'_>, destination: IpAddr, refusal: &Refusal)
 
 /// What a node said about a packet, as a failure; nothing where it means none.
 ///
-/// A message from an address of this host is its own: its neighbour, the gateway or the target, does not answer to its address, and the
-/// kernel says so by ICMP.
+/// A message from an address of this host is its own: its neighbour, the gateway or the target, does not answer to its address, or its firewall
+/// rejects the packet, and the kernel says so by ICMP.
 pub(super) fn reported(probe: &Probe<'_>, destination: IpAddr, from: IpAddr, (ty, code): (u8, u8)) -> Option<Failure> {
     let evidence = match from {
         IpAddr::V4(_) => Evidence::Icmp { ty, code },
         IpAddr::V6(_) => Evidence::Icmp6 { ty, code },
     };
     let reason = Reason::of_evidence(evidence)?;
-    if reason == Reason::HostUnreachable && from != destination && is_own(from) {
-        let detail = format!("the next hop towards {destination} does not answer to its address");
-        return Some(probe.failure(Reason::ArpUnresolved, detail));
+    if is_unreachable(from, ty) && reason != Reason::PmtuExceeded && from != destination && is_own(from) {
+        let (reason, detail) = match probe.is_firewall((ty, code)) {
+            true => (Reason::ProberConfigError, format!("this host's own firewall rejects packets to {destination}")),
+            false => {
+                (Reason::ArpUnresolved, format!("the next hop towards {destination} does not answer to its address"))
+            }
+        };
+        return Some(probe.failure(reason, detail));
     }
     let detail = format!("{from} says of the way to {destination}: {} (ICMP type {ty}, code {code})", words(reason));
     Some(Failure { offender: Some(from), ..probe.failure(reason, detail) })
