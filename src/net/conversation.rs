@@ -94,8 +94,10 @@ pub struct Shape {
 pub enum Refusal {
     /// The source cannot be used on this host.
     Source(SourceError),
-    /// All of our identifiers or source ports (named) are in flight, or the socket's buffer is full.
+    /// All of our identifiers or source ports (named) are in flight.
     Exhausted(&'static str),
+    /// The socket's buffer is full.
+    Full,
     /// The kernel did not send it.
     Send(io::Error),
 }
@@ -110,7 +112,8 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Source(error) => error.fmt(f),
-            Self::Exhausted(what) => write!(f, "too many packets are in flight: {what}"),
+            Self::Exhausted(what) => write!(f, "all {what} are in flight"),
+            Self::Full => f.write_str("too many packets are in flight: the socket's buffer is full"),
             Self::Send(error) => error.fmt(f),
         }
     }
@@ -323,7 +326,7 @@ impl Conversation {
                 let sequence = self
                     .channel
                     .sequence(self.remote)
-                    .ok_or(Refusal::Exhausted("65,536 echo requests of this source"))?;
+                    .ok_or(Refusal::Exhausted("65,536 sequence numbers of echo requests from this source"))?;
                 write_echo(&mut self.buffer, Family::of(self.remote), 0, sequence, payload, extra);
                 Ok(Name::Ping { sequence })
             }
@@ -352,7 +355,7 @@ impl Conversation {
     fn refusal(&self, error: io::Error) -> Refusal {
         match self.source.udp(Family::of(self.remote), 0) {
             Err(cause) => Refusal::Source(cause),
-            Ok(_) if error.kind() == io::ErrorKind::WouldBlock => Refusal::Exhausted("the socket's buffer is full"),
+            Ok(_) if error.kind() == io::ErrorKind::WouldBlock => Refusal::Full,
             Ok(_) => Refusal::Send(error),
         }
     }

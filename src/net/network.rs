@@ -154,7 +154,7 @@ impl Network {
         let id = self
             .identifiers
             .take(local, destination, flow.place(local))
-            .ok_or(Refusal::Exhausted("4,096 echo conversations between two addresses"))?;
+            .ok_or(Refusal::Exhausted("4,096 identifiers of echo requests between two addresses"))?;
         let speech = Speech::Echo { id, first: first_number(), payload: payload(&self.cookie, size) };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination, speech))
     }
@@ -183,7 +183,7 @@ impl Network {
         self.channel(&uplink, source, family, Kind::Icmp, self.ours())?;
         let local = source.address_towards(destination.ip())?;
         let port = self.ports.take(source, family, Use::Udp, destination.ip(), flow.place(local))?;
-        let port = Arc::new(port.ok_or(Refusal::Exhausted("4,536 source ports"))?);
+        let port = Arc::new(port.ok_or(Refusal::Exhausted("4,536 source ports towards this destination"))?);
         let speech = Speech::Udp { port, remote, first: first_number() };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
     }
@@ -205,7 +205,7 @@ impl Network {
         self.channel(&uplink, source, family, Kind::Icmp, self.ours())?;
         let local = source.address_towards(destination.ip())?;
         let port = self.ports.take(source, family, Use::Tcp, destination.ip(), flow.place(local))?;
-        let port = Arc::new(port.ok_or(Refusal::Exhausted("4,536 source ports"))?);
+        let port = Arc::new(port.ok_or(Refusal::Exhausted("4,536 source ports towards this destination"))?);
         let speech = Speech::Tcp { port, remote, first: first_sequence(), syns, mss: usual_mss(family) };
         Ok(Conversation::new(uplink, channel, source.clone(), local, destination.ip(), speech))
     }

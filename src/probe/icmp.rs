@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::net::{Network, Source};
-    use crate::probe::{Isp, Module, Prober, Report, Request, run};
+    use crate::probe::{Isp, Module, Prober, Report, Request, run, testing};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -324,6 +324,24 @@ mod tests {
         }
         let failure = report.failure.unwrap();
         assert_eq!((failure.reason, failure.phase), (Reason::SourceAddressUnavailable, Phase::Setup));
+    }
+
+    #[tokio::test]
+    async fn who_has_no_identifier_left_says_so() {
+        let full = Arc::new(Network::new());
+        let request = testing::configured("{prober: icmp, icmp: {raw: true}}", "127.0.0.1", 1000 * MS);
+        let request = Request { network: Arc::clone(&full), ..request };
+        let report = run(&request).await;
+        if cannot(&report) {
+            return;
+        }
+        assert_eq!(report.failure, None);
+        let echo = |_| full.echo(&Source::default(), Ipv4Addr::LOCALHOST.into(), 56, Flow::Next);
+        let mut held: Vec<_> = (0..4096).map_while(|number| echo(number).ok()).collect();
+        let failure = run(&request).await.failure.unwrap();
+        assert_eq!((failure.reason, failure.phase), (Reason::SourcePortExhausted, Phase::Setup), "{failure}");
+        drop(held.pop());
+        assert_eq!(run(&request).await.failure, None);
     }
 
     #[tokio::test]

@@ -42,7 +42,8 @@ pub(super) fn awake(probe: &Probe<'_>, due: Instant) {
 pub(super) fn refused(probe: &Probe<'_>, destination: IpAddr, refusal: &Refusal) -> Failure {
     match refusal {
         Refusal::Source(error) => probe.source_failure(error),
-        Refusal::Exhausted(_) => probe.failure(Reason::ProberOverload, refusal.to_string()),
+        Refusal::Exhausted(_) => probe.failure(Reason::SourcePortExhausted, refusal.to_string()),
+        Refusal::Full => probe.failure(Reason::ProberOverload, refusal.to_string()),
         // No port is looked for here: what is missing is an address.
         Refusal::Send(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {
             probe.source_failure(&SourceError::NoneOnThisHost(Family::of(destination)))
