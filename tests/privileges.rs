@@ -232,6 +232,22 @@ fn without_privileges_only_raw_packets_and_marks_fail_and_say_what_they_lack() {
 }
 
 #[test]
+fn nobody_is_told_to_get_what_the_module_does_not_ask_for() {
+    let Some(site) = Site::start() else { return };
+    if !site.allow_ping("1 0") {
+        return;
+    }
+    for who in [vec!["env"], ordinary()] {
+        let told = site.probe(&who, "icmp_datagram", "", "127.0.0.1");
+        check(&told, PING, "icmp_datagram");
+        assert!(told.contains("`raw: false`") && !told.contains("CAP_NET_RAW"), "{told}");
+    }
+    let told = site.probe(&ordinary(), "icmp", "", "127.0.0.1");
+    check(&told, "a raw one needs CAP_NET_RAW", "icmp");
+    assert!(told.contains(PING) && !told.contains("raw: false"), "{told}");
+}
+
+#[test]
 fn an_ordinary_user_with_cap_net_raw_lacks_nothing() {
     let Some(site) = Site::start() else { return };
     let who = [&ordinary()[..], &["--inh-caps=+net_raw", "--ambient-caps=+net_raw"]].concat();

@@ -124,7 +124,7 @@ impl std::fmt::Display for SourceError {
             }
             Self::PingNotAllowed(error) => write!(
                 f,
-                "net.ipv4.ping_group_range allows this program no datagram sockets for ICMP (it must have one of its groups), and raw ones, unless the module has `raw: false`, need CAP_NET_RAW: {error}"
+                "net.ipv4.ping_group_range allows this program no datagram sockets for ICMP (it must have one of its groups): {error}"
             ),
             Self::NoWay(mark, error) => write!(f, "the mark {mark} leads nowhere: {error}"),
             Self::Other(operation, error) => write!(f, "{operation}: {error}"),

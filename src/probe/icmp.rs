@@ -185,7 +185,17 @@ fn open(settings: &Settings, probe: &Probe<'_>, destination: IpAddr) -> Result<(
             opened => opened,
         },
     };
-    opened.map_err(|refusal| packets::refused(probe, destination, &refusal))
+    opened.map_err(|refusal| {
+        let failure = packets::refused(probe, destination, &refusal);
+        let raw = match (&refusal, settings.raw) {
+            (Refusal::Source(SourceError::PingNotAllowed(_)), Some(false)) => {
+                "; the module's `raw: false` asks for one"
+            }
+            (Refusal::Source(SourceError::PingNotAllowed(_)), _) => "; a raw one needs CAP_NET_RAW",
+            _ => "",
+        };
+        Failure { detail: failure.detail + raw, ..failure }
+    })
 }
 
 /// Counts a reply, unless it is a duplicate.
