@@ -1,6 +1,7 @@
 //! What really happened in the lab, to compare measurements with.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,24 @@ pub struct Observation {
     pub ttl: u8,
     /// Its length, in bytes.
     pub length: usize,
+}
+
+impl fmt::Display for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at: _, isp, source, destination, protocol, ports, echo_id: _, tcp_flags: _, ttl, length } = self;
+        let protocol = match protocol {
+            1 => "ICMP".to_owned(),
+            6 => "TCP".to_owned(),
+            17 => "UDP".to_owned(),
+            58 => "ICMPv6".to_owned(),
+            other => format!("IP protocol {other}"),
+        };
+        write!(f, "{protocol} from {source} to {destination}")?;
+        if let Some((from, to)) = ports {
+            write!(f, ", port {from} to port {to}")?;
+        }
+        write!(f, ", {length} bytes, hop limit {ttl}, by {}", isp.device())
+    }
 }
 
 /// What really happened at a hop to the packets for one target, summed over its routers.

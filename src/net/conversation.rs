@@ -77,6 +77,24 @@ pub enum Reply {
     },
 }
 
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Echo => f.write_str("an echo reply"),
+            Self::SynAck { clock: _, mss: None } => f.write_str("a SYN-ACK"),
+            Self::SynAck { clock: _, mss: Some(mss) } => write!(f, "a SYN-ACK, for segments of {mss} bytes"),
+            Self::Reset => f.write_str("a reset"),
+            Self::Error { ty, code, labels: _, mtu, mss } => {
+                write!(f, "ICMP type {ty}, code {code}")?;
+                if let Some(mtu) = mtu {
+                    write!(f, ", the next link takes {mtu} bytes")?;
+                }
+                mss.map_or(Ok(()), |mss| write!(f, ", our SYN was for segments of {mss} bytes"))
+            }
+        }
+    }
+}
+
 /// How a packet leaves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shape {

@@ -1,5 +1,6 @@
 //! The little of rtnetlink (`rtnetlink(7)`) that a probe's host is asked by: its routes, its links.
 
+use std::fmt;
 use std::io::{self, Read as _};
 use std::net::IpAddr;
 
@@ -19,6 +20,15 @@ pub(crate) struct Netlink {
 pub(crate) enum Device<'a> {
     Name(&'a str),
     Index(u32),
+}
+
+impl fmt::Display for Device<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Index(index) => write!(f, "number {index}"),
+        }
+    }
 }
 
 /// What the kernel tells of a device.
@@ -99,8 +109,9 @@ impl Netlink {
                 message
             }
         };
-        let answer = self.ask(message, || format!("looking up the device {device:?}"))?;
-        parse_link(&answer).ok_or_else(|| io::Error::other(format!("looking up {device:?}: the kernel gave no device")))
+        let answer = self.ask(message, || format!("looking up the device {device}"))?;
+        parse_link(&answer)
+            .ok_or_else(|| io::Error::other(format!("looking up the device {device}: the kernel gave none")))
     }
 
     /// The next hop of packets from a source.
@@ -424,6 +435,6 @@ mod tests {
             assert_eq!(netlink.home(address.parse().unwrap()).unwrap(), lo);
         }
         let error = netlink.link(Device::Name("none0")).unwrap_err();
-        assert!(error.to_string().starts_with("looking up the device Name(\"none0\"): "), "{error}");
+        assert!(error.to_string().starts_with("looking up the device none0: "), "{error}");
     }
 }

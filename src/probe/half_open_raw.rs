@@ -51,7 +51,7 @@ pub(super) async fn measure(
                 continue;
             }
             probe.timeline.received(instant_of(answer.arrived));
-            probe.note(format_args!("{} answers: {:?}", answer.from, answer.reply));
+            probe.note(format_args!("{} answers with {}", answer.from, answer.reply));
             match answer.reply {
                 Reply::SynAck { clock, mss } => {
                     measured.mss = mss;
@@ -139,6 +139,8 @@ mod tests {
             assert_eq!((local.unwrap().ip(), remote), (address, listener.local_addr().ok()));
             assert_eq!((syn_retransmits, measured.traffic), (Some(0), None));
             assert!(rtt.unwrap() < Duration::from_millis(5));
+            let said = format!("{address} answers with a SYN-ACK, for segments of ");
+            assert!(report.log.iter().any(|line| line.text.starts_with(&said)), "{:#?}", report.log);
             assert!(listener.accept().is_err());
             let sum = report.phases.iter().map(|(_, span)| *span).sum::<Duration>() + report.overhead;
             assert!(sum.abs_diff(report.duration) < Duration::from_millis(1));

@@ -57,7 +57,7 @@ pub(super) fn check(case: &Case, reports: &[Report], truth: &Truth<'_>) -> Resul
         check_sum(report)?;
     }
     if let Some(stray) = truth.left.iter().find(|packet| packet.isp != case.isp) {
-        return Err(Wrong::Fact(format!("a packet left through {}: {stray:?}", stray.isp.name())));
+        return Err(Wrong::Fact(format!("a packet left through {}: {stray}", stray.isp.name())));
     }
     if truth.accepted > 0 {
         return Err(format!("accept() returned {} times for half-open checks", truth.accepted).into());
@@ -133,7 +133,7 @@ fn check_failure(
     let wanted = hop.map(|hop| routers(truth.path, hop, case));
     match (wanted, failure.offender) {
         (Some(wanted), Some(offender)) if wanted.contains(&offender) => Ok(said),
-        (Some(wanted), _) => Err(format!("{said}, instead of from {wanted:?}").into()),
+        (Some(wanted), _) => Err(format!("{said}, instead of from {}", list(&wanted)).into()),
         (None, _) => Ok(said),
     }
 }
@@ -199,10 +199,11 @@ fn check_traces(case: &Case, traces: &[&traceroute::Measurement], truth: &Truth<
             let addresses: Vec<_> = hop.routers.iter().map(|router| router.address).collect();
             let times: u32 = hop.routers.iter().map(|router| router.answers).sum();
             if times != hop.received || !addresses.iter().all(|address| wanted.contains(address)) {
-                return Err(format!("hop {number} answered {} times, from {addresses:?}", hop.received).into());
+                return Err(format!("hop {number} answered {} times, from {}", hop.received, list(&addresses)).into());
             }
             if hop.rtt.best().is_some() != (hop.received > 0) {
-                return Err(format!("hop {number} answered {} times, best {:?}", hop.received, hop.rtt.best()).into());
+                let best = if hop.received > 0 { "has no best time" } else { "has a best time" };
+                return Err(format!("hop {number} answered {} times, and {best}", hop.received).into());
             }
         }
         // Of the answers of a trace the best is the one least disturbed.
@@ -228,7 +229,7 @@ fn check_retransmits(report: &Report, syns: u32) -> Result<String, Wrong> {
     let Measurement::Tcp(tcp) = &report.measurement else { return Err("not a tcp probe".into()) };
     let connect = report.phases.iter().find(|(phase, _)| *phase == Phase::Connect).map(|(_, time)| time.as_secs_f64());
     let connect = connect.ok_or("no connect phase")?;
-    let said = format!("{:?} SYNs sent again, connect {connect:.3} s", tcp.handshake.syn_retransmits.unwrap_or(0));
+    let said = format!("{} SYNs sent again, connect {connect:.3} s", tcp.handshake.syn_retransmits.unwrap_or(0));
     // Linear back-off (tcp_syn_linear_timeouts) waits a second for each; doubling waits 1, 2, 4 s.
     let (linear, doubling) = (f64::from(syns), f64::from(syns).exp2() - 1.0);
     let plausible = [linear, doubling].iter().any(|wait| (0.0..0.25).contains(&(connect - wait)));
@@ -262,7 +263,10 @@ fn check_routers(case: &Case, reports: &[Report], hop: usize, path: &Path) -> Re
     let mut seen = BTreeSet::new();
     for trace in traces(reports)? {
         let met = trace.hops.get(hop - 1).map(|hop| hop.routers.as_slice()).unwrap_or_default();
-        let [router] = met else { return Err(format!("one trace met {met:?} at hop {hop}").into()) };
+        let [router] = met else {
+            let met: Vec<_> = met.iter().map(|router| router.address).collect();
+            return Err(format!("one trace met {} at hop {hop}", list(&met)).into());
+        };
         seen.insert(router.address);
     }
     let said = format!("{} routers at hop {hop} in {} traces", seen.len(), reports.len());
@@ -280,6 +284,14 @@ fn is_plausible(count: u64, of: u32, probability: f64) -> bool {
 fn routers(path: &Path, hop: usize, case: &Case) -> Vec<IpAddr> {
     let hop = path.hops.get(hop - 1).map(|hop| hop.routers.as_slice()).unwrap_or_default();
     hop.iter().map(|router| router.address(case.family)).collect()
+}
+
+/// Addresses in words.
+fn list(addresses: &[IpAddr]) -> String {
+    match addresses {
+        [] => "nobody".to_owned(),
+        _ => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
 }
 
 fn ms(time: Duration) -> String {
@@ -357,6 +369,26 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_that_went_astray_is_told_in_words() {
+        let left = [Observation {
+            at: std::time::Instant::now(),
+            isp: Isp::B,
+            source: [10, 1, 0, 2].into(),
+            destination: target(Family::V4, 10),
+            protocol: 6,
+            ports: Some((40_000, 80)),
+            echo_id: None,
+            tcp_flags: Some(2),
+            ttl: 64,
+            length: 60,
+        }];
+        let path = topology().a;
+        let truth = Truth { target: target(Family::V4, 10), path: &path, counts: &[], left: &left, accepted: 0 };
+        let said = "a packet left through b: TCP from 10.1.0.2 to 198.51.100.10, port 40000 to port 80, 60 bytes, hop limit 64, by ispb";
+        assert_eq!(check(&CASE, &[], &truth), Err(Wrong::Fact(said.to_owned())));
+    }
+
+    #[test]
     fn a_hop_that_is_not_as_it_was_is_told() {
         let fact = |what: &str| Err(Wrong::Fact(what.to_owned()));
         let unheard = |number| Hop { number, sent: 3, ..Hop::default() };
@@ -368,12 +400,15 @@ mod tests {
             said(|trace| trace.hops[2] = Hop { number: 3, ..trace.hops[1].clone() }),
             fact("hop 3: 3 of 3 answered, 0 in truth")
         );
-        assert_eq!(said(|trace| trace.hops[6].routers.clear()), fact("hop 7 answered 3 times, from []"));
+        assert_eq!(said(|trace| trace.hops[6].routers.clear()), fact("hop 7 answered 3 times, from nobody"));
         for hop in [6, 8] {
-            let expected = format!("hop {} answered 3 times, from [{stranger}]", hop + 1);
+            let expected = format!("hop {} answered 3 times, from {stranger}", hop + 1);
             assert_eq!(said(|trace| trace.hops[hop].routers[0].address = stranger), fact(&expected));
         }
-        assert_eq!(said(|trace| trace.hops[6].rtt = Default::default()), fact("hop 7 answered 3 times, best None"));
+        assert_eq!(
+            said(|trace| trace.hops[6].rtt = Default::default()),
+            fact("hop 7 answered 3 times, and has no best time")
+        );
         assert_eq!(said(|trace| trace.hops.truncate(8)), fact("8 hops, reached: true"));
         assert_eq!(
             said(|trace| trace.hops[6].rtt = trace.hops[7].rtt.clone()),

@@ -196,7 +196,7 @@ async fn follow(
         let Some(News { flow, hop, counts }) = exploration.answered(&answer, ends, Instant::now()) else { continue };
         last_arrival = Some(answer.arrived);
         let (from, rtt) = (answer.from, answer.rtt());
-        probe.note(format_args!("hop {hop} of flow {}: {from} after {rtt:?}: {:?}", flow + 1, answer.reply));
+        probe.note(format_args!("hop {hop} of flow {}: {from} after {rtt:?}: {}", flow + 1, answer.reply));
         if let Some(inquiry) = inquiry {
             inquiry.about(from);
         }

@@ -274,7 +274,7 @@ impl Attempt<'_, '_> {
         let (size, hop) = *self.sent.get(index as usize).filter(|_| answer.number >= self.first)?;
         self.probe.timeline.received(instant_of(answer.arrived));
         let (from, rtt) = (answer.from, answer.rtt());
-        self.probe.note(format_args!("{size} bytes: {from} after {rtt:?}: {:?}", answer.reply));
+        self.probe.note(format_args!("{size} bytes: {from} after {rtt:?}: {}", answer.reply));
         if let Reply::Error { ty, code, mtu, .. } = answer.reply {
             if packets::is_too_big(from, (ty, code)) {
                 self.said.push((size, from));

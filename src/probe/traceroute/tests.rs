@@ -95,6 +95,17 @@ async fn loopback_is_one_hop_away_by_every_protocol_and_in_both_families() {
                 _ => None,
             };
             assert_eq!(hop.routers, [Router { answers: 3, error, ..Router::new(address) }]);
+            let said = match (protocol, error) {
+                (Protocol::Icmp, _) => "an echo reply".to_owned(),
+                (Protocol::Udp, error) => {
+                    let (ty, code) = error.unwrap();
+                    format!("ICMP type {ty}, code {code}")
+                }
+                (Protocol::Tcp, _) if measured.port == Some(33434) => "a reset".to_owned(),
+                (Protocol::Tcp, _) => "a SYN-ACK".to_owned(),
+            };
+            let lines = report.log.iter().filter(|line| line.text.starts_with("hop 1 of flow 1: "));
+            assert_eq!(lines.filter(|line| line.text.contains(&said)).count(), 3, "{said}: {:#?}", report.log);
             assert!(hop.rtt.worst().unwrap() < 0.005, "{hop:?}");
 
             let phases: Vec<_> = report.phases.iter().map(|(phase, _)| *phase).collect();
