@@ -97,7 +97,9 @@ impl<'a> Value<'a> {
             ("", key) => key.to_owned(),
             (owner, key) => format!("{owner}: {key}"),
         };
-        self.problems.add(Some(line), place, message);
+        // A key may be any text, and a problem is a line.
+        let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+        self.problems.add(Some(line), place.chars().map(escaped).collect(), message);
     }
 
     /// Notes the error of a result.

@@ -17,7 +17,7 @@ const INTERFACE_NAME_LIMIT: usize = 15;
 /// An ISP; `site` is the file's, for those that name no own.
 pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
     let fields = value.fields();
-    if name.is_empty() || name == "all" || name.contains(',') {
+    if !is_name(name) {
         // `isp=all` and `isp=a,b` are kept for several.
         fields.problem("is no name for an ISP; a name is not empty, not all, and has no comma");
     }
@@ -40,6 +40,15 @@ pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or(site).to_owned();
     fields.finish();
     Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy, territory })
+}
+
+fn is_name(name: &str) -> bool {
+    !(name.is_empty() || name == "all" || name.contains(','))
+}
+
+/// Whether a module could have it: it has a name, and something that binds a probe to it. What is wrong with it otherwise is told by itself.
+pub(super) fn is_usable(isp: &Isp) -> bool {
+    is_name(&isp.name) && !isp.source.is_unbound()
 }
 
 fn interface(value: &Value<'_>) -> Option<String> {

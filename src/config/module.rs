@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{Fields, Value};
+use super::isp::is_usable;
 use super::resolvers::resolvers;
 use super::{dns, egress, grpc, http, icmp, source, tcp, traceroute, unix, websocket};
 use crate::net::{Family, Source};
@@ -151,9 +152,10 @@ fn known_isp(value: &Value<'_>, isps: &[Arc<Isp>]) -> Option<String> {
     if isps.iter().any(|isp| isp.name == name) {
         return Some(name.to_owned());
     }
-    let known: Vec<_> = isps.iter().map(|isp| isp.name.as_str()).collect();
+    let known: Vec<_> = isps.iter().filter(|isp| is_usable(isp)).map(|isp| isp.name.as_str()).collect();
     value.problem(match known.as_slice() {
-        [] => format!("{name:?} is not known; there are no isps"),
+        [] if isps.is_empty() => format!("{name:?} is not known; there are no isps"),
+        [] => format!("{name:?} is not known, and none of the isps is right"),
         known => format!("{name:?} is not known; known ISPs: {}", known.join(", ")),
     });
     None
