@@ -98,6 +98,7 @@ async fn prometheus_gets_openmetrics_and_others_get_text() {
             let headers: Vec<_> = accept.iter().map(|accept| ("Accept", *accept)).collect();
             let reply = server.fetch("GET", path, &headers).await;
             assert_eq!(reply.header("content-type"), Some(content_type), "{path} {accept:?}");
+            assert_eq!(reply.header("vary"), Some("Accept, Accept-Encoding"), "{path} {accept:?}");
             let body = reply.text();
             assert_eq!(body.ends_with("# EOF\n"), content_type != text, "{path} {accept:?}");
             check_exposition(&body, content_type != text);
@@ -132,6 +133,9 @@ async fn answers_are_compressed_where_that_is_asked_for() {
     assert_eq!(plain.header("content-encoding"), None);
     let packed = server.fetch("GET", "/", &[("Accept-Encoding", "gzip")]).await;
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    for reply in [&plain, &packed] {
+        assert_eq!(reply.header("vary"), Some("Accept, Accept-Encoding"));
+    }
     let mut body = String::new();
     flate2::read::GzDecoder::new(packed.body.as_slice()).read_to_string(&mut body).unwrap();
     assert_eq!(body, server.fetch("GET", "/", &[("Accept-Encoding", "gzip;q=0")]).await.text());

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
@@ -34,12 +34,16 @@ pub(super) fn format(headers: &HeaderMap) -> Format {
     negotiate::format(joined(headers, &ACCEPT).as_deref())
 }
 
+/// What an answer depends on beside what is asked for.
+const DEPENDS_ON: &str = "Accept, Accept-Encoding";
+
 /// An answer of a type, compressed where the client asked for it.
 pub(super) fn content(headers: &HeaderMap, content_type: &str, body: String) -> Response {
     if body.len() >= COMPRESS_FROM && negotiate::gzip(joined(headers, &ACCEPT_ENCODING).as_deref()) {
-        ([(CONTENT_TYPE, content_type), (CONTENT_ENCODING, "gzip")], gzip(body.as_bytes())).into_response()
+        let headers = [(CONTENT_TYPE, content_type), (VARY, DEPENDS_ON), (CONTENT_ENCODING, "gzip")];
+        (headers, gzip(body.as_bytes())).into_response()
     } else {
-        ([(CONTENT_TYPE, content_type)], body).into_response()
+        ([(CONTENT_TYPE, content_type), (VARY, DEPENDS_ON)], body).into_response()
     }
 }
 
