@@ -256,8 +256,35 @@ impl<'a> Probe<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::{icmp, testing};
+    use crate::lab::Namespace;
+    use crate::probe::{Isp, icmp, testing};
     use crate::verdict::Reason;
+
+    /// A device that is dead explains all of the silence, a program that stood still only a part of it.
+    #[test]
+    fn a_dead_device_is_told_before_a_program_that_stood_still() {
+        // In a network of its own, loopback is down.
+        let namespace = match Namespace::create("dead", || Ok(())) {
+            Ok((namespace, ())) => namespace,
+            Err(why) => return crate::testing::skip(&why.to_string()),
+        };
+        let reason = |by_device: bool| {
+            let request = testing::configured("{prober: tcp}", "192.0.2.1:80", Duration::from_millis(40));
+            let source = Source { interface: Some("lo".into()), ..Source::default() };
+            let request = Request { isp: Some(Arc::new(Isp { source, ..Isp::default() })), ..request };
+            let probe = Probe::start(&request);
+            std::thread::sleep(Duration::from_millis(30));
+            probe.timeline.enter(Phase::Connect);
+            if by_device {
+                probe.talks_to([192, 0, 2, 1].into());
+            }
+            let failure = probe.failure(Reason::ConnectionTimeout, "no answer to the SYN");
+            let report = probe.report(Measurement::Tcp(tcp::Measurement::default()), Some(failure));
+            report.failure.unwrap().reason
+        };
+        let told = namespace.run(|| [true, false].map(reason)).unwrap();
+        assert_eq!(told, [Reason::LocalLinkDown, Reason::ProberOverload]);
+    }
 
     #[tokio::test]
     async fn of_a_long_log_the_beginning_is_kept_and_why_the_probe_failed() {
