@@ -44,8 +44,13 @@ fn the_table_of_metrics_is_the_catalogue() {
 
 #[test]
 fn the_table_of_the_exporters_own_metrics_is_what_it_returns() {
-    let exporter = Exporter::start("isps: {a: {source_ip: 127.0.0.1}}\nmodules: {tcp: {prober: tcp}}\n");
+    let exporter = Exporter::start(
+        "isps: {a: {source_ip: 127.0.0.1, packets_per_second: 1}}\nmodules: {tcp: {prober: tcp}, icmp: {prober: icmp, icmp: {count: 9}}}\n",
+    );
     exporter.get("/probe?module=tcp&isp=a&target=127.0.0.1:1");
+    // It takes nine seconds until there are packets again.
+    let pings = [(); 2].map(|()| get(exporter.address, "/probe?module=icmp&isp=a&target=127.0.0.1").0);
+    assert_eq!(pings, [200, 503]);
     assert_eq!(get(exporter.address, "/probe").0, 400);
     let metrics = exporter.get("/metrics");
     let mut table = String::new();

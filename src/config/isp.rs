@@ -37,9 +37,11 @@ pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
         networks: list("networks").iter().filter_map(network).collect(),
         asns: list("asns").iter().filter_map(|value| value.integer(1, u32::MAX.into())).collect(),
     };
+    let limit = |key| fields.get(key).and_then(|value| value.integer(1, u32::MAX.into()));
+    let (max_probes, packets_per_second) = (limit("max_probes"), limit("packets_per_second"));
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or(site).to_owned();
     fields.finish();
-    Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy, territory })
+    Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy, territory, max_probes, packets_per_second })
 }
 
 fn is_name(name: &str) -> bool {

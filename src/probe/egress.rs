@@ -41,6 +41,13 @@ pub struct Settings {
     pub preference: Preference,
 }
 
+impl Settings {
+    /// How many packets its flows have at most.
+    pub(super) fn packets(&self) -> u32 {
+        u32::from(self.max_hops - self.first_hop + 1).saturating_mul(self.flows)
+    }
+}
+
 /// What the packets are. Those of ICMP have no ports, by which routers tell flows apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {

@@ -89,6 +89,19 @@ impl Prober {
         }
     }
 
+    /// How many packets of our own making a probe sends at most, as far as that is known before: that routers or a failure will ask for more is not.
+    #[must_use]
+    pub fn packets(&self) -> u32 {
+        match self {
+            Self::Icmp(settings) => settings.count,
+            Self::Traceroute(settings) => settings.packets(),
+            Self::Egress(settings) => settings.packets(),
+            // A SYN, and what refuses its answer.
+            Self::Tcp(tcp::Settings { open: tcp::Open::Half { raw: true }, .. }) => 2,
+            Self::Tcp(_) | Self::Http(_) | Self::Dns(_) | Self::Unix(_) | Self::Grpc(_) | Self::Websocket(_) => 0,
+        }
+    }
+
     /// Says why no probe of this kind can be made of `target`, in one sentence.
     ///
     /// # Errors

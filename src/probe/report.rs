@@ -48,6 +48,23 @@ pub struct Report {
 }
 
 impl Report {
+    /// How many packets of our own making were sent; nothing where they are not counted.
+    #[must_use]
+    pub fn packets(&self) -> Option<u32> {
+        let of_probe = match &self.measurement {
+            Measurement::Icmp(measured) => Some(measured.sent),
+            Measurement::Traceroute(measured) => Some(measured.packets),
+            Measurement::Egress(measured) => Some(measured.packets),
+            Measurement::Http(_)
+            | Measurement::Tcp(_)
+            | Measurement::Dns(_)
+            | Measurement::Unix(_)
+            | Measurement::Grpc(_)
+            | Measurement::Websocket(_) => None,
+        };
+        of_probe.or_else(|| self.failed_flow.as_ref().map(|flow| flow.trace.packets))
+    }
+
     /// Whether the probe succeeded.
     #[must_use]
     pub fn success(&self) -> bool {

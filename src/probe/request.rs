@@ -97,4 +97,8 @@ pub struct Isp {
     pub proxy: Option<Arc<Proxy>>,
     /// Where its routers are.
     pub territory: Territory,
+    /// How many probes go through it at a time; nothing sets no limit.
+    pub max_probes: Option<u32>,
+    /// How many packets a second this program sends through it that it makes itself: all but those of the kernel's connections; nothing sets no limit.
+    pub packets_per_second: Option<u32>,
 }

@@ -50,6 +50,17 @@ pub struct Settings {
     pub registry: Option<Arc<Registry>>,
 }
 
+impl Settings {
+    /// How many packets its flows have at most; of [`Flows::Auto`], those of the first.
+    pub(super) fn packets(&self) -> u32 {
+        let flows = match self.flows {
+            Flows::Count(flows) => flows as u32,
+            Flows::Auto => 1,
+        };
+        u32::from(self.max_hops - self.first_hop + 1).saturating_mul(self.count).saturating_mul(flows)
+    }
+}
+
 /// What the packets of a trace are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -94,6 +105,8 @@ pub struct Measurement {
     pub max_hops: u8,
     /// Whether the destination answered.
     pub reached: bool,
+    /// Packets that were sent: of all flows, and in search of the MTU.
+    pub packets: u32,
     /// How many flows were followed; 0 before there was a socket. All that is said of hops is of the first.
     pub flows: usize,
     /// What several flows met; nothing where only one was followed.
@@ -219,6 +232,7 @@ impl Measurement {
             first_hop: settings.first_hop,
             max_hops: settings.max_hops,
             reached: false,
+            packets: 0,
             flows: 0,
             balance: None,
             hops: Vec::new(),

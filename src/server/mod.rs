@@ -1,5 +1,6 @@
 //! The HTTP surface: `/probe`, the exporter's own metrics, pages, reload.
 
+mod admission;
 mod basic_auth;
 mod client;
 mod connection;
@@ -38,6 +39,7 @@ use crate::config::{Errors, Problem, Store};
 use crate::net::Network;
 use crate::probe::Module;
 use crate::probe::identity::Identities;
+use admission::Admission;
 use history::History;
 use listen::Stream;
 use own::Own;
@@ -61,6 +63,7 @@ pub struct State {
     identities: Arc<Identities>,
     options: Options,
     history: History,
+    admission: Admission,
     guard: Arc<Guard>,
     own: Own,
 }
@@ -87,8 +90,16 @@ impl State {
     #[must_use]
     pub fn new(store: Store, guard: Guard, network: Arc<Network>, options: Options) -> Arc<Self> {
         let history = History::new(options.history_limit);
-        let identities = Arc::default();
-        Arc::new(Self { store, network, identities, options, history, guard: Arc::new(guard), own: Own::default() })
+        Arc::new(Self {
+            store,
+            network,
+            identities: Arc::default(),
+            options,
+            history,
+            admission: Admission::default(),
+            guard: Arc::new(guard),
+            own: Own::default(),
+        })
     }
 
     /// Whether a file of the configuration has another content than when it was loaded last, in vain or not.

@@ -40,6 +40,12 @@ struct Failed {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    isp: String,
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rejected {
     cause: &'static str,
 }
@@ -55,6 +61,7 @@ pub(super) struct Own {
     failures: Family<Failed, Counter>,
     durations: Family<Probed, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
+    refused: Family<Refused, Counter>,
     rejected: Family<Rejected, Counter>,
     unknown_modules: Counter,
 }
@@ -70,6 +77,7 @@ impl Default for Own {
             failures: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             in_flight: Gauge::default(),
+            refused: Family::default(),
             rejected: Family::default(),
             unknown_modules: Counter::default(),
         };
@@ -105,6 +113,11 @@ impl Default for Own {
         );
         registry.register("probe_duration_seconds", "How long probes took", own.durations.clone());
         registry.register("probes_in_flight", "Probes that are running now", own.in_flight.clone());
+        registry.register(
+            "probes_refused",
+            "Requests to /probe that were answered with 503 because a limit of the ISP was reached (max_probes or packets_per_second)",
+            own.refused.clone(),
+        );
         registry.register(
             "requests_rejected",
             "Requests to /probe that were answered with 400 because they cannot be meant, by cause",
@@ -148,7 +161,13 @@ impl Own {
         self.web_config_successful.set(success.into());
     }
 
-    /// A request was refused.
+    /// A probe was not begun, since a limit of its ISP was reached.
+    pub(super) fn refused(&self, request: &Request, limit: &'static str) {
+        let isp = request.uplink().map(|isp| isp.name.clone()).unwrap_or_default();
+        self.refused.get_or_create(&Refused { isp, limit }).inc();
+    }
+
+    /// A request cannot be meant.
     pub(super) fn rejected(&self, cause: &'static str) {
         self.rejected.get_or_create(&Rejected { cause }).inc();
         if cause == UNKNOWN_MODULE {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{RawQuery, State as Extract};
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tracing::{Level, debug, error, info};
 
+use super::admission::Refused;
 use super::client::Client;
 use super::query::{self, Asked};
 use super::{PROBES, State, reply};
@@ -49,6 +51,14 @@ pub(super) async fn probe(
             return reply::sentence(StatusCode::BAD_REQUEST, rejection.sentence).into_response();
         }
     };
+    let admitted = match state.admission.admit(&request) {
+        Ok(admitted) => admitted,
+        Err(Refused { limit, sentence, after }) => {
+            state.own.refused(&request, limit);
+            let after = [(RETRY_AFTER, after.as_secs_f64().ceil().to_string())];
+            return (after, reply::sentence(StatusCode::SERVICE_UNAVAILABLE, sentence)).into_response();
+        }
+    };
     let in_flight = state.own.probing(&request);
     let report = tokio::select! {
         report = run(&state, &mut request) => report,
@@ -57,6 +67,7 @@ pub(super) async fn probe(
             return reply::sentence(StatusCode::BAD_REQUEST, sentence).into_response();
         }
     };
+    admitted.ended(&report);
     in_flight.ended(&report);
     log(&report);
     let reply = match asked_format {

@@ -341,6 +341,7 @@ mod tests {
             first_hop: 1,
             max_hops: 20,
             reached: true,
+            packets: 27,
             flows: 1,
             balance: None,
             hops: (1..=9).map(hop).collect(),

@@ -160,6 +160,7 @@ async fn follow(
                     let shape = Shape { hop_limit: Some(hop), ..Shape::default() };
                     let sent = conversation.send(number, shape);
                     let departed = sent.map_err(|refusal| packets::refused(probe, destination, &refusal))?;
+                    measured.packets += 1;
                     measured.flows = conversations.len();
                     if let Some(hop) = measured.hop(hop).filter(|_| exploration.is_first(number)) {
                         hop.sent += 1;

@@ -90,7 +90,9 @@ pub(super) async fn measure(
         end: packets::end(probe),
         wait: settings.wait,
     };
-    match attempt.run(&measured.hops, device).await {
+    let found = attempt.run(&measured.hops, device).await;
+    measured.packets += attempt.sent.len() as u32;
+    match found {
         Ok(mtu) => measured.mtu = Some(mtu),
         Err(why) => {
             let (passes, next) = (attempt.search.passes(), attempt.search.next().unwrap_or(device));

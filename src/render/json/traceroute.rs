@@ -21,6 +21,7 @@ pub(super) struct Traceroute<'a> {
     rounds: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     packet_bytes: Option<usize>,
+    packets_sent: u32,
     first_hop: u8,
     max_hops: u8,
     reached: bool,
@@ -204,6 +205,7 @@ impl<'a> Traceroute<'a> {
             first_hop,
             max_hops,
             reached,
+            packets,
             flows,
             balance,
             hops,
@@ -231,6 +233,7 @@ impl<'a> Traceroute<'a> {
             destination: *destination,
             rounds: *rounds,
             packet_bytes: *packet_size,
+            packets_sent: *packets,
             first_hop: *first_hop,
             max_hops: *max_hops,
             reached: *reached,

@@ -60,6 +60,7 @@ pub(super) fn hops(page: &mut Page, measured: &traceroute::Measurement) {
         first_hop,
         max_hops,
         reached: _,
+        packets: _,
         flows: _,
         balance: _,
         hops,
