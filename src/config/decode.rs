@@ -212,7 +212,8 @@ impl<'a> Value<'a> {
         let number = scalar.plain.then(|| whole_number(&scalar.text)).flatten();
         let value = number.filter(|number| (least..=most).contains(number)).and_then(|number| T::try_from(number).ok());
         if value.is_none() {
-            let octal = scalar.plain && number.is_none() && scalar.text.starts_with("0");
+            let digits = scalar.text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+            let octal = scalar.plain && number.is_none() && digits && scalar.text.starts_with("0");
             let hint = if octal { "; with a 0 before it, it is octal to some: write 0o17 or 17" } else { "" };
             self.problem(format!("must be {wanted}{hint}"));
         }
