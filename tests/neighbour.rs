@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::lab::namespaces;
-use support::until;
+use support::{program, until};
 use uplink_exporter::config::{self, Config};
 use uplink_exporter::lab::Namespace;
 use uplink_exporter::net::Network;
