@@ -92,6 +92,11 @@ fn by_address(a: &str, b: &str) -> String {
     )
 }
 
+/// A by source address, and B by its mark: the kernel's routes tell nothing of whose a device is.
+fn untold(a: &str, b: &str) -> String {
+    format!("  a: {{source_ip: 10.1.0.2, source_ip6: 'fd00:a::2'{a}}}\n  b: {{fwmark: 102{b}}}")
+}
+
 fn ip(site: &Site, arguments: &str) {
     let mut command = Command::new("ip");
     command.args(arguments.split_whitespace());
@@ -209,18 +214,25 @@ fn a_gateway_of_the_isps_networks_verifies_every_probe_and_one_of_anothers_fails
 
 #[test]
 fn a_device_of_another_isp_fails_a_probe_whose_address_is_elsewhere() {
-    let Some(mut site) = start(&by_address("", ", interface: ispb")) else { return };
+    let Some(mut site) = start("") else { return };
     misroute(&site, Isp::A);
-    for family in FAMILIES {
-        let requests = PROBES.map(|kind| probe(&site, kind, "a", family, 10)).to_vec();
-        for report in site.run_all(requests) {
-            assert_eq!(reason(&report), "egress_mismatch", "{}: {:#?}", report.module, report.log);
-            let told = way_out(&report);
-            assert_eq!((told.device.as_deref(), told.verified), (Some("ispb"), Some(false)), "{}", report.module);
-            let detail = report.failure.unwrap().detail;
-            let said = format!("the kernel's route to {} leaves by ispb, the interface of ISP b", target(family, 10));
-            assert_eq!(detail, said, "{}", report.module);
+    // The other is bound to the device, or has its address there.
+    for of_b in [", interface: ispb", ""] {
+        configure(&mut site, &by_address("", of_b));
+        site.lab.clear_observed();
+        for family in FAMILIES {
+            let requests = PROBES.map(|kind| probe(&site, kind, "a", family, 10)).to_vec();
+            for report in site.run_all(requests) {
+                assert_eq!(reason(&report), "egress_mismatch", "{}: {:#?}", report.module, report.log);
+                let told = way_out(&report);
+                assert_eq!((told.device.as_deref(), told.verified), (Some("ispb"), Some(false)), "{}", report.module);
+                let detail = report.failure.unwrap().detail;
+                let said =
+                    format!("the kernel's route to {} leaves by ispb, the interface of ISP b", target(family, 10));
+                assert_eq!(detail, said, "{}", report.module);
+            }
         }
+        assert_eq!(site.lab.observed(), [], "it left the wrong way");
     }
     // An address on loopback is nowhere: both may leave by the device. So may an ISP that is told by its mark.
     for (family, address) in [("-4", "10.9.0.2/32"), ("-6", "fd00:9::2/128")] {
@@ -237,6 +249,31 @@ fn a_device_of_another_isp_fails_a_probe_whose_address_is_elsewhere() {
 }
 
 #[test]
+fn an_interface_that_is_down_is_not_left_by_another_one() {
+    let Some(mut site) = start(&by_address("", "")) else { return };
+    site.lab.default_route(Isp::B).unwrap();
+    // Without a route that refuses what has no way, the rule by the source address finds nothing, and the default route does.
+    for family in ["-4", "-6"] {
+        ip(&site, &format!("{family} rule del pref {}", 1_000 + Isp::A.mark()));
+        ip(&site, &format!("{family} rule add pref 1000 from all lookup main suppress_prefixlength 0"));
+    }
+    ip(&site, "link set ispa down");
+    for isps in [by_address("", ""), by_address("", ", interface: ispb")] {
+        configure(&mut site, &isps);
+        site.lab.clear_observed();
+        // The kernel takes addresses of IPv6 away with the device.
+        for (family, expected) in [(Family::V4, "local_link_down"), (Family::V6, "source_address_unavailable")] {
+            let requests = PROBES.map(|kind| probe(&site, kind, "a", family, 10)).to_vec();
+            for report in site.run_all(requests) {
+                assert_eq!(reason(&report), expected, "{}: {:#?}", report.module, report.log);
+                assert!(report.way_out.is_none_or(|out| out.verified.is_none()), "{}", report.module);
+            }
+        }
+        assert_eq!(site.lab.observed(), [], "it left another way");
+    }
+}
+
+#[test]
 fn the_isps_own_address_is_not_reached_through_it() {
     let Some(site) = start("  a: {interface: ispa}") else { return };
     for address in [Isp::A.source(Family::V4), Isp::A.source(Family::V6)] {
@@ -249,7 +286,7 @@ fn the_isps_own_address_is_not_reached_through_it() {
 
 #[test]
 fn a_trace_proves_the_wrong_way_that_the_kernel_cannot_see() {
-    let Some(mut site) = start(&by_address(", $A", ", $B")) else { return };
+    let Some(mut site) = start(&untold(", $A", ", $B")) else { return };
     misroute(&site, Isp::A);
     for family in FAMILIES {
         for module in ["trace", "trace_udp", "trace_tcp"] {
@@ -299,7 +336,7 @@ fn a_wrong_rule_fails_every_probe_whatever_binds_it() {
     let isps = |b: &str| {
         format!(
             "  address: {{source_ip: 10.1.0.2, source_ip6: 'fd00:a::2', $A}}\n  interface: {{interface: ispa, $A}}\n  \
-             mark: {{fwmark: 101, $A}}\n  b: {{source_ip: 10.2.0.2, source_ip6: 'fd00:b::2', {b}}}"
+             mark: {{fwmark: 101, $A}}\n  b: {{fwmark: 102, {b}}}"
         )
     };
     let Some(mut site) = start(&isps(&B.replace(']', ", 10.2.0.1, 'fd00:b::1', 10.1.0.11, 'fd00:a::b']"))) else {
@@ -417,11 +454,11 @@ fn answers_that_arrive_on_another_device_are_told_and_no_failure() {
 
 #[test]
 fn autonomous_systems_tell_whose_the_first_router_is() {
-    let Some(mut site) = start(&by_address("", "")) else { return };
+    let Some(mut site) = start(&untold("", "")) else { return };
     let table = site.folder.path().join("systems.txt");
     let write = |site: &mut Site, lines: &str| {
         std::fs::write(&table, lines).unwrap();
-        let isps = by_address(", asns: [64501, 64511]", ", asns: [64502]");
+        let isps = untold(", asns: [64501, 64511]", ", asns: [64502]");
         configure(site, &format!("{isps}\nasn: {{table: {}}}", table.display()));
     };
     let b = "100.64.2.0/24 64502 B\nfd00:b:1::/48 64502 B\n";

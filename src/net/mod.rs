@@ -28,4 +28,4 @@ pub use conversation::{Answer, Conversation, Refusal, Reply, Shape, Syns};
 pub use netlink::Heading;
 pub use network::{Flow, Network};
 pub use source::{Family, LocalFault, Source, SourceError, is_own};
-pub use way::Way;
+pub use way::{Home, Way};

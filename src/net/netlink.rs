@@ -38,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) name: String,
     /// The largest packet that it takes, in bytes.
     pub(crate) mtu: u32,
+    /// Whether somebody has it be up.
+    pub(crate) up: bool,
     /// Whether it is up and has a carrier.
     pub(crate) running: bool,
     /// Whether anything is behind it: not with loopback, nor with a dummy that only has addresses.
@@ -151,11 +153,11 @@ impl Netlink {
         self.ask(message, || format!("asking for the route to {}", heading.destination))
     }
 
-    /// The device that an address of this host is on.
-    pub(crate) fn home(&mut self, address: IpAddr) -> io::Result<Link> {
+    /// The index of the device that an address of this host is on.
+    pub(crate) fn home(&mut self, address: IpAddr) -> io::Result<u32> {
         let answer = self.ask_route(&Source::default(), None, &Heading::to(address), RTM_F_FIB_MATCH)?;
         let nowhere = || io::Error::other(format!("the address {address} has no device"));
-        self.link(Device::Index(parse_route(&answer).ok_or_else(nowhere)?.device))
+        parse_route(&answer).map(|hop| hop.device).ok_or_else(nowhere)
     }
 
     /// Whether an address is this host's own.
@@ -238,6 +240,7 @@ fn parse_link(answer: &[u8]) -> Option<Link> {
         index: number(4)?,
         name: String::from_utf8_lossy(name.strip_suffix(&[0]).unwrap_or(name)).into_owned(),
         mtu: of(libc::IFLA_MTU).and_then(|(_, mtu)| mtu.try_into().ok()).map(u32::from_ne_bytes)?,
+        up: has(flags, libc::IFF_UP),
         running: has(flags, libc::IFF_UP | libc::IFF_RUNNING),
         // A tunnel's neighbours have no addresses to ask for, either.
         leads_somewhere: !has(flags, libc::IFF_LOOPBACK)
@@ -430,9 +433,9 @@ mod tests {
         }
         assert_eq!((netlink.index("lo").unwrap(), netlink.name(lo.index).unwrap().as_str()), (lo.index, "lo"));
         assert_eq!(netlink.link(Device::Index(lo.index)).unwrap(), lo);
-        assert!(lo.running && !lo.leads_somewhere && lo.mtu > 1500);
+        assert!(lo.up && lo.running && !lo.leads_somewhere && lo.mtu > 1500);
         for address in ["127.0.0.1", "::1"] {
-            assert_eq!(netlink.home(address.parse().unwrap()).unwrap(), lo);
+            assert_eq!(netlink.home(address.parse().unwrap()).unwrap(), lo.index);
         }
         let error = netlink.link(Device::Name("none0")).unwrap_err();
         assert!(error.to_string().starts_with("looking up the device none0: "), "{error}");

@@ -14,7 +14,7 @@ use super::conversation::{Conversation, Refusal, Speech, Syns, payload};
 use super::flow::{Ended, Transport};
 use super::ports::{Identifiers, Ports, Use};
 use super::table::Table;
-use super::way::{Way, Ways};
+use super::way::{Home, Way, Ways};
 use super::{Family, Heading, Source, SourceError, clock, sys};
 use crate::wire::tcp;
 
@@ -290,8 +290,16 @@ impl Network {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn home(&self, address: IpAddr) -> io::Result<Option<String>> {
+    pub fn home(&self, address: IpAddr) -> io::Result<Option<Home>> {
         self.ways.home(address)
+    }
+
+    /// Whether a way leaves by the device that an address of this host is on.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn is_from_home(&self, way: &Way, address: IpAddr) -> io::Result<bool> {
+        self.ways.is_from_home(way, address)
     }
 
     /// Whose answers the channels hear that are kept.

@@ -20,15 +20,33 @@ pub struct Way {
     pub source: Option<IpAddr>,
 }
 
+/// The device that has an address of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// Its name.
+    pub device: String,
+    /// Whether somebody has it be up.
+    pub is_up: bool,
+}
+
 /// Asks for ways by one socket, kept from its first question on, of the namespace of whoever asked that. A question takes a few system
 /// calls and some microseconds, so that nothing needs to be remembered that could be wrong by now.
 #[derive(Debug, Default)]
 pub(super) struct Ways(Mutex<Option<Netlink>>);
 
 impl Ways {
+    /// Whether a way leaves by the device that an address of this host is on.
+    pub(super) fn is_from_home(&self, way: &Way, address: IpAddr) -> io::Result<bool> {
+        self.ask(|netlink| netlink.home(address)).map(|device| device == way.index)
+    }
+
     /// The device that an address of this host is on; nothing where that leads nowhere, as loopback does.
-    pub(super) fn home(&self, address: IpAddr) -> io::Result<Option<String>> {
-        self.ask(|netlink| netlink.home(address)).map(|link| Some(link.name).filter(|_| link.leads_somewhere))
+    pub(super) fn home(&self, address: IpAddr) -> io::Result<Option<Home>> {
+        let link = self.ask(|netlink| {
+            let device = netlink.home(address)?;
+            netlink.link(Device::Index(device))
+        })?;
+        Ok(link.leads_somewhere.then_some(Home { device: link.name, is_up: link.up }))
     }
 
     /// The largest packet that a device takes, in bytes.

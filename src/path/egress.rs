@@ -84,22 +84,29 @@ pub fn is_of(uplinks: &[Uplink<'_>], isp: &str, router: &Router) -> Option<bool>
 }
 
 /// The ISPs whose device it is that the kernel chose, where that proves that it is not the named ISP's: which is bound to another one, or is
-/// bound to none, and has its address on another one (`home`). Several ISPs may leave by one device, so that it proves nothing else.
+/// bound to none, and has its address on another one. `home` says which device has the address of an ISP. Several ISPs may leave by one device, so
+/// that it proves nothing else.
 #[must_use]
 pub fn of_device<'a>(
     uplinks: &[Uplink<'a>],
     isp: &str,
     device: &str,
-    home: impl FnOnce() -> Option<String>,
+    home: impl Fn(&str) -> Option<String>,
 ) -> Option<Vec<&'a str>> {
     let bound_to = uplinks.iter().find(|uplink| uplink.name == isp)?.interface;
-    let others = uplinks.iter().filter(|uplink| uplink.interface == Some(device)).map(|uplink| uplink.name);
-    let others: Vec<_> = others.collect();
-    let foreign = match bound_to {
+    let is_elsewhere = match bound_to {
         Some(interface) => interface != device,
-        None => !others.is_empty() && home().is_some_and(|home| home != device),
+        None => home(isp).is_some_and(|home| home != device),
     };
-    foreign.then_some(others)
+    if !is_elsewhere {
+        return None;
+    }
+    let has = |uplink: &&Uplink<'_>| match uplink.interface {
+        Some(interface) => interface == device,
+        None => home(uplink.name).is_some_and(|home| home == device),
+    };
+    let others: Vec<_> = uplinks.iter().filter(has).map(|uplink| uplink.name).collect();
+    (bound_to.is_some() || !others.is_empty()).then_some(others)
 }
 
 /// What a gateway that the kernel chose proves of an ISP, where it is a router of an ISP.
@@ -231,8 +238,9 @@ mod tests {
             uplink("shares", Some("eth2"), &none),
             uplink("free", None, &none),
         ];
-        let of =
-            |isp: &str, device: &str, home: Option<&str>| of_device(&uplinks, isp, device, || home.map(str::to_owned));
+        let of = |isp: &str, device: &str, home: Option<&str>| {
+            of_device(&uplinks, isp, device, |of| home.filter(|_| of == "free").map(str::to_owned))
+        };
         assert_eq!(of("a", "eth1", None), None);
         assert_eq!(of("a", "eth2", None), Some(vec!["b", "shares"]));
         assert_eq!(of("a", "lo", None), Some(vec![]));
@@ -243,6 +251,24 @@ mod tests {
         assert_eq!(of("free", "eth1", None), None);
         assert_eq!(of("free", "eth0", Some("eth1")), None);
         assert_eq!(of("unknown", "eth1", Some("eth2")), None);
+    }
+
+    #[test]
+    fn a_device_is_foreign_where_it_has_only_the_address_of_another_isp() {
+        let none = Territory::default();
+        let uplinks = ["a", "b", "twin", "anywhere"].map(|name| uplink(name, None, &none));
+        let of = |isp: &str, device: &str| {
+            let home = |of: &str| match of {
+                "a" => Some("eth1".to_owned()),
+                "b" | "twin" => Some("eth2".to_owned()),
+                _ => None,
+            };
+            of_device(&uplinks, isp, device, home)
+        };
+        assert_eq!([of("a", "eth1"), of("b", "eth2"), of("a", "eth0")], [None, None, None]);
+        assert_eq!(of("a", "eth2"), Some(vec!["b", "twin"]));
+        assert_eq!(of("b", "eth1"), Some(vec!["a"]));
+        assert_eq!(of("anywhere", "eth1"), None);
     }
 
     #[test]

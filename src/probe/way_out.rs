@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Measurement, Probe, lock, traceroute};
 use crate::flight::Phase;
-use crate::net::{Family, Heading, Way};
+use crate::net::{Family, Heading, Home, Way};
 use crate::path::egress::{Router, Sign, Uplink, is_of, of_device, of_gateway, of_path};
 use crate::verdict::{Failure, Reason};
 
@@ -44,11 +44,12 @@ impl Probe<'_> {
             let only = self.request.network.only_way_of_new(self.source(), &heading);
             only.ok().flatten()
         });
-        if let Some(way) = &only
-            && let Err(failure) = self.judge_way(way, heading.destination)
-        {
-            self.leaves(way.clone(), None, Some(false));
-            return Err(failure);
+        if let Some(way) = &only {
+            let judged = self.judge_way(way, heading.destination);
+            if judged.is_err() {
+                self.leaves(way.clone(), None, verified(&judged));
+            }
+            judged?;
         }
         Ok(only)
     }
@@ -99,7 +100,7 @@ impl Probe<'_> {
 
     fn takes(&self, way: Way, local: Option<IpAddr>, heading: &Heading) -> Result<(), Failure> {
         let judged = self.judge_way(&way, heading.destination);
-        self.leaves(way, local, *judged.as_ref().unwrap_or(&Some(false)));
+        self.leaves(way, local, verified(&judged));
         judged.map(drop)
     }
 
@@ -171,21 +172,41 @@ impl Probe<'_> {
             let detail = format!("the kernel's route to {destination} {what}");
             Err(self.failure(Reason::EgressMismatch, detail))
         };
-        let device = &way.device;
-        let address = isp.source.address(Family::of(destination));
-        let home = || self.request.network.home(address?).ok().flatten();
-        match of_device(&uplinks, &isp.name, device, home).as_deref() {
-            Some([]) => {
-                return mismatch(format!("leaves by {device}, which is not the interface of ISP {}", isp.name));
-            }
-            Some(owners) => return mismatch(format!("leaves by {device}, the interface of {}", of_isps(owners))),
-            None => {}
+        let (network, device, family) = (&self.request.network, &way.device, Family::of(destination));
+        let home = |address| network.home(address).ok().flatten();
+        let own = isp.source.address(family).filter(|_| isp.source.interface.is_none());
+        // Of most, one question is enough.
+        let own = own.filter(|address| !network.is_from_home(way, *address).unwrap_or(true));
+        if let Some(own) = own
+            && let Some(Home { device: down, is_up: false }) = home(own)
+        {
+            let detail =
+                format!("the interface {down}, which has the address {own}, is down: {device} would be left by");
+            return Err(self.failure(Reason::LocalLinkDown, detail));
         }
-        let Some(gateway) = way.gateway else { return Ok(None) };
-        match of_gateway(&uplinks, &isp.name, gateway) {
-            Some(Sign::Own) => Ok(Some(true)),
-            Some(Sign::Foreign(owners)) => mismatch(format!("leads via {gateway}, a router of {}", of_isps(&owners))),
+        let home_of = |name: &str| {
+            let address = match name == isp.name {
+                true => own,
+                false => self.request.isps.get(name).and_then(|isp| isp.source.address(family)),
+            };
+            home(address?).map(|home| home.device)
+        };
+        let of_device = || match of_device(&uplinks, &isp.name, device, home_of).as_deref() {
+            Some([]) => mismatch(format!("leaves by {device}, which is not the interface of ISP {}", isp.name)),
+            Some(owners) => mismatch(format!("leaves by {device}, the interface of {}", of_isps(owners))),
             None => Ok(None),
+        };
+        // Where nothing but addresses tells of devices, the router is who knows better.
+        if isp.source.interface.is_some() {
+            of_device()?;
+        }
+        match way.gateway.and_then(|gateway| of_gateway(&uplinks, &isp.name, gateway)) {
+            Some(Sign::Own) => Ok(Some(true)),
+            Some(Sign::Foreign(owners)) => {
+                let gateway = way.gateway.map(|gateway| gateway.to_string()).unwrap_or_default();
+                mismatch(format!("leads via {gateway}, a router of {}", of_isps(&owners)))
+            }
+            None => of_device(),
         }
     }
 
@@ -205,6 +226,14 @@ impl Probe<'_> {
             territory: &isp.territory,
         });
         uplinks.collect()
+    }
+}
+
+/// Whether a way is the ISP's, by what was judged of it; what cannot leave this host leaves no way.
+fn verified(judged: &Result<Option<bool>, Failure>) -> Option<bool> {
+    match judged {
+        Ok(verified) => *verified,
+        Err(failure) => (failure.reason == Reason::EgressMismatch).then_some(false),
     }
 }
 
