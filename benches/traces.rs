@@ -1,5 +1,6 @@
 //! CPU time of a hundred traces at once, beside as many of mtr's on the same paths: `cargo bench --bench traces`, as root, with Debian's `mtr-tiny`.
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on ends")]
 
 #[path = "../tests/support/mod.rs"]
@@ -44,7 +45,7 @@ fn main() {
     for module in ["icmp", "udp", "tcp"] {
         let ask = |number| {
             let answer = exporter.get(&format!("/probe?module={module}&isp=a&target={}", destination(number)));
-            assert_eq!(value(&answer, "probe_traceroute_hops"), Some(20.0), "{answer}");
+            assert_eq!(value(&answer, "probe_traceroute_total_hops"), Some(20.0), "{answer}");
         };
         let run = || {
             thread::scope(|scope| {
