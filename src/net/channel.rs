@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use socket2::{Protocol, Socket};
-use tokio::io::Ready;
 use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
 use tokio::sync::mpsc;
 
 use super::conversation::{Answer, Reply};
@@ -173,13 +173,13 @@ impl Channel {
         }
         if let Err(error) = sent {
             self.table.remove([packet.key].into_iter().chain(packet.aliases.into_iter().flatten()));
-            self.read_departures(&mut sending);
+            self.read_errors(&mut sending, None);
             self.renumber(&mut sending);
             return Err(error);
         }
         sending.expect(Some(packet.key));
         // With most devices the stamp is taken, and queued, before sendmsg returns.
-        self.read_departures(&mut sending);
+        self.read_errors(&mut sending, Some(&packet.key));
         drop(sending);
         Ok(self.table.get(&packet.key).and_then(|waiter| waiter.departed).unwrap_or(before))
     }
@@ -212,7 +212,7 @@ impl Channel {
             Ok(()) => sending.expect(None),
             Err(error) => {
                 tracing::debug!(%remote, %error, "the reset was not sent");
-                self.read_departures(&mut sending);
+                self.read_errors(&mut sending, None);
                 self.renumber(&mut sending);
             }
         }
@@ -227,12 +227,8 @@ impl Channel {
         }
     }
 
-    /// Reads the error queue: stamps of departure, and for datagram sockets what routers said.
-    fn read_errors(&self) {
-        self.read_departures(&mut self.lock());
-    }
-
-    fn read_departures(&self, sending: &mut Sending) {
+    /// Reads the error queue: stamps of departure, up to that of a packet, and for datagram sockets what routers said.
+    fn read_errors(&self, sending: &mut Sending, up_to: Option<&Key>) {
         let mut buffer = [0; RECEIVED];
         while let Ok(received) = sys::receive(self.socket.get_ref(), &mut buffer, libc::MSG_ERRQUEUE) {
             let Some(error) = received.error else { continue };
@@ -240,6 +236,9 @@ impl Channel {
                 Origin::Timestamping => {
                     if let (Some(key), Some(stamp)) = (sending.stamped(error.data), received.stamp) {
                         self.table.departed(&key, stamp, clock::now());
+                        if up_to == Some(&key) {
+                            return;
+                        }
                     }
                 }
                 Origin::Icmp | Origin::Icmp6 => self.deliver_queued(&received, &error, &buffer[..received.len]),
@@ -263,7 +262,9 @@ impl Channel {
 
     /// Reads all that has arrived, without being woken for it.
     pub(super) fn read_now(&self) {
-        self.read_errors();
+        if self.kind == Kind::Ping {
+            self.read_errors(&mut self.lock(), None);
+        }
         let mut buffer = [0; RECEIVED];
         while !self.read_batch(&mut buffer) {}
     }
@@ -404,7 +405,7 @@ impl Channel {
     fn answer(&self, key: &Key, answer: impl FnOnce(&Waiter, Stamp) -> Answer) {
         let Some(mut waiter) = self.table.get(key) else { return };
         if waiter.departed.is_none() {
-            waiter.sender.read_errors();
+            waiter.sender.read_errors(&mut waiter.sender.lock(), None);
             waiter.departed = self.table.get(key).and_then(|waiter| waiter.departed);
         }
         hand_over(&waiter, answer);
@@ -458,11 +459,16 @@ impl Drop for Opened {
     }
 }
 
-/// Reads a channel for ever.
+/// Reads a channel for ever. Of a raw socket's error queue, which has only stamps, who sends a packet reads its own, and who answers one that came
+/// late.
 async fn drive(channel: Arc<Channel>) {
     let mut buffer = [0; RECEIVED];
+    let interest = match channel.kind {
+        Kind::Ping => Interest::READABLE | Interest::ERROR,
+        Kind::Icmp | Kind::Tcp | Kind::Udp => Interest::READABLE,
+    };
     loop {
-        let mut guard = match channel.socket.ready(tokio::io::Interest::READABLE | tokio::io::Interest::ERROR).await {
+        let mut guard = match channel.socket.ready(interest).await {
             Ok(guard) => guard,
             Err(error) => {
                 tracing::error!(%error, "the socket is not read any more");
@@ -470,11 +476,9 @@ async fn drive(channel: Arc<Channel>) {
             }
         };
         if guard.ready().is_error() {
-            channel.read_errors();
-            if channel.kind == Kind::Ping {
-                // The errno of what was just read, which the next operation would report as its own.
-                let _ = channel.socket.get_ref().take_error();
-            }
+            channel.read_errors(&mut channel.lock(), None);
+            // The errno of what was just read, which the next operation would report as its own.
+            let _ = channel.socket.get_ref().take_error();
             guard.clear_ready_matching(Ready::ERROR);
         }
         if !guard.ready().is_readable() {

@@ -326,7 +326,7 @@ impl Conversation {
     /// An answer that is here already. Once `until` is over, the sockets are looked into for it, too: ask before anything is given up.
     pub fn late_answer(&mut self, until: Instant) -> Option<Answer> {
         if Instant::now() >= until {
-            self.uplink.read_now();
+            self.uplink.read_now(Family::of(self.remote), until);
         }
         self.inbox.try_recv().ok()
     }

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
@@ -83,21 +84,29 @@ fn usual_mss(family: Family) -> u16 {
 pub(super) struct Uplink {
     tables: [Arc<Table>; 2],
     channels: Mutex<HashMap<(Family, Kind), Kept>>,
+    /// By family, when all was read last without being woken for it.
+    looked: [Mutex<Option<Instant>>; 2],
 }
 
+/// How long all counts as read: many who share the sockets of a source look at the same time, each before every packet that it sends.
+const READ_FOR: Duration = Duration::from_millis(1);
+
 impl Uplink {
-    /// Reads all that has arrived at its sockets, without being woken for it.
-    pub(super) fn read_now(&self) {
-        let channels: Vec<_> = self
-            .channels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .map(|kept| Arc::clone(&kept.opened.channel))
-            .collect();
+    /// Reads all that has arrived at its sockets of a family until `due`, which is over, without being woken for it.
+    pub(super) fn read_now(&self, family: Family, due: Instant) {
+        let now = Instant::now();
+        let mut looked = self.looked[family as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.is_some_and(|looked| looked >= due && now.saturating_duration_since(looked) < READ_FOR) {
+            return;
+        }
+        let kept = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let channels = kept.iter().filter(|((of, _), _)| *of == family);
+        let channels: Vec<_> = channels.map(|(_, kept)| Arc::clone(&kept.opened.channel)).collect();
+        drop(kept);
         for channel in channels {
             channel.read_now();
         }
+        *looked = Some(now);
     }
 
     /// Who waits for answers in a family.
