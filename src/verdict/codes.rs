@@ -11,6 +11,7 @@ impl Reason {
     #[must_use]
     pub fn haproxy(self, phase: Phase) -> &'static str {
         match self {
+            _ if self.is_of_name_servers(phase) => "",
             Self::ProberError
             | Self::ProberConfigError
             | Self::SourceAddressUnavailable
@@ -75,6 +76,7 @@ impl Reason {
     #[must_use]
     pub fn envoy(self, phase: Phase) -> &'static str {
         match self {
+            _ if self.is_of_name_servers(phase) => "DF",
             Self::ProberError => "OM",
             Self::ProberConfigError => "NC",
             Self::ProberOverload | Self::SourcePortExhausted => "UO",
@@ -125,6 +127,27 @@ impl Reason {
             | Self::Unknown => "",
         }
     }
+
+    /// Whether it is what the network, or the name server's host, says of a question for the target's name: there is no connection to the
+    /// target yet.
+    fn is_of_name_servers(self, phase: Phase) -> bool {
+        let is_of_the_way = matches!(
+            self,
+            Self::NetUnreachable
+                | Self::HostUnreachable
+                | Self::AdminProhibited
+                | Self::ProtocolUnreachable
+                | Self::PortUnreachable
+                | Self::TtlExceeded
+                | Self::PmtuExceeded
+                | Self::ConnectionTimeout
+                | Self::ConnectionRefused
+                | Self::ConnectionResetHandshake
+                | Self::ConnectionTerminated
+                | Self::ConnectionWriteTimeout
+        );
+        phase == Phase::Resolve && is_of_the_way
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +181,7 @@ mod tests {
             ((UnroutableLocal, Phase::Connect), "destination_ip_unroutable:local", "L4CON", "UF"),
             ((ArpUnresolved, Phase::Connect), "arp_unresolved", "L4CON", "UF"),
             ((NetUnreachable, Phase::Connect), "net_unreachable", "L4CON", "UF"),
+            ((NetUnreachable, Phase::Resolve), "net_unreachable", "", "DF"),
             ((HostUnreachable, Phase::Connect), "host_unreachable", "L4CON", "UF"),
             ((AdminProhibited, Phase::Connect), "admin_prohibited", "L4CON", "UF"),
             ((ProtocolUnreachable, Phase::Trace), "protocol_unreachable", "L4CON", "UF"),
@@ -166,6 +190,7 @@ mod tests {
             ((PmtuExceeded, Phase::Rtt), "pmtu_exceeded", "L4CON", "UF"),
             ((ConnectionTimeout, Phase::Connect), "connection_timeout", "L4TOUT", "UF"),
             ((ConnectionRefused, Phase::Connect), "connection_refused", "L4CON", "UF"),
+            ((ConnectionRefused, Phase::Resolve), "connection_refused", "", "DF"),
             ((ConnectionResetHandshake, Phase::Connect), "connection_reset_handshake", "L4CON", "UF"),
             ((ConnectionResetHandshake, Phase::Tls), "connection_reset_handshake", "L6RSP", "UF"),
             ((ConnectionResetHandshake, Phase::Query), "connection_reset_handshake", "SOCKERR", "UF"),

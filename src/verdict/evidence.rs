@@ -46,6 +46,7 @@ impl Reason {
             Some(libc::ETIMEDOUT) => match phase {
                 Phase::Connect => Self::ConnectionTimeout,
                 Phase::Tls => Self::TlsTimeout,
+                Phase::Resolve => Self::DnsTimeout,
                 // Only what is not acknowledged is waited for by the kernel.
                 _ => Self::ConnectionWriteTimeout,
             },
@@ -102,9 +103,9 @@ mod tests {
 
     #[test]
     fn an_error_without_evidence_means_what_its_number_and_the_phase_say() {
-        use Phase::{Connect, Processing, Query, Tls};
+        use Phase::{Connect, Processing, Query, Resolve, Tls};
         use Reason::*;
-        let table: [(&[i32], &[Phase], Reason); 14] = [
+        let table: [(&[i32], &[Phase], Reason); 15] = [
             (&[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS], &[Connect, Query], ProberError),
             (&[libc::EPERM, libc::EACCES, libc::EINVAL], &[Connect, Query], ProberConfigError),
             (&[libc::EADDRNOTAVAIL, libc::EADDRINUSE], &[Connect], SourcePortExhausted),
@@ -115,6 +116,7 @@ mod tests {
             (&[libc::EMSGSIZE], &[Query], PmtuExceeded),
             (&[libc::ETIMEDOUT], &[Connect], ConnectionTimeout),
             (&[libc::ETIMEDOUT], &[Tls], TlsTimeout),
+            (&[libc::ETIMEDOUT], &[Resolve], DnsTimeout),
             (&[libc::ETIMEDOUT], &[Processing, Query], ConnectionWriteTimeout),
             (&[libc::ECONNRESET, libc::EPIPE], &[Connect, Tls], ConnectionResetHandshake),
             (&[libc::ECONNRESET, libc::EPIPE], &[Processing, Query], ConnectionTerminated),

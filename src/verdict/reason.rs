@@ -295,6 +295,14 @@ impl Reason {
     /// Whether it speaks of names.
     #[must_use]
     pub fn is_of_names(self) -> bool {
-        matches!(self, Self::DnsTimeout | Self::DnsNxdomain | Self::DnsNodata | Self::DnsServfail | Self::DnsRefused)
+        matches!(
+            self,
+            Self::DnsTimeout
+                | Self::DnsNxdomain
+                | Self::DnsNodata
+                | Self::DnsServfail
+                | Self::DnsRefused
+                | Self::DnsAnswerUnexpected
+        )
     }
 }

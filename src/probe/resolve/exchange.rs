@@ -19,10 +19,12 @@ pub(in crate::probe) enum Fault {
     Source(SourceError),
     /// There is no connection.
     Connect(ConnectError),
-    /// Sending or receiving failed; with what the socket's error queue says.
+    /// The question could not be sent: nothing is on the wire yet, so that this host says so.
+    Unsent(io::Error),
+    /// Sending or receiving failed later; with what the socket's error queue says.
     Io(io::Error, Option<ExtendedError>),
-    /// The server broke the rules; how, as a predicate of it.
-    Broken(&'static str),
+    /// What came is no answer to the question.
+    Broken,
 }
 
 /// Asks by UDP; returns the answer, and when it arrived. What is no answer to the question is passed over. It waits for as long as it is
@@ -35,7 +37,7 @@ pub(super) async fn by_udp(
 ) -> Result<(Answer, Instant), Fault> {
     let socket = udp::connect(source, server).map_err(Fault::Source)?;
     observer.sent(Instant::now(), 0);
-    socket.send(question.bytes()).await.map_err(|error| Fault::Io(error, None))?;
+    socket.send(question.bytes()).await.map_err(Fault::Unsent)?;
     // Without EDNS a server is to send no more than 512 bytes; some send as many as a packet holds. A longer datagram is cut, and
     // then no answer.
     let mut buffer = vec![0; 4096];
@@ -72,11 +74,8 @@ pub(super) async fn by_tcp(
         stream.read_exact(&mut message).await?;
         Ok(message)
     };
-    let message = conversation.await.map_err(|error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => Fault::Broken("ended the connection"),
-        _ => Fault::Io(error, None),
-    })?;
-    let answer = question.answer(&message).ok_or(Fault::Broken("answered something else"))?;
+    let message = conversation.await.map_err(|error: io::Error| Fault::Io(error, None))?;
+    let answer = question.answer(&message).ok_or(Fault::Broken)?;
     Ok((answer, Instant::now()))
 }
 

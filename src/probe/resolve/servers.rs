@@ -1,6 +1,7 @@
 //! Name servers and their answers: a stub resolver (RFC 1034, section 5.3.1) on sockets of a source. An ISP's own are asked through it,
 //! the system's as the kernel routes.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -78,7 +79,7 @@ impl Servers<'_> {
     pub(super) async fn lookup(&mut self, name: &str, families: &[Family]) -> Result<IpAddr, Failure> {
         let mut round = 0;
         loop {
-            let (mut silent, mut failed) = (None, None);
+            let (mut silent, mut failed) = (None::<Failure>, None::<Failure>);
             for turn in 0..self.addresses.len() {
                 let wait = self.patience.wait(self.probe, self.addresses.len(), round, turn);
                 match self.ask(self.addresses[turn], name, families, wait).await {
@@ -93,10 +94,13 @@ impl Servers<'_> {
                         return Err(failure);
                     }
                     Err(failure) => {
-                        let failure = of_server(failure);
                         self.probe.note(format_args!("{}", failure.detail));
                         let kind = if failure.reason == Reason::DnsTimeout { &mut silent } else { &mut failed };
-                        kind.get_or_insert(failure);
+                        match kind {
+                            // What a server says of the name tells more than why another cannot be asked.
+                            Some(told) if told.reason.is_of_names() || !failure.reason.is_of_names() => {}
+                            _ => *kind = Some(failure),
+                        }
                     }
                 }
             }
@@ -184,7 +188,7 @@ impl Servers<'_> {
                     Answer::Failed(5) => (Reason::DnsRefused, "refused to say (REFUSED)".to_owned()),
                     // FORMERR, NOTIMP and what else there is: it does not want to deal with such a question.
                     Answer::Failed(code) => (Reason::DnsRefused, format!("answered with code {code}")),
-                    _ => (Reason::DnsServfail, "has an answer that does not fit into TCP".to_owned()),
+                    _ => (Reason::DnsAnswerUnexpected, "has an answer that does not fit into TCP".to_owned()),
                 };
                 Err(self.probe.failure(reason, format!("the name server {server} {what}, asked for {host}")))
             }
@@ -197,17 +201,15 @@ impl Servers<'_> {
         match fault {
             Fault::Source(error) => self.probe.source_failure(error),
             Fault::Connect(error) => connect_failure(self.probe, server, error),
+            Fault::Unsent(error) => self.probe.local_failure(&what, error),
+            Fault::Io(error, _) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.probe.failure(Reason::ConnectionTerminated, format!("{what}: it ended the connection"))
+            }
             Fault::Io(error, evidence) => self.probe.io_failure(&what, error, evidence.as_ref()),
-            Fault::Broken(how) => self.probe.failure(Reason::DnsServfail, format!("{what}: it {how}")),
+            Fault::Broken => {
+                self.probe.failure(Reason::DnsAnswerUnexpected, format!("{what}: it answered something else"))
+            }
         }
-    }
-}
-
-/// A name server that cannot be spoken with is one that fails, whatever the network says of it; a fault of this host stays one.
-fn of_server(failure: Failure) -> Failure {
-    match failure.reason.is_of_this_host() || failure.reason.is_of_names() {
-        true => failure,
-        false => Failure { reason: Reason::DnsServfail, ..failure },
     }
 }
 

@@ -78,11 +78,12 @@ impl System {
             let whole = host.strip_suffix('.').unwrap_or(host) == name;
             match failure.reason {
                 Reason::DnsNxdomain if !whole => probe.note(format_args!("{}", failure.detail)),
-                Reason::DnsNxdomain | Reason::DnsNodata | Reason::DnsServfail | Reason::DnsRefused => {
+                // Nobody answers, and would not for another name.
+                Reason::DnsTimeout => return Err(failure),
+                reason if !reason.is_of_names() => return Err(failure),
+                _ => {
                     told.get_or_insert(failure);
                 }
-                // Nobody answers, and would not for another name.
-                _ => return Err(failure),
             }
         }
         Err(told.unwrap_or_else(|| no_address(probe, host, families)))

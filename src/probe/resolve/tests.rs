@@ -290,8 +290,7 @@ async fn the_next_server_helps_where_one_is_silent_or_fails() {
         message.metadata.response_code = ResponseCode::ServFail;
         true
     });
-    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    assert_eq!(address(&ask(&[failing, closed, good]).await), Some(IpAddr::V6(V6)));
+    assert_eq!(address(&ask(&[failing, closed(), good]).await), Some(IpAddr::V6(V6)));
     let report = ask(&[silent, good]).await;
     assert_eq!(address(&report), Some(IpAddr::V6(V6)));
     check_phase(&report, Phase::Resolve, 999..1200);
@@ -310,7 +309,7 @@ async fn a_look_up_that_fails_says_how() {
         (code(ResponseCode::NoError), Reason::DnsNodata),
         (code(ResponseCode::ServFail), Reason::DnsServfail),
         (code(ResponseCode::Refused), Reason::DnsRefused),
-        (UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap(), Reason::DnsServfail),
+        (closed(), Reason::PortUnreachable),
     ];
     for (server, reason) in cases {
         let report = ask(&[server]).await;
@@ -323,6 +322,65 @@ async fn a_look_up_that_fails_says_how() {
     let report = look_up("www.example", &[silent], Source::default(), Preference::default(), short).await;
     check_failure(&report, Phase::Resolve, Reason::DnsTimeout);
     check_phase(&report, Phase::Resolve, 290..301);
+}
+
+/// Where nobody listens, and the kernel says so.
+fn closed() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn only_what_a_server_says_of_a_name_is_told_as_its_word() {
+    let refusing = serve_dns(|_, message| {
+        message.metadata.response_code = ResponseCode::Refused;
+        true
+    });
+    // The network's word, and who said it.
+    let report = ask(&[closed(), closed()]).await;
+    check_failure(&report, Phase::Resolve, Reason::PortUnreachable);
+    assert_eq!(report.failure.unwrap().offender, Some(Ipv4Addr::LOCALHOST.into()));
+    // A server's word tells more, wherever it stands.
+    for servers in [[closed(), refusing], [refusing, closed()]] {
+        check_failure(&ask(&servers).await, Phase::Resolve, Reason::DnsRefused);
+    }
+    // What it sends in place of an answer that fits: by TCP.
+    let by_tcp = |reply: Option<&'static [u8]>| {
+        let (socket, listener) = std::iter::repeat_with(|| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            TcpListener::bind(socket.local_addr().unwrap()).ok().map(|listener| (socket, listener))
+        })
+        .find_map(|pair| pair)
+        .unwrap();
+        let server = socket.local_addr().unwrap();
+        spawn_server(move || {
+            let mut buffer = [0; 512];
+            loop {
+                let (length, peer) = socket.recv_from(&mut buffer).unwrap();
+                let mut message = Message::from_vec(&buffer[..length]).unwrap().into_response();
+                message.metadata.truncation = true;
+                socket.send_to(&message.to_vec().unwrap(), peer).unwrap();
+            }
+        });
+        if let Some(reply) = reply {
+            spawn_server(move || {
+                for stream in listener.incoming() {
+                    let mut stream = stream.unwrap();
+                    let mut length = [0; 2];
+                    stream.read_exact(&mut length).unwrap();
+                    stream.read_exact(&mut vec![0; u16::from_be_bytes(length).into()]).unwrap();
+                    stream.write_all(reply).unwrap();
+                }
+            });
+        }
+        server
+    };
+    for (reply, reason) in [
+        (None, Reason::ConnectionRefused),
+        (Some(&b""[..]), Reason::ConnectionTerminated),
+        (Some(&b"\0\x02no"[..]), Reason::DnsAnswerUnexpected),
+    ] {
+        check_failure(&ask(&[by_tcp(reply)]).await, Phase::Resolve, reason);
+    }
 }
 
 #[tokio::test]
