@@ -147,8 +147,14 @@ async fn answers_are_compressed_where_that_is_asked_for() {
 async fn what_cannot_be_meant_is_refused_with_one_sentence() {
     let server = Server::start(CONFIGURATION).await;
     let cases = [
-        ("", "the target parameter is missing"),
-        ("?module=ping", "the target parameter is missing"),
+        (
+            "",
+            "the target parameter is missing; of module \"http_2xx\" it looks like https://example.org/; known parameters: target, module, isp, hostname, debug, format",
+        ),
+        (
+            "?module=ping",
+            "the target parameter is missing; of module \"ping\" it looks like example.org; known parameters: target, module, isp, hostname, debug, format",
+        ),
         ("?target=x&module=pnig", "unknown module \"pnig\"; known modules: <b>, banner, http_2xx, ping"),
         ("?target=x&module=ping&isp=c", "unknown ISP \"c\"; known ISPs: a, b"),
         (

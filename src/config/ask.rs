@@ -9,6 +9,9 @@ use crate::probe::{Isp, Isps, Module, Prober};
 /// The module of those who name none, as in blackbox_exporter.
 pub const DEFAULT_MODULE: &str = "http_2xx";
 
+/// The parameters of `/probe`.
+pub(crate) const PARAMETERS: [&str; 6] = ["target", "module", "isp", "hostname", "debug", "format"];
+
 /// The cause of a rejection that is counted by blackbox_exporter's name, too.
 pub(crate) const UNKNOWN_MODULE: &str = "unknown_module";
 
@@ -81,7 +84,12 @@ impl Config {
             return Rejection::because("isp_of_egress", format!("module {:?} {why}", module.name));
         }
         if ask.target.is_empty() {
-            return Rejection::because("missing_target", "the target parameter is missing");
+            let (name, example) = (&module.name, module.prober.example());
+            let known = PARAMETERS.join(", ");
+            let sentence = format!(
+                "the target parameter is missing; of module {name:?} it looks like {example}; known parameters: {known}"
+            );
+            return Rejection::because("missing_target", sentence);
         }
         if let Err(sentence) = module.prober.check_target(ask.target) {
             return Rejection::because("bad_target", sentence);

@@ -31,8 +31,8 @@ mod web;
 mod websocket;
 mod yaml;
 
-pub(crate) use ask::UNKNOWN_MODULE;
 pub use ask::{Ask, Choice, DEFAULT_MODULE, Rejection};
+pub(crate) use ask::{PARAMETERS, UNKNOWN_MODULE};
 pub use duration::parse_duration;
 pub use errors::{Errors, Problem};
 pub use store::Store;

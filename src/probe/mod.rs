@@ -120,6 +120,21 @@ impl Prober {
         }
     }
 
+    /// What a target looks like.
+    #[must_use]
+    pub fn example(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "https://example.org/",
+            Self::Tcp(_) | Self::Grpc(_) => "example.org:443",
+            Self::Icmp(_) | Self::Traceroute(_) => "example.org",
+            Self::Dns(settings) if settings.transport == dns::Transport::Https => "https://dns.example/dns-query",
+            Self::Dns(_) => "192.0.2.53:53",
+            Self::Unix(_) => "/run/app.sock",
+            Self::Websocket(_) => "wss://example.org/",
+            Self::Egress(_) => "192.0.2.1,198.51.100.1",
+        }
+    }
+
     /// The zone of a target's address: the interface that leads to it, by its name or its index.
     #[must_use]
     pub fn zone<'a>(&self, target: &'a str) -> Option<Cow<'a, str>> {
@@ -275,6 +290,29 @@ mod tests {
 
     use super::*;
     use crate::flight::Phase;
+
+    #[test]
+    fn the_example_of_a_target_is_one() {
+        for (prober, fields) in [
+            ("http", ""),
+            ("tcp", ""),
+            ("icmp", ""),
+            ("dns", "query_name: a.example"),
+            ("dns", "query_name: a.example, transport_protocol: https"),
+            ("traceroute", ""),
+            ("traceroute", "protocol: udp"),
+            ("unix", ""),
+            ("grpc", ""),
+            ("websocket", ""),
+            ("egress", ""),
+        ] {
+            let isp = "isps: {a: {source_ip: 127.0.0.1, networks: [192.0.2.0/24]}}";
+            let module = format!("{isp}\nmodules: {{m: {{prober: {prober}, {prober}: {{{fields}}}}}}}");
+            let module = Arc::clone(&crate::config::load_str(&module, "test.yml").unwrap().modules["m"]);
+            let example = module.prober.example();
+            assert_eq!(module.prober.check_target(example), Ok(()), "{prober} {fields} {example}");
+        }
+    }
 
     #[tokio::test]
     async fn a_probe_leaves_from_the_modules_own_address_unless_an_isp_is_named() {

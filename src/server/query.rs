@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use url::form_urlencoded;
 
-use crate::config::{Ask, Choice, Config, Rejection};
+use crate::config::{Ask, Choice, Config, PARAMETERS, Rejection};
 use crate::net::Network;
 use crate::probe::identity::Identities;
 use crate::probe::{Prober, Request};
-
-/// The parameters of `/probe`.
-const PARAMETERS: [&str; 6] = ["target", "module", "isp", "hostname", "debug", "format"];
 
 /// The header in which Prometheus says how long it waits.
 pub(super) const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -186,8 +183,14 @@ mod tests {
             asked.map_err(|rejection| format!("{}: {}", rejection.cause, rejection.sentence))
         };
         let refused = [
-            ("", "missing_target: the target parameter is missing"),
-            ("target=", "missing_target: the target parameter is missing"),
+            (
+                "",
+                "missing_target: the target parameter is missing; of module \"http_2xx\" it looks like https://example.org/; known parameters: target, module, isp, hostname, debug, format",
+            ),
+            (
+                "target=&module=trace",
+                "missing_target: the target parameter is missing; of module \"trace\" it looks like example.org; known parameters: target, module, isp, hostname, debug, format",
+            ),
             ("target=x&module=y", "unknown_module: unknown module \"y\"; known modules: http_2xx, ping, share, trace"),
             ("target=x&isp=c", "unknown_isp: unknown ISP \"c\"; known ISPs: a, b"),
             ("target=x&isp=", "unknown_isp: unknown ISP \"\"; known ISPs: a, b"),
