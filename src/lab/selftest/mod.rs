@@ -78,7 +78,7 @@ impl Bench {
     }
 
     /// Runs a case; says what was measured. A time that is too long while the lab was late is measured again, a few times, and is right then where
-    /// it is too long by no more than that. Cases of neighbouring numbers have different targets, so that late packets of one are not taken
+    /// it is too long by no more than that, and the lab was not so late that nothing is known. Cases of neighbouring numbers have different targets, so that late packets of one are not taken
     /// for the next one's. Must run in the prober's namespace: see [`super::Namespace::block_on`].
     ///
     /// # Errors
@@ -89,16 +89,9 @@ impl Bench {
             let outcome = self.attempt(case, number).await?;
             // There and back; and a name server on the way.
             let late = 2 * self.lab.lateness() + self.servers.lateness();
-            let busy = format!(
-                "this machine is too busy to emulate an internet: packets came late by {} µs",
-                late.as_micros()
-            );
-            match outcome {
-                Ok(measured) => return Ok(Ok(measured)),
-                Err(Wrong::Time(..)) if late > LATE && attempts < ATTEMPTS => attempts += 1,
-                Err(Wrong::Time(said, Some(by))) if by <= TOLERANCE + late => return Ok(Ok(format!("{said}; {busy}"))),
-                Err(Wrong::Time(said, _)) if late > LATE => return Ok(Err(format!("{said}; {busy}"))),
-                Err(Wrong::Time(said, _) | Wrong::Fact(said)) => return Ok(Err(said)),
+            match judge(outcome, late, attempts) {
+                Some(judged) => return Ok(judged),
+                None => attempts += 1,
             }
         }
     }
@@ -172,10 +165,38 @@ impl Bench {
     }
 }
 
+/// What is to be said of a case that was attempted so often while the lab was so late; nothing where it is to be attempted again.
+fn judge(outcome: Result<String, Wrong>, late: Duration, attempts: u32) -> Option<Result<String, String>> {
+    let (said, by) = match outcome {
+        Ok(measured) => return Some(Ok(measured)),
+        Err(Wrong::Fact(said)) => return Some(Err(said)),
+        Err(Wrong::Time(said, by)) => (said, by),
+    };
+    let most = match late {
+        late if late > TOO_LATE => MOST_ATTEMPTS,
+        late if late > LATE => ATTEMPTS,
+        _ => 1,
+    };
+    if attempts < most {
+        return None;
+    }
+    let busy = format!("this machine is too busy to emulate an internet: packets came late by {} µs", late.as_micros());
+    Some(match by {
+        _ if late > TOO_LATE => Err(format!("{said}; {busy}, each of {attempts} times")),
+        Some(by) if by <= TOLERANCE + late => Ok(format!("{said}; {busy}")),
+        _ if late > LATE => Err(format!("{said}; {busy}")),
+        _ => Err(said),
+    })
+}
+
 /// How often a case is run at most, while the lab cannot do what it is told.
 const ATTEMPTS: u32 = 5;
+/// The same while it is too late to excuse anything.
+const MOST_ATTEMPTS: u32 = 20;
 /// How late the lab may be: half of what a time may be off.
 const LATE: Duration = Duration::from_micros(500);
+/// What a lab that is later than this excuses would be no measurement: a fifth of the shortest path.
+const TOO_LATE: Duration = Duration::from_millis(4);
 /// The port of half-open checks, where `accept()` must never return.
 const HALF_OPEN: u16 = 25;
 /// A port where nobody listens.
@@ -194,4 +215,37 @@ fn trusting(ca_pem: &str) -> io::Result<Tls> {
     let alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let options = TlsOptions { ca: Some(ca_pem.as_bytes().to_vec()), alpn, ..TlsOptions::default() };
     Tls::new(options).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn too_long(by: Duration) -> Result<String, Wrong> {
+        Err(Wrong::Time("rtt".to_owned(), Some(by)))
+    }
+
+    #[test]
+    fn a_late_lab_excuses_a_time_only_so_far() {
+        // A lab in time excuses nothing, one that is late what it was late by, and only after it was tried again.
+        assert_eq!(judge(too_long(MS * 2), LATE, 1), Some(Err("rtt".to_owned())));
+        assert_eq!(judge(too_long(MS * 2), MS, 1), None);
+        assert!(
+            judge(too_long(MS * 2), MS, ATTEMPTS)
+                .is_some_and(|judged| judged.is_ok_and(|said| said.contains("late by 1000 µs")))
+        );
+        assert!(judge(too_long(MS * 3), MS, ATTEMPTS).is_some_and(|judged| judged.is_err()));
+        // However late it was, nothing is too long by more than this.
+        for late in [TOO_LATE + MS, MS * 100, MS * 100_000] {
+            assert_eq!(judge(too_long(late), late, MOST_ATTEMPTS - 1), None);
+            let judged = judge(too_long(late), late, MOST_ATTEMPTS);
+            assert!(judged.is_some_and(|judged| judged.is_err_and(|said| said.ends_with("each of 20 times"))));
+        }
+        // What is too short, or no time, has no excuse.
+        assert!(judge(Err(Wrong::Time("rtt".to_owned(), None)), MS, ATTEMPTS).is_some_and(|judged| judged.is_err()));
+        assert_eq!(judge(Err("lost".into()), MS * 100, 1), Some(Err("lost".to_owned())));
+        assert_eq!(judge(Ok("rtt".to_owned()), MS * 100, 1), Some(Ok("rtt".to_owned())));
+    }
 }
