@@ -10,7 +10,7 @@ use support::lab::{Site, alone};
 use support::program;
 use uplink_exporter::flight::Phase;
 use uplink_exporter::lab::{
-    Action, Answers, Clamp, Fault, Hop, Isp, Link, Matches, Mtu, Path, Router, Topology, target as address,
+    Action, Answers, Clamp, Fault, Hop, Isp, Link, Matches, Mtu, Path, RateLimit, Router, Topology, target as address,
 };
 use uplink_exporter::metrics::of_report;
 use uplink_exporter::net::Family;
@@ -202,6 +202,21 @@ fn a_server_that_still_holds_a_flow_half_open_answers_its_next_trace() {
             for report in site.run_all(requests()) {
                 assert_eq!(report.failure, None, "{} {action:?} {:#?}", report.target, report.log);
             }
+        }
+    }
+}
+
+#[test]
+fn a_router_that_limits_what_it_says_makes_no_black_hole() {
+    let Some(site) = start() else { return };
+    narrow(&site, &[(4, Mtu::told(1400))]);
+    // As routers do: a message every half a second, and not even that to the trace before.
+    let limit = Some(RateLimit { per_second: 2.0, burst: 1.0 });
+    for protocol in PROTOCOLS {
+        for family in FAMILIES {
+            site.lab.change(|topology| router(topology, 4).answers = Answers { limit, ..Answers::default() });
+            let report = run(&site, protocol, family);
+            assert_found(family, &report, Expected(1400, Some(false), Some(4), Some(5)));
         }
     }
 }

@@ -99,11 +99,13 @@ impl MtuSearch {
     }
 
     /// What was found; nothing while the search goes on.
+    ///
+    /// Who said of a larger packet that the next link takes as much as passes need not say it of each: routers limit what they say.
     #[must_use]
     pub fn found(&self) -> Option<PathMtu> {
-        self.next()
-            .is_none()
-            .then(|| PathMtu { bytes: self.passes, black_hole: self.fails.last().map(|(_, told)| !told) })
+        let told_before = self.said == Some(self.passes);
+        let black_hole = self.fails.last().map(|(_, told)| !(*told || told_before));
+        self.next().is_none().then_some(PathMtu { bytes: self.passes, black_hole })
     }
 }
 
@@ -172,6 +174,23 @@ mod tests {
             let (found, _) = search(1500, &[(1400, true)], |tried| tried == lost);
             assert_eq!(found, PathMtu { bytes: 1400, black_hole: Some(false) }, "{lost}");
         }
+    }
+
+    #[test]
+    fn a_router_that_says_it_once_makes_no_black_hole() {
+        let mut search = MtuSearch::new(84, 1500);
+        search.take(1500, Fate::TooBig(Some(1400)));
+        search.take(1400, Fate::Passed);
+        search.take(1401, Fate::Lost);
+        search.take(1401, Fate::Lost);
+        assert_eq!(search.found(), Some(found(1400, Some(false))));
+        // It spoke of another link than the one that is decisive.
+        let mut search = MtuSearch::new(84, 1500);
+        search.take(1500, Fate::TooBig(Some(1450)));
+        while let Some(size) = search.next() {
+            search.take(size, if size > 1400 { Fate::Lost } else { Fate::Passed });
+        }
+        assert_eq!(search.found(), Some(found(1400, Some(true))));
     }
 
     #[test]
