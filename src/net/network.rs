@@ -17,7 +17,7 @@ use super::ports::{Identifiers, Ports, Use};
 use super::table::Table;
 use super::way::{Home, Way, Ways};
 use super::{Family, Heading, Source, SourceError, clock, sys};
-use crate::wire::tcp;
+use crate::wire::{self, tcp};
 
 /// The sockets that the process keeps between probes: one per source, family and protocol, opened when it is first needed, and kept for
 /// as long as the configuration has the source.
@@ -79,6 +79,15 @@ fn usual_mss(family: Family) -> u16 {
     tcp::mss_within(ETHERNET, family == Family::V6)
 }
 
+/// A cookie of a random number, whose words add up to nothing: the checksum, by which some routers choose a path, is the same after a restart.
+fn cookie(random: u64) -> Cookie {
+    let mut cookie = random.to_be_bytes();
+    let (others, last) = cookie.split_at_mut(size_of::<Cookie>() - 2);
+    let words = others.chunks_exact(2).map(|word| u16::from_be_bytes([word[0], word[1]]));
+    last.copy_from_slice(&(!words.fold(0, wire::add)).to_be_bytes());
+    cookie
+}
+
 /// What is kept for a source. Its sockets are read as long as this lives.
 #[derive(Debug, Default)]
 pub(super) struct Uplink {
@@ -137,7 +146,7 @@ impl Network {
             identifiers: Arc::new(Identifiers::claim()),
             ports: Ports::new(),
             ways: Ways::default(),
-            cookie: RandomState::new().build_hasher().finish().to_be_bytes(),
+            cookie: cookie(RandomState::new().build_hasher().finish()),
             _stamping: stamping(),
         }
     }
@@ -365,7 +374,8 @@ fn stamping() -> Option<Socket> {
 mod tests {
     use std::net::Ipv4Addr;
     use std::sync::Weak;
-    use std::time::Duration;
+
+    use pnet_packet::util;
 
     use super::*;
     use crate::net::Shape;
@@ -392,6 +402,14 @@ mod tests {
         Arc::downgrade(
             &network.channel(&network.uplink(source).unwrap(), source, Family::V4, Kind::Icmp, network.ours()).unwrap(),
         )
+    }
+
+    #[test]
+    fn cookies_of_all_processes_have_one_checksum() {
+        let sum = |random| util::checksum(&payload(&cookie(random), 8), 4);
+        let sums = [0, 1, u64::MAX, 0x1234_5678_9abc_def0, 0xffff_ffff_ffff_0000].map(sum);
+        assert_eq!(sums, [sums[0]; 5]);
+        assert_ne!(cookie(1 << 16), cookie(2 << 16));
     }
 
     /// Lets the tasks end that were told to.
