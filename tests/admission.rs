@@ -107,6 +107,27 @@ fn a_hundred_traces_at_once_stay_inside_the_packets_of_their_isp() {
 }
 
 #[test]
+fn flows_are_traced_as_long_as_there_are_packets_and_no_probe_waits_for_them() {
+    let Some((site, exporter)) = start("  a: {source_ip: 10.1.0.2, packets_per_second: 200}") else { return };
+    let of = Matches { protocol: Some(libc::IPPROTO_TCP as u8), ..Matches::default() };
+    site.lab.change(|topology| topology.faults = vec![Fault { of, action: Action::Drop }]);
+    let there = format!("{}:80", target(Family::V4, 10));
+    let ask = || probe(exporter.address, "failing", "a", &there);
+    let bodies: Vec<String> = thread::scope(|scope| {
+        let running: Vec<_> = (0..20).map(|_| scope.spawn(|| within(&site, ask))).collect();
+        let answers = running.into_iter().map(|one| one.join().unwrap());
+        answers.inspect(|answer| assert_eq!(answer.status, 200)).map(|answer| answer.body).collect()
+    });
+    let ends = |end: &str| {
+        let label = format!("end=\"{end}\"");
+        bodies.iter().filter(|body| body.lines().any(|line| line.contains(&label))).count()
+    };
+    // 90 packets are granted to each, and they all end within a moment.
+    assert_eq!(ends("not_traced") + ends("silent"), 20, "{}", bodies[0]);
+    assert!((1..=4).contains(&ends("silent")), "{}", ends("silent"));
+}
+
+#[test]
 fn what_is_sent_that_nobody_knew_of_before_counts_afterwards() {
     let isps =
         "  a: {source_ip: 10.1.0.2, packets_per_second: 100}\n  b: {source_ip: 10.2.0.2, packets_per_second: 100}";

@@ -8,8 +8,8 @@ use super::{proxy, source};
 use crate::net::{Family, Source};
 use crate::path::Prefix;
 use crate::path::egress::Territory;
-use crate::probe::Isp;
 use crate::probe::http::Proxy;
+use crate::probe::{Budget, Isp};
 
 /// The longest name that the kernel gives an interface (IFNAMSIZ less its NUL).
 const INTERFACE_NAME_LIMIT: usize = 15;
@@ -38,10 +38,11 @@ pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
         asns: list("asns").iter().filter_map(|value| value.integer(1, u32::MAX.into())).collect(),
     };
     let limit = |key| fields.get(key).and_then(|value| value.integer(1, u32::MAX.into()));
-    let (max_probes, packets_per_second) = (limit("max_probes"), limit("packets_per_second"));
+    let max_probes = limit("max_probes");
+    let budget = limit("packets_per_second").map(|rate| Arc::new(Budget::new(rate)));
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or(site).to_owned();
     fields.finish();
-    Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy, territory, max_probes, packets_per_second })
+    Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy, territory, max_probes, budget })
 }
 
 fn is_name(name: &str) -> bool {

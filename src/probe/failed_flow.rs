@@ -245,7 +245,18 @@ pub(super) async fn follow(probe: &Probe<'_>, tracing: &Tracing, report: &mut Re
     }
     let mut trace = traceroute::Measurement::of(&tracing.trace);
     (trace.port, trace.destination) = (Some(remote.port()), Some(remote.ip()));
-    let end = trace_flow(&follower, tracing, held, report.success(), &mut trace).await;
+    let budget = probe.request.uplink().and_then(|isp| isp.budget.as_ref());
+    let packets = tracing.trace.packets();
+    let end = match budget.map_or(Ok(()), |budget| budget.take(packets, begun)) {
+        Ok(()) => {
+            let end = trace_flow(&follower, tracing, held, report.success(), &mut trace).await;
+            if let Some(budget) = budget {
+                budget.settle(packets, trace.packets);
+            }
+            end
+        }
+        Err(_) => End::NotTraced("the packets_per_second of its ISP are used up".to_owned()),
+    };
     let flow = FailedFlow { cause, local, remote, end, duration: begun.elapsed(), trace };
     report.log.append(&mut follower.take_log(Some(format!("the flow {flow}"))));
     report.failed_flow = Some(flow);

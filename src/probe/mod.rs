@@ -1,5 +1,6 @@
 //! Probes: one target × one module × one ISP, once, ending in a report.
 
+mod budget;
 mod connection;
 pub mod conversation;
 mod deadline;
@@ -36,6 +37,7 @@ pub mod websocket;
 use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use budget::Budget;
 pub use connection::Handshake;
 use deadline::until_deadline;
 pub use failed_flow::{Cause, End, FailedFlow, Tracing};

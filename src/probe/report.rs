@@ -48,10 +48,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// How many packets of our own making were sent; nothing where they are not counted.
+    /// How many packets of our own making were sent, without a trace of the flow; nothing where they are not counted.
     #[must_use]
     pub fn packets(&self) -> Option<u32> {
-        let of_probe = match &self.measurement {
+        match &self.measurement {
             Measurement::Icmp(measured) => Some(measured.sent),
             Measurement::Traceroute(measured) => Some(measured.packets),
             Measurement::Egress(measured) => Some(measured.packets),
@@ -61,8 +61,7 @@ impl Report {
             | Measurement::Unix(_)
             | Measurement::Grpc(_)
             | Measurement::Websocket(_) => None,
-        };
-        of_probe.or_else(|| self.failed_flow.as_ref().map(|flow| flow.trace.packets))
+        }
     }
 
     /// Whether the probe succeeded.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Budget;
 use super::Prober;
 use super::http::Proxy;
 use super::identity::Identities;
@@ -100,5 +101,5 @@ pub struct Isp {
     /// How many probes go through it at a time; nothing sets no limit.
     pub max_probes: Option<u32>,
     /// How many packets a second this program sends through it that it makes itself: all but those of the kernel's connections; nothing sets no limit.
-    pub packets_per_second: Option<u32>,
+    pub budget: Option<Arc<Budget>>,
 }

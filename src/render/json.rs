@@ -261,16 +261,7 @@ impl<'a> Report<'a> {
 
 impl<'a> Isp<'a> {
     fn of(isp: &'a probe::Isp) -> Self {
-        let probe::Isp {
-            name,
-            site,
-            source,
-            resolvers: _,
-            proxy: _,
-            territory: _,
-            max_probes: _,
-            packets_per_second: _,
-        } = isp;
+        let probe::Isp { name, site, source, resolvers: _, proxy: _, territory: _, max_probes: _, budget: _ } = isp;
         Self {
             name,
             site,
