@@ -13,7 +13,7 @@ use support::lab::{Site, host};
 use support::zone::{Zone, serve};
 use uplink_exporter::config;
 use uplink_exporter::flight::Phase;
-use uplink_exporter::lab::{Isp, Observation, Path, Topology, target};
+use uplink_exporter::lab::{Action, Fault, Isp, Matches, Observation, Path, Topology, target};
 use uplink_exporter::metrics;
 use uplink_exporter::net::{Family, Heading};
 use uplink_exporter::probe::{Measurement, Report, Request, WayOut};
@@ -248,29 +248,107 @@ fn a_device_of_another_isp_fails_a_probe_whose_address_is_elsewhere() {
     }
 }
 
+/// The default route leads through B, and nothing refuses what has no way through A.
+fn open_up(site: &Site) {
+    site.lab.default_route(Isp::B).unwrap();
+    for family in ["-4", "-6"] {
+        ip(site, &format!("{family} route flush table 101"));
+        ip(site, &format!("{family} route add default dev ispa table 101"));
+    }
+}
+
 #[test]
 fn an_interface_that_is_down_is_not_left_by_another_one() {
     let Some(mut site) = start(&by_address("", "")) else { return };
-    site.lab.default_route(Isp::B).unwrap();
-    // Without a route that refuses what has no way, the rule by the source address finds nothing, and the default route does.
-    for family in ["-4", "-6"] {
-        ip(&site, &format!("{family} rule del pref {}", 1_000 + Isp::A.mark()));
-        ip(&site, &format!("{family} rule add pref 1000 from all lookup main suppress_prefixlength 0"));
-    }
-    ip(&site, "link set ispa down");
-    for isps in [by_address("", ""), by_address("", ", interface: ispb")] {
-        configure(&mut site, &isps);
-        site.lab.clear_observed();
-        // The kernel takes addresses of IPv6 away with the device.
-        for (family, expected) in [(Family::V4, "local_link_down"), (Family::V6, "source_address_unavailable")] {
-            let requests = PROBES.map(|kind| probe(&site, kind, "a", family, 10)).to_vec();
-            for report in site.run_all(requests) {
-                assert_eq!(reason(&report), expected, "{}: {:#?}", report.module, report.log);
-                assert!(report.way_out.is_none_or(|out| out.verified.is_none()), "{}", report.module);
+    open_up(&site);
+    // The kernel takes addresses of IPv6 away with the device, unless it is told to keep them.
+    for (keep, of_v6) in [(0, "source_address_unavailable"), (1, "local_link_down")] {
+        let keep_addresses = || std::fs::write("/proc/sys/net/ipv6/conf/ispa/keep_addr_on_down", keep.to_string());
+        site.lab.prober().run(keep_addresses).unwrap().unwrap();
+        ip(&site, "link set ispa down");
+        for isps in [by_address("", ""), by_address("", ", interface: ispb")] {
+            configure(&mut site, &isps);
+            site.lab.clear_observed();
+            for (family, expected) in [(Family::V4, "local_link_down"), (Family::V6, of_v6)] {
+                let requests = PROBES.map(|kind| probe(&site, kind, "a", family, 10)).to_vec();
+                for report in site.run_all(requests) {
+                    assert_eq!(reason(&report), expected, "{} {keep}: {:#?}", report.module, report.log);
+                    assert!(report.way_out.is_none_or(|out| out.verified.is_none()), "{}", report.module);
+                }
             }
+            assert_eq!(site.lab.observed(), [], "it left another way");
         }
-        assert_eq!(site.lab.observed(), [], "it left another way");
+        ip(&site, "link set ispa up");
+        if keep == 0 {
+            ip(&site, "-6 address add fd00:a::2/64 dev ispa nodad");
+        }
     }
+}
+
+#[test]
+fn an_interface_that_goes_down_meanwhile_is_not_the_networks_fault() {
+    let Some(site) = start(&by_address("", "")) else { return };
+    open_up(&site);
+    site.lab.change(|topology| {
+        let of = Matches { protocol: Some(libc::IPPROTO_TCP as u8), ..Matches::default() };
+        topology.faults = vec![Fault { of, action: Action::Drop }];
+    });
+    let report = std::thread::scope(|scope| {
+        let running =
+            scope.spawn(|| site.run("tcp", "a", &format!("{}:80", target(Family::V4, 10)), Duration::from_secs(3)));
+        support::until("the SYN has left", || !site.lab.observed().is_empty());
+        ip(&site, "link set ispa down");
+        running.join().unwrap()
+    });
+    assert_eq!(reason(&report), "local_link_down", "{:#?}", report.log);
+}
+
+#[test]
+fn questions_for_names_do_not_leave_another_way_either() {
+    let isps = by_address("", ", resolvers: [198.51.100.30, '2001:db8:100::1e']");
+    let Some(site) = start(&isps) else { return };
+    misroute(&site, Isp::B);
+    site.lab.clear_observed();
+    for module in ["tcp", "icmp_raw", "trace"] {
+        let target = if module == "tcp" { "www.example:80" } else { "www.example" };
+        let report = site.run(module, "b", target, Duration::from_secs(3));
+        assert_eq!(reason(&report), "egress_mismatch", "{module}: {:#?}", report.log);
+        assert_eq!(report.failure.unwrap().phase, Phase::Resolve);
+    }
+    assert_eq!(site.lab.observed(), [], "a question left another way");
+}
+
+#[test]
+fn an_isp_of_another_host_has_no_device_here() {
+    let Some(mut site) = start("") else { return };
+    // B's addresses are on a third device.
+    ip(&site, "link add aside type veth peer name beside");
+    ip(&site, "link set aside up");
+    ip(&site, "link set beside up");
+    for (address, all) in [("10.9.0.2", "10.9.0.2/32"), ("fd00:9::2", "fd00:9::2/128 nodad")] {
+        ip(&site, &format!("address add {all} dev aside"));
+        let version = if address.contains(':') { "-6" } else { "-4" };
+        ip(&site, &format!("{version} rule add pref 500 from {address} lookup 102"));
+    }
+    configure(
+        &mut site,
+        "  b: {source_ip: 10.9.0.2, source_ip6: 'fd00:9::2'}\n  elsewhere: {source_ip: 10.77.0.2, source_ip6: 'fd77::2'}",
+    );
+    site.lab.default_route(Isp::B).unwrap();
+    for family in FAMILIES {
+        let told = way_out(&trace(&site, "trace", "b", family));
+        assert_eq!((told.device.as_deref(), told.verified), (Some("ispb"), None));
+    }
+}
+
+#[test]
+fn what_goes_to_this_host_itself_goes_no_wrong_way() {
+    let Some(site) = start(&by_address("", "")) else { return };
+    let of_b = Isp::B.source(Family::V4);
+    let listener = site.lab.prober().run(|| std::net::TcpListener::bind((of_b, 0)).unwrap()).unwrap();
+    let report = site.run("tcp", "a", &listener.local_addr().unwrap().to_string(), Duration::from_secs(3));
+    assert_eq!(reason(&report), "ok", "{:#?}", report.log);
+    assert_eq!(way_out(&report).device.as_deref(), Some("lo"));
 }
 
 #[test]

@@ -38,8 +38,6 @@ pub(crate) struct Link {
     pub(crate) name: String,
     /// The largest packet that it takes, in bytes.
     pub(crate) mtu: u32,
-    /// Whether somebody has it be up.
-    pub(crate) up: bool,
     /// Whether it is up and has a carrier.
     pub(crate) running: bool,
     /// Whether anything is behind it: not with loopback, nor with a dummy that only has addresses.
@@ -130,7 +128,12 @@ impl Netlink {
 
     fn next_hop(&mut self, source: &Source, heading: &Heading, flags: u32) -> io::Result<Option<NextHop>> {
         let device = source.interface.as_deref().map(|interface| self.index(interface)).transpose()?;
-        let hop = parse_route(&self.ask_route(source, device, heading, flags)?);
+        let answer = self.ask_route(source, device, heading, flags)?;
+        if flags == RTM_F_FIB_MATCH && is_local(&answer) {
+            // What goes to this host itself leaves by loopback, and not by the device that has the address.
+            return self.next_hop(source, heading, 0);
+        }
+        let hop = parse_route(&answer);
         match (device, &hop) {
             // Where the question has an address, too, IPv6 does not insist on the device, as it does for a socket that is bound to it
             // (`ip6_route_output_flags`).
@@ -153,18 +156,17 @@ impl Netlink {
         self.ask(message, || format!("asking for the route to {}", heading.destination))
     }
 
-    /// The index of the device that an address of this host is on.
-    pub(crate) fn home(&mut self, address: IpAddr) -> io::Result<u32> {
+    /// The index of the device that an address is on; nothing where it is not this host's.
+    pub(crate) fn home(&mut self, address: IpAddr) -> io::Result<Option<u32>> {
         let answer = self.ask_route(&Source::default(), None, &Heading::to(address), RTM_F_FIB_MATCH)?;
-        let nowhere = || io::Error::other(format!("the address {address} has no device"));
-        parse_route(&answer).map(|hop| hop.device).ok_or_else(nowhere)
+        let by_route = parse_route(&answer).filter(|_| is_local(&answer)).map(|hop| hop.device);
+        Ok(by_route.or_else(|| device_of(address)))
     }
 
     /// Whether an address is this host's own.
     pub(crate) fn is_local(&mut self, address: IpAddr) -> io::Result<bool> {
         let answer = self.ask_route(&Source::default(), None, &Heading::to(address), 0)?;
-        // struct rtmsg: the type is its eighth byte.
-        Ok(answer.get(7) == Some(&libc::RTN_LOCAL))
+        Ok(is_local(&answer))
     }
 
     /// Whether a neighbour was asked for its address (ARP, ND) and has not answered; not where the kernel knows none.
@@ -240,7 +242,6 @@ fn parse_link(answer: &[u8]) -> Option<Link> {
         index: number(4)?,
         name: String::from_utf8_lossy(name.strip_suffix(&[0]).unwrap_or(name)).into_owned(),
         mtu: of(libc::IFLA_MTU).and_then(|(_, mtu)| mtu.try_into().ok()).map(u32::from_ne_bytes)?,
-        up: has(flags, libc::IFF_UP),
         running: has(flags, libc::IFF_UP | libc::IFF_RUNNING),
         // A tunnel's neighbours have no addresses to ask for, either.
         leads_somewhere: !has(flags, libc::IFF_LOOPBACK)
@@ -281,6 +282,23 @@ fn route_header(destination: IpAddr, source: Option<IpAddr>, flags: u32) -> [u8;
     header[2] = source.map_or(0, bits);
     header[8..].copy_from_slice(&flags.to_ne_bytes());
     header
+}
+
+/// The index of the device that has an address of IPv6, also where that is down and keeps its addresses (`keep_addr_on_down`), of which
+/// the routes then say nothing.
+fn device_of(address: IpAddr) -> Option<u32> {
+    let IpAddr::V6(address) = address else { return None };
+    let digits = format!("{:032x}", u128::from(address));
+    let addresses = std::fs::read_to_string("/proc/thread-self/net/if_inet6").ok()?;
+    let mut lines = addresses.lines().filter_map(|line| line.strip_prefix(&digits));
+    let index = lines.next()?.split_ascii_whitespace().next()?;
+    u32::from_str_radix(index, 16).ok()
+}
+
+/// Whether a route leads to this host itself.
+fn is_local(answer: &[u8]) -> bool {
+    // struct rtmsg: the type is its eighth byte.
+    answer.get(7) == Some(&libc::RTN_LOCAL)
 }
 
 fn parse_route(answer: &[u8]) -> Option<NextHop> {
@@ -433,9 +451,9 @@ mod tests {
         }
         assert_eq!((netlink.index("lo").unwrap(), netlink.name(lo.index).unwrap().as_str()), (lo.index, "lo"));
         assert_eq!(netlink.link(Device::Index(lo.index)).unwrap(), lo);
-        assert!(lo.up && lo.running && !lo.leads_somewhere && lo.mtu > 1500);
+        assert!(lo.running && !lo.leads_somewhere && lo.mtu > 1500);
         for address in ["127.0.0.1", "::1"] {
-            assert_eq!(netlink.home(address.parse().unwrap()).unwrap(), lo.index);
+            assert_eq!(netlink.home(address.parse().unwrap()).unwrap(), Some(lo.index));
         }
         let error = netlink.link(Device::Name("none0")).unwrap_err();
         assert!(error.to_string().starts_with("looking up the device none0: "), "{error}");

@@ -203,6 +203,15 @@ impl Source {
     /// It cannot be told.
     pub fn local_fault(&self, destination: IpAddr) -> io::Result<Option<LocalFault>> {
         let mut netlink = Netlink::open()?;
+        // Where the device of the address is dead, the kernel may know another way, or none, and neither is this source's.
+        if let (None, Some(address)) = (&self.interface, self.address(Family::of(destination)))
+            && let Some(home) = netlink.home(address)?
+        {
+            let home = netlink.link(Device::Index(home))?;
+            if home.leads_somewhere && !home.running {
+                return Ok(Some(LocalFault::DeadLink(home.name)));
+            }
+        }
         // By its device alone the kernel tells another way than that of the packets, which have an address, too.
         let local = self.address_towards(destination).ok();
         let source = local.map_or_else(|| self.clone(), |local| self.clone().with_address(local));

@@ -25,8 +25,8 @@ pub struct Way {
 pub struct Home {
     /// Its name.
     pub device: String,
-    /// Whether somebody has it be up.
-    pub is_up: bool,
+    /// Whether it is up and has a carrier.
+    pub is_running: bool,
 }
 
 /// Asks for ways by one socket, kept from its first question on, of the namespace of whoever asked that. A question takes a few system
@@ -37,16 +37,17 @@ pub(super) struct Ways(Mutex<Option<Netlink>>);
 impl Ways {
     /// Whether a way leaves by the device that an address of this host is on.
     pub(super) fn is_from_home(&self, way: &Way, address: IpAddr) -> io::Result<bool> {
-        self.ask(|netlink| netlink.home(address)).map(|device| device == way.index)
+        self.ask(|netlink| netlink.home(address)).map(|device| device == Some(way.index))
     }
 
     /// The device that an address of this host is on; nothing where that leads nowhere, as loopback does.
     pub(super) fn home(&self, address: IpAddr) -> io::Result<Option<Home>> {
         let link = self.ask(|netlink| {
             let device = netlink.home(address)?;
-            netlink.link(Device::Index(device))
+            device.map(|device| netlink.link(Device::Index(device))).transpose()
         })?;
-        Ok(link.leads_somewhere.then_some(Home { device: link.name, is_up: link.up }))
+        let link = link.filter(|link| link.leads_somewhere);
+        Ok(link.map(|link| Home { device: link.name, is_running: link.running }))
     }
 
     /// The largest packet that a device takes, in bytes.

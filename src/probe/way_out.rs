@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Measurement, Probe, lock, traceroute};
 use crate::flight::Phase;
-use crate::net::{Family, Heading, Home, Way};
+use crate::net::{Family, Heading, Home, Source, Way};
 use crate::path::egress::{Router, Sign, Uplink, is_of, of_device, of_gateway, of_path};
 use crate::verdict::{Failure, Reason};
 
@@ -82,6 +82,18 @@ impl Probe<'_> {
     /// As [`Probe::leaves_by`].
     pub(super) fn talks_by(&self, local: Option<SocketAddr>, remote: SocketAddr) -> Result<(), Failure> {
         self.leaves_by(local.map(|local| local.ip()), &heading(libc::IPPROTO_UDP, local, remote))
+    }
+
+    /// Asks the kernel which way a question to a name server will leave that is asked from a source, so that none leaves the wrong one.
+    ///
+    /// # Errors
+    /// As [`Probe::leaves_by`].
+    pub(super) fn asks_by(&self, source: &Source, server: SocketAddr) -> Result<(), Failure> {
+        if source.is_unbound() {
+            return Ok(());
+        }
+        let way = self.request.network.way_of_new(source, &heading(libc::IPPROTO_UDP, None, server));
+        way.map_or(Ok(()), |way| self.judge_way(&way, server.ip()).map(drop))
     }
 
     /// Asks the kernel which way packets of the probe's source leave, as soon as all is known that the kernel knows of them. That it does not
@@ -178,10 +190,11 @@ impl Probe<'_> {
         // Of most, one question is enough.
         let own = own.filter(|address| !network.is_from_home(way, *address).unwrap_or(true));
         if let Some(own) = own
-            && let Some(Home { device: down, is_up: false }) = home(own)
+            && let Some(Home { device: dead, is_running: false }) = home(own)
         {
-            let detail =
-                format!("the interface {down}, which has the address {own}, is down: {device} would be left by");
+            let detail = format!(
+                "the interface {dead}, which has the address {own}, is down or has no carrier: {device} would be left by"
+            );
             return Err(self.failure(Reason::LocalLinkDown, detail));
         }
         let home_of = |name: &str| {
@@ -270,7 +283,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::net::Source;
     use crate::probe::{Isp, Request, icmp, testing};
 
     #[tokio::test]

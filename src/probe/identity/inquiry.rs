@@ -76,7 +76,8 @@ impl<'p> Inquiry<'p> {
         if !names && registry.is_none() {
             return None;
         }
-        let Asked { source, servers, hosts } = Asked::of(probe);
+        let Asked { source, mut servers, hosts } = Asked::of(probe);
+        servers.retain(|server| probe.asks_by(source, *server).is_ok());
         let scope = Scope {
             names,
             registry: registry.cloned(),

@@ -165,6 +165,7 @@ impl Servers<'_> {
         aws_lc_rs::rand::fill(&mut id).map_err(|_| self.probe.failure(Reason::ProberError, "no random numbers"))?;
         let question = Question::new(host, wanted, u16::from_be_bytes(id))
             .map_err(|error| no_name(&format!("no name: {error}")))?;
+        self.probe.asks_by(self.source, server)?;
         let timeline = &self.probe.timeline;
         let asked = by_udp(self.source, server, &question, timeline).await;
         let (mut answer, mut arrived) = asked.map_err(|fault| self.unasked(server, "", &fault))?;
