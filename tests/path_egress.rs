@@ -349,6 +349,8 @@ fn what_goes_to_this_host_itself_goes_no_wrong_way() {
     let report = site.run("tcp", "a", &listener.local_addr().unwrap().to_string(), Duration::from_secs(3));
     assert_eq!(reason(&report), "ok", "{:#?}", report.log);
     assert_eq!(way_out(&report).device.as_deref(), Some("lo"));
+    let told = way_out(&site.run("icmp_raw", "a", &of_b.to_string(), Duration::from_secs(3)));
+    assert_eq!((told.device.as_deref(), told.return_mismatch), (Some("lo"), None));
 }
 
 #[test]

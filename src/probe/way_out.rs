@@ -32,6 +32,9 @@ pub(super) struct Leaving {
     returned_elsewhere: Option<bool>,
 }
 
+/// The index of loopback, in every network namespace (Linux: `LOOPBACK_IFINDEX`).
+const LOOPBACK: u32 = 1;
+
 impl Probe<'_> {
     /// Asks the kernel which way a SYN will leave, so that none leaves the wrong one, which without an ISP there is not. Its port is not known
     /// before it has left. Returns the way where there is but one.
@@ -137,6 +140,7 @@ impl Probe<'_> {
         }
         if let (Some(device), Some(leaving)) = (device, &mut lock(&self.notes).leaving)
             && leaving.local != Some(from)
+            && leaving.way.index != LOOPBACK
         {
             let elsewhere = device != leaving.way.index;
             leaving.returned_elsewhere = Some(elsewhere || leaving.returned_elsewhere == Some(true));
