@@ -20,7 +20,7 @@ pub(crate) const UNKNOWN_MODULE: &str = "unknown_module";
 pub struct Ask<'a> {
     /// What to probe.
     pub target: &'a str,
-    /// How: the name of a module; nothing is [`DEFAULT_MODULE`].
+    /// How: the name of a module; nothing, or an empty one, is [`DEFAULT_MODULE`].
     pub module: Option<&'a str>,
     /// Through whom: the name of an ISP; nothing is the module's.
     pub isp: Option<&'a str>,
@@ -64,7 +64,7 @@ impl Config {
     /// # Errors
     /// What is not known, with what is; why the prober cannot take the target, or the name.
     pub fn choose(&self, ask: &Ask<'_>) -> Result<Choice, Rejection> {
-        let module = ask.module.unwrap_or(DEFAULT_MODULE);
+        let module = ask.module.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_MODULE);
         let Some(module) = self.modules.get(module) else {
             let known = listed(self.modules.keys());
             return Rejection::because(UNKNOWN_MODULE, format!("unknown module {module:?}; known modules: {known}"));

@@ -112,9 +112,10 @@ pub(super) fn parameters(query: &str, known: &[&'static str]) -> Result<Vec<(&'s
 ///
 /// A client's time of no more than twice the offset is halved instead, so that a short scrape timeout leaves some time to probe.
 fn timeout(module: Option<Duration>, client: Option<&str>, offset: Duration) -> Result<Duration, Rejection> {
-    let said = match client {
-        None => UNSAID_TIMEOUT,
-        Some(text) => match text.trim().parse::<f64>() {
+    let said = match client.map(str::trim) {
+        // A header without a value is none, as in blackbox_exporter.
+        None | Some("") => UNSAID_TIMEOUT,
+        Some(text) => match text.parse::<f64>() {
             Ok(0.0) => UNSAID_TIMEOUT,
             Ok(seconds) if seconds.is_finite() && seconds > 0.0 => seconds.min(LONGEST_TIMEOUT),
             _ => {
@@ -141,6 +142,8 @@ mod tests {
         let cases = [
             (None, None, ms(119_500)),
             (None, Some("0"), ms(119_500)),
+            (None, Some(""), ms(119_500)),
+            (None, Some(" "), ms(119_500)),
             (None, Some("10"), ms(9_500)),
             (None, Some("1.5"), ms(1_000)),
             (None, Some("1"), ms(500)),
@@ -164,7 +167,7 @@ mod tests {
 
     #[test]
     fn timeouts_that_are_none_are_refused() {
-        for client in ["NaN", "inf", "-inf", "-1", "-0.1", "", "5s", "1,5"] {
+        for client in ["NaN", "inf", "-inf", "-1", "-0.1", "5s", "1,5"] {
             let rejection = timeout(None, Some(client), OFFSET).unwrap_err();
             assert_eq!(rejection.cause, "bad_timeout");
             let sentence =
@@ -221,6 +224,7 @@ mod tests {
         assert_eq!(asked.request.target, "https://x/a?b=c d");
         assert_eq!(asked.request.isp.map(|isp| isp.name.clone()).as_deref(), Some("b"));
         assert!(asked.debug && asked.format == Some(Format::Json) && asked.request.log_limit == 1);
+        assert_eq!(read("target=x&module=").unwrap().request.module.name, "http_2xx");
         let asked = read("target=x&module=ping").unwrap();
         assert!(asked.request.isp.is_none() && !asked.debug && asked.format.is_none() && asked.request.log_limit == 0);
         assert_eq!(read("target=x&module=trace&format=mtr").unwrap().format, Some(Format::Mtr));
