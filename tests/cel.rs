@@ -19,17 +19,18 @@ const CONDITIONS: &str = include_str!("fixtures/cel.txt");
 /// What is no condition, whatever the JSON is.
 const NONE: &[&str] = &["1", "\"a\"", "null", "[true]", "body.list.map(x, x)", "body.t ? 1 : 2"];
 
-/// What is an error here, and none there: what no JSON has a part in, but for `has` of a field of no object.
+/// What is an error here, and none there: what no JSON has a part in, but for `has` of a field of no object, and hexadecimal numbers.
 const OTHERWISE: &[&str] = &[
     "has(body.n.a)",
     "{1.5: 1}[1.5] == 1",
     "{\"a\": 1, \"a\": 2}[\"a\"] == 2",
     "{{}: 1} == {}",
     "{timestamp(0): 1} == {}",
+    "double(\"0x1p3\") == 8.0",
 ];
 
 /// What they are about.
-const BODY: &str = r#"{"n": 5, "half": 2.5, "neg": -3, "big": 1e20, "zero": 0, "s": "text", "u": "grüße", "empty": "", "t": true,
+const BODY: &str = r#"{"n": 5, "half": 2.5, "neg": -3, "big": 1e20, "zero": 0, "id": 1234567, "tiny": 0.00001, "s": "text", "u": "grüße", "empty": "", "t": true,
     "f": false, "none": null, "list": [1, 2, 3], "words": ["a", "b"], "mixed": [1, "a", null], "el": [],
     "m": {"a": 1, "b": "x", "a-b": 2}, "em": {}, "time": "2024-02-29T12:34:56.789Z", "dur": "1h30m",
     "nested": {"deep": {"up": true}}, "objs": [{"id": 1, "ok": true}, {"id": 2, "ok": false}]}"#;

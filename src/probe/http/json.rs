@@ -1,5 +1,6 @@
 //! Conditions on the JSON of a body, in the Common Expression Language (cel.dev), as blackbox_exporter has them.
 
+mod text;
 mod types;
 
 use std::fmt;
@@ -28,6 +29,7 @@ impl Condition {
             first.lines().next().unwrap_or("a syntax error").to_owned()
         })?;
         types::check(program.expression())?;
+        let program = text::ENVIRONMENT.compile(text).map_err(|error| error.to_string())?;
         Ok(Self { program, text: text.to_owned(), forbids })
     }
 
@@ -52,7 +54,7 @@ impl Condition {
 /// What an expression is of a body.
 fn run(program: &Program, body: Value, end: Instant) -> ResolveResult {
     let body = Body { value: body.try_into()?, end };
-    let mut context = Context::default();
+    let mut context = Context::with_env(Arc::clone(&text::ENVIRONMENT));
     context.set_variable_resolver(&body);
     program.execute(&context)
 }
