@@ -62,6 +62,7 @@ const FILES: &[(&str, Word)] = &[
     ("modules: {a: &a {prober: icmp}, b: *a, c: {<<: *a, timeout: 1s}, d: {<<: [*a, {timeout: 1s}]}}\n", Taken),
     ("modules: {a: *a}\n", Refused),
     ("modules: {a: {<<: b, prober: icmp}}\n", Refused),
+    ("modules: {a: {<<: {prober: icmp}, <<: {timeout: 1s}}}\n", Refused),
     ("base: &a {prober: icmp}\nmodules: {a: *a}\n", Refused),
     ("modules: {a: {prober: icmp}}\ndc: a\n", Looser("a field of ours")),
 ];

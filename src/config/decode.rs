@@ -129,6 +129,9 @@ impl<'a> Value<'a> {
                 continue;
             }
             known.push(key);
+            if key.merges {
+                continue;
+            }
             let line = if matches!(node.kind, Kind::Scalar(_)) { node.line } else { key.line };
             values.push((key.text.as_str(), self.child(line, name, node)));
         }

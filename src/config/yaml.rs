@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Scalar(Scalar),
     /// A list.
     Sequence(Vec<Node>),
-    /// Keys and values in the order of the file. A key that is given twice is here twice.
+    /// Keys and values in the order of the file. A key that is given twice is here twice, and so is `<<`, which otherwise is not here.
     Mapping(Vec<(Key, Node)>),
 }
 
@@ -52,6 +52,8 @@ pub(super) struct Key {
     pub(super) line: usize,
     /// The key.
     pub(super) text: String,
+    /// Whether it is `<<`, which adds the entries of another mapping.
+    pub(super) merges: bool,
 }
 
 /// Why a text is not YAML.
@@ -164,17 +166,22 @@ impl<'a> Reader<'a> {
                 return Err(SyntaxError { line: node.line, message: "a key must be text".to_owned() });
             };
             // An alias as a key has the line of its anchor; the key itself stands here.
-            let key = Key { line: line_of(&span), text: scalar.text };
+            let merges = scalar.plain && scalar.text == "<<";
+            let key = Key { line: line_of(&span), text: scalar.text, merges };
             let (event, span) = self.next()?;
             let value = self.node(event, &span)?;
-            if key.text == "<<" && scalar.plain {
-                merged.push((line_of(&span), value));
+            if merges {
+                merged.push((key, line_of(&span), value));
             } else {
                 entries.push((key, value));
             }
         }
-        for (line, value) in merged {
-            merge(&mut entries, value, line)?;
+        let twice = merged.len() > 1;
+        for (key, line, value) in merged {
+            merge(&mut entries, value.clone(), line)?;
+            if twice {
+                entries.push((key, value));
+            }
         }
         Ok(Kind::Mapping(entries))
     }
@@ -295,6 +302,7 @@ mod tests {
             "a: &x {k: 1}\nb: &y {k: 2, l: 2}\nc: {<<: [*x, *y]}\nd: *x\n",
             r#"{a@1={k@1="1"} b@2={k@2="2" l@2="2"} c@3={k@1="1" l@2="2"} d@4={k@1="1"}}"#,
         );
+        check("a:\n  <<: {k: 1}\n  <<: {k: 2}\n", r#"{a@1={k@2="1" <<@2={k@2="1"} <<@3={k@3="2"}}}"#);
         check("a: {<<: 5}\n", "1: << takes a mapping or a list of them");
     }
 
