@@ -225,7 +225,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
             return Err(probe.failure(Reason::HttpProtocolError, detail));
         }
         let begun = Conversation::begin(settings, probe, &mut hop, asked, &mut measured.tls).await;
-        let (mut conversation, head) = begun?;
+        let (mut conversation, mut head) = begun?;
         probe.note(format_args!("{:?} {}", head.version, head.status));
         asked.note_head(&head);
         if let (Some(oauth2), Some(_), 401) = (&settings.oauth2, &hop.authorization, head.status.as_u16()) {
@@ -249,6 +249,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
             }
             None => {
                 let expectations = &settings.expectations;
+                expectations::take_framing(&mut head, hop.asks_for_head());
                 let as_expected = expectations.check_head(probe, &head, measured).await;
                 let as_expected = as_expected.map_err(|failure| match failure.reason {
                     Reason::HttpStatusUnexpected(_) if too_many => {
@@ -290,7 +291,7 @@ fn note_head(measured: &mut Measurement, hop: &Hop, head: &response::Parts, ende
     let of_http1 = head.version < Version::HTTP_2;
     let has_none = of_http1 && nothing && matches!(head.status.as_u16(), 204 | 304);
     // A body in chunks is as long as they are (RFC 9112, section 6.3).
-    let in_chunks = of_http1 && head.headers.contains_key(header::TRANSFER_ENCODING);
+    let in_chunks = of_http1 && !hop.asks_for_head() && head.headers.contains_key(header::TRANSFER_ENCODING);
     let stated = if has_none || in_chunks { None } else { stated() };
     measured.content_length = Some(stated.unwrap_or(if nothing { 0 } else { -1 }));
     measured.ssl = Some(hop.over_tls());

@@ -1041,6 +1041,13 @@ const OLDER: &[(Version, Difference)] = &[
     older(Version(0, 24), &["probe_success"], &["tls_hostname"], &[Shape::Opposite]),
     older(Version(0, 25), &["status"], &["logs_of_what", "logs_of_no_number"], &[Shape::Values(500.0, 400.0)]),
     older(Version(0, 26), &["probe_tls_cipher_info"], &["http*"], &[Shape::Here]),
+    // Their Go took away the length also where no chunks come.
+    older(
+        Version(0, 24),
+        &["probe_success", "probe_failed_due_to_regex", "probe_http_content_length"],
+        &["http_header_length_of_chunks_that_never_come", "http_header_length_of_chunks_of_nothing"],
+        &[Shape::Opposite, Shape::Values(-1.0, 4.0)],
+    ),
     // Without TLS, and where it failed.
     older(Version(0, 26), &["probe_ssl_earliest_cert_expiry"], &["grpc_*"], &[ZERO, Shape::Measured]),
     older(Version(0, 28), &["probe_failed_due_to_bytes"], &["tcp_*", "tls_*"], &[Shape::Here]),

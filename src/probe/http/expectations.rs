@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, response};
 
 use super::Measurement;
 use super::json::Condition;
@@ -64,6 +64,33 @@ pub struct BodyRule {
     pub regex: Regex,
     /// Whether a match is the failure; otherwise that there is none is.
     pub forbids: bool,
+}
+
+/// Takes from the head of a response what Go's `net/http` takes from it, so that no rule for headers sees it: what is said of the message
+/// and its connection (RFC 9112, sections 6 and 9.6), and in HTTP/2 and 3 the names of trailers.
+pub(super) fn take_framing(head: &mut response::Parts, asks_for_head: bool) {
+    let response::Parts { version, status, headers, .. } = head;
+    if *version > Version::HTTP_11 {
+        headers.remove(header::TRAILER);
+        return;
+    }
+    let is_1_1 = *version == Version::HTTP_11;
+    if is_1_1 && headers.get_all(header::CONNECTION).iter().any(says_close) {
+        headers.remove(header::CONNECTION);
+    }
+    let encoding = headers.remove(header::TRANSFER_ENCODING);
+    if is_1_1 && encoding.is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        headers.remove(header::TRAILER);
+        let has_body = !asks_for_head && !matches!(*status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if has_body && !status.is_informational() {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+    }
+}
+
+/// Whether a value of `Connection` has the token `close`.
+fn says_close(value: &HeaderValue) -> bool {
+    value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 impl Expectations {

@@ -44,6 +44,7 @@ async fn treat(incoming: quinn::Incoming) -> Option<()> {
         let response = match path {
             "/missing" => response.status(404),
             "/moved" => response.status(302).header("location", "/"),
+            "/trailer" => response.header("trailer", "x"),
             "/to_http" => response.status(302).header("location", "http://both.test:8443/"),
             _ => response,
         };
