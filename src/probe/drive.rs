@@ -69,7 +69,10 @@ impl Driver {
         share::worked(0).await;
         match self.alongside(body.frame()).await {
             Some(Ok(frame)) => Ok(Some(frame)),
-            Some(Err(error)) => Err(self.failure(probe, "the response broke off", &error)),
+            Some(Err(error)) => {
+                let beneath = self.error.as_ref();
+                Err(failure(probe, "the response broke off", &error, beneath, self.certificate_asked))
+            }
             // A stream that is reset for no fault hyper takes for one that has ended.
             None if self.version == Version::HTTP_2 && !is_whole(body) => {
                 let detail = "the response broke off: the server did not go on with the stream";
@@ -89,9 +92,16 @@ impl Driver {
         self.tasks.advance(cx);
     }
 
-    /// What an error of a request means.
+    /// What an error of a request means whose response has no head.
     pub(super) fn failure(&self, probe: &Probe<'_>, what: &str, error: &hyper::Error) -> Failure {
-        failure(probe, what, error, self.error.as_ref(), self.certificate_asked)
+        let failure = failure(probe, what, error, self.error.as_ref(), self.certificate_asked);
+        if !is_refused_by_h2(error) {
+            return failure;
+        }
+        // The first bytes of a head have come, which is no response. h2 does not say what is wrong with it.
+        let likely = "its head has a header that HTTP/2 forbids (Connection, Keep-Alive, Proxy-Connection, TE, Transfer-Encoding, Upgrade: \
+                      RFC 9113, section 8.2.2), or violates it otherwise";
+        Failure { phase: Phase::Processing, detail: format!("{}; {likely}", failure.detail), ..failure }
     }
 }
 
@@ -146,6 +156,14 @@ pub(super) fn failure(
         _ => Reason::HttpProtocolError,
     };
     probe.failure(reason, detail(error))
+}
+
+/// Whether h2 ended the stream of a request because of what came over it.
+fn is_refused_by_h2(error: &hyper::Error) -> bool {
+    let error = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| {
+        error.is_library() && error.is_reset() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
+    })
 }
 
 /// What it means that the peer ended the stream of a request over HTTP/2 (RST_STREAM), or the connection with a code (GOAWAY).

@@ -321,6 +321,17 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &["probe_success", "probe_http_", "probe_failed_due_to_regex"],
+        cases: &["http_2_with_keep_alive", "http_2_with_an_upgrade"],
+        shapes: &[Shape::Opposite, Shape::There(None)],
+        row: [
+            "a response of HTTP/2 with `Connection`, `Keep-Alive`, `Proxy-Connection`, `TE`, `Transfer-Encoding` or `Upgrade`",
+            "taken",
+            "`http_protocol_error`; with `enable_http2: false` it is taken",
+            "HTTP/2 forbids them (RFC 9113, section 8.2.2), and h2 refuses them, as curl does",
+        ],
+    },
+    Difference {
         series: &["probe_ssl_", "probe_tls_"],
         cases: &[
             "https_of_an_unknown_ca",

@@ -130,6 +130,8 @@ fn start_nginx(folder: &Path, nginx: &Path) -> Running {
       location /busy { return 429; }
       location /nothing { return 204; }
       location /moved { return 302 /; }
+      location /keep_alive { add_header Keep-Alive timeout=5; return 200 well; }
+      location /upgrade { add_header Upgrade h2; return 200 well; }
       location /trailer { add_header Trailer X; return 200 well; }
       location /circle { return 302 /circle; }
       location /page { gzip on; gzip_types text/plain; gzip_min_length 1; gzip_http_version 1.0; }\n";

@@ -272,3 +272,25 @@ async fn whoever_ends_a_stream_or_the_connection_does_not_break_the_protocol_unl
         }
     }
 }
+
+#[tokio::test]
+async fn a_head_that_http2_forbids_is_no_response_and_the_failure_names_the_likely_cause() {
+    let authority = authority();
+    // Literals without indexing (RFC 7541, section 6.2.2).
+    for header in [
+        &b"\x00\x0akeep-alive\x01x"[..],
+        b"\x00\x0aconnection\x05close",
+        b"\x00\x07upgrade\x02h2",
+        b"\x00\x02te\x04gzip",
+    ] {
+        let head = frame(1, 4, 1, &[&[0x88], header].concat());
+        let url = frames(&authority, vec![(40, [head, frame(0, 1, 1, b"well")].concat())]);
+        let settings = Settings { tls: trusting(Some(authority.pem()), &["h2"]), ..settings() };
+        let report = get(settings, &url, PATIENCE).await;
+        check_failure(&report, Phase::Processing, Reason::HttpProtocolError);
+        check_phase(&report, Phase::Processing, 39..90);
+        let detail = &report.failure.as_ref().unwrap().detail;
+        assert!(detail.contains("a header that HTTP/2 forbids (Connection, Keep-Alive,"), "{detail}");
+        assert_eq!(measured(&report).status, None);
+    }
+}
