@@ -135,7 +135,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         series: &["probe_http_duration_seconds", "probe_icmp_duration_seconds", "probe_dns_duration_seconds"],
         cases: &[],
-        shapes: &[ZERO],
+        shapes: &[UNANSWERED],
         row: [
             "a phase that was not reached, or that there is not (`tls` of plain HTTP)",
             "0",
@@ -143,6 +143,7 @@ const DIFFERENCES: &[Difference] = &[
             "0 is a duration: averages of it are wrong, and an outage looks fast",
         ],
     },
+    Difference { series: &["probe_http_duration_seconds{phase=\"tls\"}"], cases: &[], shapes: &[ZERO], row: [""; 4] },
     Difference {
         series: &["probe_dns_duration_seconds"],
         cases: &["dns_unreachable"],
@@ -637,7 +638,7 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         series: &["probe_dns_serial"],
-        cases: &["dns_*"],
+        cases: &["dns_zone_of_a_name_without"],
         shapes: &[ZERO],
         row: ["`probe_dns_serial` of a reply without an SOA", "0", "absent", "0 is a serial number"],
     },
