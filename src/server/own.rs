@@ -82,14 +82,16 @@ impl Default for Own {
             unknown_modules: Counter::default(),
         };
         let registry = own.registry.sub_registry_with_prefix("uplink_exporter");
-        let build = Info::new(vec![
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("revision", env!("UPLINK_EXPORTER_REVISION")),
-            ("rustc", env!("UPLINK_EXPORTER_RUSTC")),
-            ("os", std::env::consts::OS),
-            ("arch", std::env::consts::ARCH),
-        ]);
-        registry.register("build", "The exporter's version, what it was built from, by and for", build);
+        let build = || {
+            Info::new(vec![
+                ("version", env!("CARGO_PKG_VERSION")),
+                ("revision", env!("UPLINK_EXPORTER_REVISION")),
+                ("rustc", env!("UPLINK_EXPORTER_RUSTC")),
+                ("os", std::env::consts::OS),
+                ("arch", std::env::consts::ARCH),
+            ])
+        };
+        registry.register("build", "The exporter's version, what it was built from, by and for", build());
         registry.register(
             "config_last_reload_successful",
             "Whether the last attempt to load the configuration was a success (1) or not (0, the old one stays in force)",
@@ -125,6 +127,11 @@ impl Default for Own {
         );
         // The names by which dashboards and alerts made for blackbox_exporter know the same.
         let registry = own.registry.sub_registry_with_prefix("blackbox");
+        registry.register(
+            "exporter_build",
+            "The exporter's version (of uplink_exporter), what it was built from, by and for, as blackbox_exporter calls it",
+            build(),
+        );
         registry.register(
             "exporter_config_last_reload_successful",
             "Whether the last attempt to load the configuration was a success (1) or not (0), as blackbox_exporter calls it",

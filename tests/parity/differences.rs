@@ -994,11 +994,11 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        series: &["blackbox_exporter_build_info", "go_", "net_conntrack_", "promhttp_"],
+        series: &["go_", "net_conntrack_", "promhttp_"],
         cases: &["own_metrics"],
         shapes: &[Shape::There(None)],
         row: [
-            "`blackbox_exporter_build_info`, `go_*`, `net_conntrack_*`, `promhttp_*` on `/metrics`",
+            "`go_*`, `net_conntrack_*`, `promhttp_*` on `/metrics`",
             "there",
             "`uplink_exporter_*`",
             "this is another program, without these libraries",
