@@ -21,6 +21,10 @@ pub(in crate::probe) fn of(text: &str, url: &Url) -> String {
 /// # Errors
 /// It is no URL.
 pub(super) fn of_location(url: &Url, target: &str, location: &str) -> Result<(Url, String), ParseError> {
+    if location.starts_with("///") {
+        // An empty authority is none, as for Go: it is a path of the same server.
+        return of_location(url, target, &format!("{}{location}", &url[..Position::BeforePath]));
+    }
     let reference = Reference::of(location);
     let path = encoded(reference.path, stands_in_paths);
     // A backslash in a path is one, and no slash, which could lead to another host.
