@@ -174,7 +174,11 @@ impl Call<'_> {
         // What may have left behind the call is a goodbye.
         self.probe.timeline.nothing_due();
         if measured.status == Some(0) {
-            let serving = grpc::response(&answer).map_err(|what| self.wrong(what))?;
+            let serving = grpc::response(&answer).map_err(|what| {
+                // A call without its message was none that succeeded, whatever the server says of it.
+                measured.status = None;
+                self.wrong(what)
+            })?;
             measured.serving = Some(serving);
         }
         Ok(head.headers)

@@ -301,7 +301,7 @@ async fn what_is_no_answer_of_grpc_is_told() {
         let report = check(settings(), address, PATIENCE).await;
         check_failure(&report, Phase::Transfer, reason);
         assert!(report.failure.as_ref().unwrap().detail.contains(why), "{why}: {report:#?}");
-        assert_eq!(measured(&report).serving, None);
+        assert_eq!((measured(&report).serving, measured(&report).status), (None, None), "{why}");
     }
 }
 
