@@ -122,7 +122,7 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        series: &["probe_egress_info", "probe_return_mismatch"],
+        series: &["probe_egress_info"],
         cases: &[],
         shapes: &[Shape::Here],
         row: [
