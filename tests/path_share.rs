@@ -29,6 +29,8 @@ modules:
   tcp: {prober: egress, egress: {rate: 400, wait: 200ms}}
   udp: {prober: egress, egress: {rate: 400, wait: 200ms, protocol: udp}}
   again: {prober: egress, egress: {rate: 200, wait: 600ms, max_hops: 2}}
+  tail: {prober: egress, egress: {rate: 200, wait: 600ms}}
+  behind: {prober: egress, egress: {rate: 400, wait: 200ms, first_hop: 2}}
   one_hop: {prober: egress, egress: {rate: 400, wait: 200ms, max_hops: 2}}
   few: {prober: egress, egress: {flows: 10, rate: 400, wait: 200ms, max_hops: 3}}
   later: {prober: egress, egress: {flows: 10, rate: 400, wait: 200ms, first_hop: 2, max_hops: 3}}
@@ -182,6 +184,48 @@ fn a_router_that_answers_less_than_it_forwards_turns_no_share_around() {
         assert_eq!((reason(&report).as_str(), told(&report)), ("ok", truth(&site)), "{:#?}", report.log);
         let left_out = site.lab.counts(Isp::A, target(family, 10))[1].unanswered;
         assert!(left_out > 0 && u64::from(measured(&report).packets) >= 200 + left_out, "{left_out} were left out");
+    }
+}
+
+/// As [`spread`], with A's routers behind B's, too. B's router answers so many times a second, and so many times at once.
+fn spread_before_a_shared_tail(a: usize, b: usize, per_second: f64, burst: f64) -> Topology {
+    let mut topology = spread(a, b);
+    topology.a.hops[2].routers = vec![Isp::A.router(3)];
+    for router in &mut topology.a.hops[1].routers[a..] {
+        match per_second > 0.0 {
+            true => router.answers.limit = Some(RateLimit { per_second, burst }),
+            false => router.answers.silent = true,
+        }
+    }
+    topology
+}
+
+#[test]
+fn what_is_silent_before_another_isps_routers_is_not_counted_for_that_isp() {
+    let Some(site) = start(spread(1, 1)) else { return };
+    for (a, b, per_second) in [(1, 1, 0.0), (0, 1, 0.0), (0, 1, 1.0), (0, 1, 8.0), (1, 1, 3.0)] {
+        site.lab.change(|topology| *topology = spread_before_a_shared_tail(a, b, per_second, 6.0));
+        for family in FAMILIES {
+            let report = probe(&site, "tcp", &target(family, 10).to_string());
+            let context = format!("{a}:{b} {per_second}/s {family:?}: {:#?}", report.log);
+            assert_eq!(
+                (reason(&report).as_str(), measured(&report).shares()),
+                ("icmp_loss_partial", None),
+                "{context}"
+            );
+            // What is told is true.
+            let ((told_a, told_b), (true_a, true_b)) = (told(&report), truth(&site));
+            assert!(told_a == true_a && told_b < true_b, "{told_a}:{told_b} of {true_a}:{true_b}, {context}");
+        }
+    }
+    // Its router is asked again, and tells it where it has the time.
+    site.lab.change(|topology| *topology = spread_before_a_shared_tail(1, 3, 40.0, 15.0));
+    for family in FAMILIES {
+        site.lab.clear_counts();
+        let report = probe(&site, "tail", &target(family, 10).to_string());
+        assert_eq!((reason(&report).as_str(), told(&report)), ("ok", truth(&site)), "{:#?}", report.log);
+        let left_out = site.lab.counts(Isp::A, target(family, 10))[1].unanswered;
+        assert!(left_out > 0, "nothing was left out");
     }
 }
 
@@ -411,7 +455,7 @@ fn shares_are_known_by_autonomous_systems_too() {
         for (a, b) in [(1, 1), (0, 1)] {
             site.lab.change(|topology| *topology = spread_publicly(a, b));
             for family in FAMILIES {
-                let report = probe(&site, "tcp", &target(family, 10).to_string());
+                let report = probe(&site, "behind", &target(family, 10).to_string());
                 let context = format!("{a}:{b} {asn}: {:#?}", report.log);
                 assert_eq!((reason(&report).as_str(), told(&report)), ("ok", public_truth(&site)), "{context}");
                 let shares = measured(&report).shares().unwrap();
@@ -419,6 +463,13 @@ fn shares_are_known_by_autonomous_systems_too() {
             }
         }
         assert_eq!(!asked.take().is_empty(), is_asked);
+        // The border has an address that nobody announces, and might be anybody's.
+        for family in FAMILIES {
+            let report = probe(&site, "few", &target(family, 10).to_string());
+            assert_eq!((reason(&report).as_str(), measured(&report).shares()), ("prober_config_error", None));
+            let detail = report.failure.unwrap().detail;
+            assert!(detail.contains("10 met some that may be those of a: give each ISP networks"), "{detail}");
+        }
     }
 }
 

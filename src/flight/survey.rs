@@ -23,7 +23,7 @@ pub struct Plan {
 /// How often a hop that says nothing of a flow is asked, with all other hops of all flows in between.
 const ATTEMPTS: u32 = 3;
 
-/// A survey: each flow is asked for one hop after the other until one tells enough. What said nothing is asked again.
+/// A survey: each flow is asked for one hop after the other up to its end. What said nothing before that is asked again.
 #[derive(Debug)]
 pub struct Survey {
     plan: Plan,
@@ -42,8 +42,10 @@ pub struct Survey {
 struct Flow {
     /// Whether no more is to be asked of it.
     settled: bool,
-    /// Its last hop that is asked: the end of its path, once that is known.
+    /// Its last hop that is asked: its end, once that is known.
     last: u8,
+    /// The hop that it was asked for last.
+    asked: u8,
     /// Its hops that said nothing in this attempt.
     silent: Vec<u8>,
 }
@@ -72,11 +74,9 @@ enum Fate {
 /// What an answer tells of its flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
-    /// Enough.
-    Enough,
     /// Who is at that hop; the next one may tell more.
     Hop,
-    /// That the path ends there.
+    /// That nothing behind that hop tells more.
     End,
 }
 
@@ -105,7 +105,10 @@ impl Survey {
         let first = |flow| Question { flow, hop: plan.first_hop, attempt: 1 };
         Self {
             plan,
-            flows: vec![Flow { settled: false, last: plan.max_hops, silent: Vec::new() }; plan.flows as usize],
+            flows: vec![
+                Flow { settled: false, last: plan.max_hops, asked: plan.first_hop, silent: Vec::new() };
+                plan.flows as usize
+            ],
             packets: Vec::new(),
             queue: (0..plan.flows).filter(|_| plan.first_hop <= plan.max_hops).map(first).collect(),
             due: now,
@@ -116,13 +119,15 @@ impl Survey {
     /// What to do now. A packet that is to be sent counts as sent at `now`; one that is late is not caught up with.
     pub fn step(&mut self, now: Instant) -> Step {
         self.give_up(now);
-        let flows = &self.flows;
-        let in_vain = |question: &Question| {
-            let flow = &flows[question.flow as usize];
-            flow.settled || question.hop > flow.last
-        };
-        while self.queue.front().is_some_and(in_vain) {
+        while let Some(question) = self.queue.front().copied() {
+            let flow = &self.flows[question.flow as usize];
+            if !flow.settled && question.hop <= flow.last {
+                break;
+            }
             self.queue.pop_front();
+            if !flow.settled {
+                self.go_on(question);
+            }
         }
         let lost = self.packets[self.oldest..].iter().find(|packet| self.is_waited_for(packet));
         let lost = lost.map(|packet| packet.sent + self.plan.wait);
@@ -151,13 +156,13 @@ impl Survey {
         let question = packet.question;
         let flow = &mut self.flows[question.flow as usize];
         flow.silent.retain(|hop| *hop != question.hop);
-        match told {
-            Told::Enough => flow.settled = true,
-            Told::End => flow.last = flow.last.min(question.hop),
-            Told::Hop => {}
+        if told == Told::End {
+            flow.last = flow.last.min(question.hop);
+            flow.silent.retain(|hop| *hop < question.hop);
+            flow.settled |= flow.silent.is_empty() && flow.asked >= flow.last;
         }
         // Where it was given up, the next hop was asked meanwhile.
-        if told != Told::Enough && before == Fate::Pending {
+        if !flow.settled && before == Fate::Pending {
             self.go_on(question);
         }
         Some((question.flow, question.hop))
@@ -179,7 +184,7 @@ impl Survey {
                 packet.fate = Fate::Lost;
                 let flow = &mut self.flows[question.flow as usize];
                 if !flow.settled {
-                    flow.silent.push(question.hop);
+                    flow.silent.extend(Some(question.hop).filter(|hop| *hop <= flow.last));
                     self.go_on(question);
                 }
             }
@@ -200,7 +205,9 @@ impl Survey {
         };
         match next {
             Some((hop, attempt)) if attempt <= ATTEMPTS => {
-                self.flows[flow as usize].silent.retain(|silent| *silent != hop);
+                let of = &mut self.flows[flow as usize];
+                of.silent.retain(|silent| *silent != hop);
+                of.asked = hop;
                 self.queue.push_back(Question { flow, hop, attempt });
             }
             Some(_) | None => self.flows[flow as usize].settled = true,
@@ -261,10 +268,10 @@ mod tests {
     }
 
     #[test]
-    fn each_flow_is_asked_until_a_hop_tells_enough_and_packets_keep_their_pace() {
+    fn each_flow_is_asked_up_to_its_end_and_packets_keep_their_pace() {
         let start = Instant::now();
         // Hop 1 is the site's, hop 2 an ISP's.
-        let told = |_, hop, _| Some((if hop == 1 { Told::Hop } else { Told::Enough }, 5 * MS));
+        let told = |_, hop, _| Some((if hop == 1 { Told::Hop } else { Told::End }, 5 * MS));
         let outcome = run(plan(start, 50, (1, 9)), start, told);
         assert_eq!(outcome.sent.len(), 100);
         assert!((0..50).all(|flow| outcome.sent.iter().filter(|(_, of, _)| *of == flow).count() == 2));
@@ -273,14 +280,31 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_hop_is_waited_for_and_the_one_behind_it_asked() {
+    fn a_silent_hop_is_waited_for_and_the_one_behind_it_asked_and_then_it_again() {
         let start = Instant::now();
-        let told = |_, hop, _| (hop == 3).then_some((Told::Enough, 5 * MS));
+        let told = |_, hop, _| (hop == 3).then_some((Told::End, 5 * MS));
         let outcome = run(plan(start, 2, (1, 9)), start, told);
         let hops: Vec<_> = outcome.sent.iter().map(|(_, _, hop)| *hop).collect();
-        assert_eq!(hops, [1, 1, 2, 2, 3, 3]);
+        assert_eq!(hops, [1, 1, 2, 2, 3, 1, 3, 1, 2, 2, 1, 1, 2, 2]);
         // Each is given up after `wait`.
-        assert_eq!(outcome.took, 2 * 500 * MS + 20 * MS + 5 * MS);
+        assert_eq!(outcome.took, 6 * 500 * MS + 3 * 20 * MS);
+        // What then answers is not asked once more, and what lies behind what is enough not at all.
+        let told = |_, hop, before| (hop == 3 || before == 1).then_some((Told::End, 5 * MS));
+        let outcome = run(plan(start, 1, (1, 9)), start, told);
+        let hops: Vec<_> = outcome.sent.iter().map(|(_, _, hop)| *hop).collect();
+        assert_eq!((hops, outcome.took), (vec![1, 2, 3, 1], 2 * 500 * MS + 20 * MS + 5 * MS));
+    }
+
+    #[test]
+    fn a_late_answer_that_ends_a_flow_leaves_the_silent_hops_before_it_to_be_asked_again() {
+        let start = Instant::now();
+        // Hop 2 answers when hop 3 is being waited for, or has been asked for in vain.
+        for after in [510, 1_010] {
+            let told = |_, hop, before| (hop == 2 && before == 0).then_some((Told::End, after * MS));
+            let outcome = run(plan(start, 1, (1, 9)), start, told);
+            let hops: Vec<_> = outcome.sent.iter().map(|(_, _, hop)| *hop).filter(|hop| *hop == 1).collect();
+            assert_eq!(hops, [1, 1, 1], "{after} ms: {:?}", outcome.sent);
+        }
     }
 
     #[test]
@@ -288,7 +312,7 @@ mod tests {
         let start = Instant::now();
         // Hop 1 is the site's; hop 2 answers the third time; hop 3 is nobody's.
         let told = |_, hop, before| match (hop, before) {
-            (2, 2) => Some((Told::Enough, 5 * MS)),
+            (2, 2) => Some((Told::End, 5 * MS)),
             (2, _) => None,
             _ => Some((Told::Hop, 5 * MS)),
         };
@@ -311,14 +335,14 @@ mod tests {
         // What said nothing before it may still tell.
         let told = |_, hop, before| match (hop, before) {
             (1, 0) => None,
-            (1, _) => Some((Told::Enough, 5 * MS)),
+            (1, _) => Some((Told::End, 5 * MS)),
             _ => Some((Told::End, 5 * MS)),
         };
         let outcome = run(plan(start, 1, (1, 9)), start, told);
         let hops: Vec<_> = outcome.sent.iter().map(|(_, _, hop)| *hop).collect();
         assert_eq!(hops, [1, 2, 1]);
         // The answer to hop 1 comes after it was given up, and tells enough.
-        let told = |_, hop, before| (hop == 1 && before == 0).then_some((Told::Enough, 510 * MS));
+        let told = |_, hop, before| (hop == 1 && before == 0).then_some((Told::End, 510 * MS));
         let outcome = run(plan(start, 1, (1, 9)), start, told);
         assert_eq!((outcome.sent.len(), outcome.took), (2, 510 * MS));
     }
@@ -331,7 +355,7 @@ mod tests {
         assert_eq!((outcome.sent.len(), outcome.took), (5, 100 * MS));
         let mut survey = Survey::new(plan, start);
         assert_eq!(survey.step(start), Step::Send { number: 0, flow: 0, hop: 1 });
-        assert_eq!(survey.answered(1, Told::Enough), None);
+        assert_eq!(survey.answered(1, Told::End), None);
         assert_eq!(survey.answered(0, Told::Hop), Some((0, 1)));
         assert_eq!(survey.answered(0, Told::Hop), None);
         // Of what is settled, nothing more is asked, and nothing waited for.

@@ -42,10 +42,6 @@ pub enum Sign<'a> {
     Foreign(Vec<&'a str>),
 }
 
-/// How many hops that might be another ISP's may lie before the first one that is the named ISP's: no ISP hands a packet over to another
-/// within so few.
-const DOUBTFUL_HOPS: usize = 2;
-
 impl Territory {
     /// How many bits of a router's address are those of the network that it is in; nothing where it is in none.
     fn network_of(&self, router: &Router) -> Option<u8> {
@@ -53,10 +49,11 @@ impl Territory {
         networks.map(|network| network.length()).max()
     }
 
-    /// Whether a router that is not here is another's: there is something to know it by.
+    /// Whether a router that is not here is another's: there is something to know it by. Everybody has addresses that count on one link only.
     fn would_have(&self, router: &Router) -> bool {
+        let is_everywhere = !matches!(router.address, IpAddr::V6(address) if address.is_unicast_link_local());
         let by_address = self.networks.iter().any(|network| network.is_ipv4() == router.address.is_ipv4());
-        by_address || !(self.asns.is_empty() || router.asns.is_empty())
+        (by_address && is_everywhere) || !(self.asns.is_empty() || router.asns.is_empty())
     }
 }
 
@@ -116,11 +113,11 @@ pub fn of_gateway<'a>(uplinks: &[Uplink<'a>], isp: &str, gateway: IpAddr) -> Opt
 }
 
 /// What the routers of a path prove of an ISP: the first of them that is an ISP's, with the index of its hop. `hops` has who answered at
-/// each, from the first on, without the destination.
+/// each, from the first that is not known to be the site's own, without the destination.
 ///
 /// What is nobody's is the site's own, unless it could be an ISP's: it said nothing, or that ISP has nothing that it would be known by.
-/// A router of another ISP proves that the packets did not leave through the named one if none before could be that one's, which
-/// might have handed them on. One of the named ISP proves that they did if at most two hops before could be another's.
+/// An ISP may hand packets over to any other. So a router of another ISP proves that they did not leave through the named one only if no hop
+/// before could be that one's, and one of the named ISP that they did only if none before could be another's.
 #[must_use]
 pub fn of_path<'a>(uplinks: &[Uplink<'a>], isp: &str, hops: &[Vec<Router>]) -> Option<(usize, IpAddr, Sign<'a>)> {
     let (index, owned) = first_owned(uplinks, hops)?;
@@ -131,8 +128,8 @@ pub fn of_path<'a>(uplinks: &[Uplink<'a>], isp: &str, hops: &[Vec<Router>]) -> O
     let found = signs.into_iter().next()?;
     let before = &hops[..index];
     let proven = match found.2 {
-        Sign::Own => could_be(uplinks, before, |name| name != isp) <= DOUBTFUL_HOPS,
-        Sign::Foreign(_) => could_be(uplinks, before, |name| name == isp) == 0,
+        Sign::Own => could_be(uplinks, before, |name| name != isp).is_empty(),
+        Sign::Foreign(_) => could_be(uplinks, before, |name| name == isp).is_empty(),
     };
     proven.then_some(found)
 }
@@ -144,8 +141,20 @@ pub fn taken<'a>(uplinks: &[Uplink<'a>], hops: &[Vec<Router>]) -> Option<Vec<&'a
     let (index, owned) = first_owned(uplinks, hops)?;
     let (_, owners) = owned.first()?.clone();
     let agreed = owned.iter().all(|(_, others)| *others == owners);
-    let proven = could_be(uplinks, &hops[..index], |name| !owners.contains(&name)) <= DOUBTFUL_HOPS;
+    let proven = could_be(uplinks, &hops[..index], |name| !owners.contains(&name)).is_empty();
     (agreed && proven).then_some(owners)
+}
+
+/// The ISPs of which nobody would know the routers that answered a flow before the first that is an ISP's: why it cannot be told which one it
+/// took, although all answered up to there.
+#[must_use]
+pub fn doubted<'a>(uplinks: &[Uplink<'a>], hops: &[Vec<Router>]) -> Vec<&'a str> {
+    let Some((index, owned)) = first_owned(uplinks, hops) else { return Vec::new() };
+    let before = &hops[..index];
+    if before.iter().any(Vec::is_empty) {
+        return Vec::new();
+    }
+    could_be(uplinks, before, |name| owned.iter().any(|(_, owners)| !owners.contains(&name)))
 }
 
 /// A router's address, and whose it is.
@@ -160,13 +169,13 @@ fn first_owned<'a>(uplinks: &[Uplink<'a>], hops: &[Vec<Router>]) -> Option<(usiz
     })
 }
 
-/// How many of the hops, of which none is known to be an ISP's, could all the same be that of an ISP of such a name.
-fn could_be(uplinks: &[Uplink<'_>], hops: &[Vec<Router>], named: impl Fn(&str) -> bool) -> usize {
+/// The ISPs of such names that one of the hops could be of, of which none is known to be an ISP's.
+fn could_be<'a>(uplinks: &[Uplink<'a>], hops: &[Vec<Router>], named: impl Fn(&str) -> bool) -> Vec<&'a str> {
     let unseen = |hop: &[Router], territory: &Territory| {
         hop.is_empty() || hop.iter().any(|router| !territory.would_have(router))
     };
-    let named: Vec<_> = uplinks.iter().filter(|uplink| named(uplink.name)).collect();
-    hops.iter().filter(|hop| named.iter().any(|uplink| unseen(hop, uplink.territory))).count()
+    let named = uplinks.iter().filter(|uplink| named(uplink.name));
+    named.filter(|uplink| hops.iter().any(|hop| unseen(hop, uplink.territory))).map(|uplink| uplink.name).collect()
 }
 
 fn sign<'a>(owners: Vec<&'a str>, isp: &str) -> Option<Sign<'a>> {
@@ -307,10 +316,10 @@ mod tests {
             // Later on a path may lead through every ISP.
             ("192.168.0.1 100.64.1.1 100.64.2.1", Some((1, "own"))),
             ("192.168.0.1 100.64.2.1 100.64.1.1", Some((1, "b"))),
-            // A silent hop may be the other's, but an ISP has more than two hops.
-            ("192.168.0.1 - 100.64.1.1", Some((2, "own"))),
-            ("- - 100.64.1.1", Some((2, "own"))),
-            ("- - - 100.64.1.1", None),
+            // A silent hop may be the other's, that hands over.
+            ("192.168.0.1 - 100.64.1.1", None),
+            ("- 100.64.1.1", None),
+            ("- - 100.64.1.1 100.64.1.2", None),
             // It may be the ISP's own, that hands over to the target's.
             ("- 100.64.2.1", None),
             ("192.168.0.1 - 100.64.2.1 100.64.2.2", None),
@@ -333,8 +342,11 @@ mod tests {
             (territory(&["100.64.1.0/24"], &[]), territory(&["100.64.2.0/24"], &[]), Territory::default());
         // Of b nothing is known: the routers before a's could be b's.
         let uplinks = [uplink("a", None, &a), uplink("b", None, &nothing)];
-        assert_eq!(judge(&uplinks, "10.0.0.1 10.0.0.2 100.64.1.1"), Some((2, "own".to_owned())));
-        assert_eq!(judge(&uplinks, "10.0.0.1 10.0.0.2 10.0.0.3 100.64.1.1"), None);
+        assert_eq!(judge(&uplinks, "100.64.1.1"), Some((0, "own".to_owned())));
+        assert_eq!(judge(&uplinks, "10.0.0.1 100.64.1.1"), None);
+        let doubts = |hops: &str| doubted(&uplinks, &path(hops));
+        assert_eq!(doubts("10.0.0.1 100.64.1.1"), ["b"]);
+        assert_eq!([doubts("100.64.1.1"), doubts("- 100.64.1.1"), doubts("10.0.0.1")], [[""; 0]; 3]);
         // Of a nothing is known: those before b's could be a's. Nothing is before the first.
         let uplinks = [uplink("a", None, &nothing), uplink("b", None, &b)];
         assert_eq!(judge(&uplinks, "10.0.0.1 100.64.2.1"), None);
@@ -343,6 +355,11 @@ mod tests {
         let b = territory(&["100.64.2.0/24", "fd00:b::/32"], &[]);
         let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];
         assert_eq!(judge(&uplinks, "fd00::1 fd00:b::1"), None);
+        // Addresses of one link are no router's own.
+        let a = territory(&["100.64.1.0/24", "fd00:a::/32"], &[]);
+        let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];
+        assert_eq!(judge(&uplinks, "fd00::1 fd00:a::1"), Some((1, "own".to_owned())));
+        assert_eq!((judge(&uplinks, "fe80::1 fd00:a::1"), judge(&uplinks, "fe80::1 fd00:b::1")), (None, None));
     }
 
     #[test]
@@ -351,8 +368,8 @@ mod tests {
         let uplinks = [uplink("a", None, &a), uplink("b", None, &b), uplink("twin", None, &b)];
         let of = |hops: &str| taken(&uplinks, &path(hops));
         assert_eq!(of("10.0.0.1 100.64.1.1 100.64.2.1"), Some(vec!["a"]));
-        assert_eq!(of("- - 100.64.2.1"), Some(vec!["b", "twin"]));
-        assert_eq!((of("- - - 100.64.2.1"), of("10.0.0.1 -"), of("")), (None, None, None));
+        assert_eq!(of("10.0.0.1 100.64.2.1"), Some(vec!["b", "twin"]));
+        assert_eq!([of("- 100.64.2.1"), of("10.0.0.1 - 100.64.1.1"), of("10.0.0.1 -"), of("")], [const { None }; 4]);
         // Packets of one flow that take several ways.
         assert_eq!(of("100.64.1.1,100.64.2.1"), None);
     }
@@ -361,8 +378,9 @@ mod tests {
     fn as_numbers_tell_where_they_are_known() {
         let (a, b) = (territory(&[], &[64501]), territory(&[], &[64502]));
         let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];
-        assert_eq!(judge(&uplinks, "10.0.0.1 192.0.2.1=64501"), Some((1, "own".to_owned())));
-        // A private address has none, and could be a's.
+        assert_eq!(judge(&uplinks, "192.0.2.9=64509 192.0.2.1=64501"), Some((1, "own".to_owned())));
+        // A private address has none, and could be the other's.
+        assert_eq!(judge(&uplinks, "10.0.0.1 192.0.2.1=64501"), None);
         assert_eq!(judge(&uplinks, "10.0.0.1 192.0.2.1=64502"), None);
         assert_eq!(judge(&uplinks, "192.0.2.9=64509 192.0.2.1=64502"), Some((1, "b".to_owned())));
         assert_eq!(judge(&uplinks, "192.0.2.1 192.0.2.2"), None);

@@ -14,7 +14,7 @@ use crate::flight::survey::{Plan, Step, Survey, Told};
 use crate::net::clock::{self, instant_of};
 use crate::net::sys::Stamp;
 use crate::net::{self, Answer, Conversation, Family, Heading, Refusal, Reply, Shape, Source, Syns};
-use crate::path::egress::{Router, Territory, Uplink, owners, taken};
+use crate::path::egress::{Router, Territory, Uplink, doubted, owners, taken};
 use crate::path::share::{Share, shares};
 use crate::verdict::{Failure, Reason};
 
@@ -242,6 +242,8 @@ struct Flow {
     conversation: Conversation,
     /// By hop, from the first that is asked.
     routers: Vec<Vec<IpAddr>>,
+    /// The router that the kernel hands its packets to, where that is the first hop that is asked.
+    gateway: Option<IpAddr>,
     /// Whether its target answered.
     reached: bool,
 }
@@ -364,7 +366,8 @@ impl Found<'_> {
             return Err(failure);
         }
         if !owners(&self.uplinks, &self.router(answer.from)).is_empty() {
-            return Ok(Told::Enough);
+            // What said nothing before may be another's, and is asked again.
+            return Ok(Told::End);
         }
         if let Some(inquiry) = &mut self.inquiry {
             inquiry.about(answer.from);
@@ -393,8 +396,20 @@ impl Found<'_> {
 
     /// The ISPs that a flow took, as far as its routers tell.
     fn taken(&self, flow: &Flow) -> Option<Vec<&str>> {
+        taken(&self.uplinks, &self.hops(flow))
+    }
+
+    /// Who was met at each hop of a flow, up to the last that answered.
+    fn hops(&self, flow: &Flow) -> Vec<Vec<Router>> {
         let hops = flow.routers.iter().map(|hop| hop.iter().map(|address| self.router(*address)).collect());
-        taken(&self.uplinks, &hops.collect::<Vec<_>>())
+        let mut hops: Vec<Vec<_>> = hops.collect();
+        // Where the first hop says nothing, the kernel knows who it is.
+        if let (Some(first), Some(gateway)) = (hops.first_mut(), flow.gateway)
+            && first.is_empty()
+        {
+            first.push(self.router(gateway));
+        }
+        hops
     }
 
     /// Counts the flows by their ISPs. All ISPs that would be known are there.
@@ -419,11 +434,16 @@ impl Found<'_> {
     /// Whether the flows told enough.
     fn conclude(&self, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
         let asked = usize::from(measured.max_hops - measured.first_hop) + 1;
-        let (mut silent, mut reached, mut nameless) = (0, 0, 0);
+        let (mut silent, mut reached, mut nameless, mut doubtful) = (0, 0, 0, 0);
+        let mut unknown: Vec<&str> = Vec::new();
         for flow in self.flows.iter().filter(|flow| self.taken(flow).is_none()) {
             let answered = flow.routers.iter().filter(|hop| !hop.is_empty()).count();
+            let doubted = doubted(&self.uplinks, &self.hops(flow));
             if flow.reached {
                 reached += 1;
+            } else if !doubted.is_empty() {
+                doubtful += 1;
+                unknown.extend(doubted.into_iter().filter(|isp| !unknown.contains(isp)).collect::<Vec<_>>());
             } else if flow.routers.iter().flatten().any(|address| self.is_untold(*address)) {
                 nameless += 1;
             } else if answered < asked {
@@ -446,6 +466,12 @@ impl Found<'_> {
         } else if nameless > silent.max(strange).max(reached) {
             let why = "met routers whose AS numbers nobody told in time";
             (Reason::DnsTimeout, format!("{of}; {nameless} {why}"))
+        } else if doubtful > silent.max(strange).max(reached) {
+            let unknown = unknown.join(", ");
+            let why = format!("before an ISP's router {doubtful} met some that may be those of {unknown}");
+            let mend =
+                "give each ISP networks of both families, or have first_hop name the first hop behind your own routers";
+            (Reason::ProberConfigError, format!("{of}; {why}: {mend}"))
         } else if silent >= strange + reached {
             let why = "too few to tell shares by, since answers are not missing by chance";
             (Reason::IcmpLossPartial, format!("{of}, {why}"))
@@ -491,6 +517,10 @@ impl Flow {
             opened.map_err(|refusal: Refusal| packets::refused(probe, destination.ip(), &refusal))
         };
         let mut conversation = converse(source)?;
+        let raw_way = |source: &Source, conversation: &Conversation| {
+            network.way(source, Some(conversation.local()), &conversation.heading())
+        };
+        let mut raw = raw_way(source, &conversation);
         let ports = conversation.port().map(|port| (port, destination.port()));
         let traffic = Heading { destination: destination.ip(), protocol: Some(settings.protocol.number()), ports };
         if network.has_one_way(source, None, &traffic).is_ok_and(|one| !one)
@@ -498,8 +528,8 @@ impl Flow {
         {
             let along = source.along(&way, Family::of(destination.ip()));
             conversation = converse(&along)?;
-            let raw = network.way(&along, Some(conversation.local()), &conversation.heading());
-            if raw.is_ok_and(|raw| raw.gateway != way.gateway) {
+            raw = raw_way(&along, &conversation);
+            if raw.as_ref().is_ok_and(|raw| raw.gateway != way.gateway) {
                 let device = way.device;
                 let detail = format!(
                     "this host's routes spread flows over several gateways of {device}, which packets of a raw socket do not follow"
@@ -511,7 +541,8 @@ impl Flow {
             Some(first) => conversation.answered_by(&first.conversation),
             None => conversation,
         };
-        Ok(Self { conversation, routers: Vec::new(), reached: false })
+        let gateway = raw.ok().and_then(|way| way.gateway).filter(|_| settings.first_hop == 1);
+        Ok(Self { conversation, routers: Vec::new(), gateway, reached: false })
     }
 
     fn met(&mut self, index: u8, address: IpAddr) {

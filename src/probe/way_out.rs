@@ -161,7 +161,9 @@ impl Probe<'_> {
             let mut hops = routers(measured);
             out.first_hop = hops.iter().flatten().next().map(|router| router.address);
             // Where the first hop says nothing, the kernel knows who it is.
-            if let (Some(first), Some(gateway)) = (hops.first_mut().filter(|first| first.is_empty()), out.gateway) {
+            if let (1, Some(first), Some(gateway)) = (measured.first_hop, hops.first_mut(), out.gateway)
+                && first.is_empty()
+            {
                 first.push(Router { address: gateway, asns: Vec::new() });
             }
             match self.request.isp.as_ref().and_then(|isp| of_path(&self.uplinks(), &isp.name, &hops)) {
@@ -169,7 +171,8 @@ impl Probe<'_> {
                 Some((index, router, Sign::Foreign(owners))) => {
                     out.verified = Some(false);
                     let whose = of_isps(&owners);
-                    let detail = format!("hop {}, {router}, is a router of {whose}", index + 1);
+                    let detail =
+                        format!("hop {}, {router}, is a router of {whose}", usize::from(measured.first_hop) + index);
                     let mismatch = self.failure(Reason::EgressMismatch, detail);
                     // Whatever was looked up since.
                     failure = Some(Failure { phase: Phase::Trace, ..mismatch });
@@ -259,15 +262,14 @@ fn heading(protocol: i32, local: Option<SocketAddr>, remote: SocketAddr) -> Head
     Heading { destination: remote.ip(), protocol: Some(protocol as u8), ports: Some(ports) }
 }
 
-/// Who answered at each hop, from the first on, without the ends of the path.
+/// Who answered at each hop, from the first that was asked on (those before are the site's own), without the ends of the path.
 fn routers(measured: &traceroute::Measurement) -> Vec<Vec<Router>> {
     let ends = [measured.source, measured.destination];
-    let mut hops = vec![Vec::new(); usize::from(measured.first_hop.saturating_sub(1))];
-    hops.extend(measured.hops.iter().map(|hop| {
+    let routers = |hop: &traceroute::Hop| {
         let routers = hop.routers.iter().filter(|router| !ends.contains(&Some(router.address)));
         routers.map(router).collect()
-    }));
-    hops
+    };
+    measured.hops.iter().map(routers).collect()
 }
 
 fn router(of: &traceroute::Router) -> Router {
