@@ -324,7 +324,8 @@ impl Internet {
             self.ledger.count(traveller.isp, traveller.header.destination, index).unanswered += 1;
             return self.recycle(traveller.packet);
         }
-        self.say(Traveller { at: at + answers.delay, ..traveller }, index, Some(router), says);
+        let at = at + answers.delay + self.random.up_to(answers.jitter);
+        self.say(Traveller { at, ..traveller }, index, Some(router), says);
     }
 
     /// The node of that index sends an ICMP error back; without a router it is the target.

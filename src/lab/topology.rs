@@ -255,6 +255,8 @@ pub struct Answers {
     pub limit: Option<RateLimit>,
     /// How long it takes to make an answer. What it forwards is not concerned.
     pub delay: Duration,
+    /// How much longer at most, by chance, evenly distributed.
+    pub jitter: Duration,
 }
 
 /// A token bucket.

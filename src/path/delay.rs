@@ -2,8 +2,9 @@
 //!
 //! A packet that goes on to a later hop spent no more on the way to an earlier one than it took in all: so the smallest round-trip time of
 //! a hop and of all behind it (the envelope) bounds what the path takes up to there, however long the router thinks about its own
-//! answer. A hop that answers later than hops behind it says nothing of the path: what lies before it and before the next hop that
-//! does is one stretch, which belongs to the latter.
+//! answer. Two kinds of hops say nothing of the path: those that answer later than hops behind them, and those whose answers vary far more than
+//! those of the hops behind them, which pass the same queues: of few such times the smallest is but chance. What lies before such a hop and
+//! before the next that tells is one stretch, which belongs to the latter.
 
 use super::Statistics;
 
@@ -25,11 +26,14 @@ const LEAST_STEP: f64 = 0.001;
 /// like it.
 const STANDS_OUT: f64 = 1.5;
 
-/// By what part of a step times may differ and still be taken for the same.
-///
-/// That much a hop behind a step may be above the envelope. One that is more is rather before the step, and slow to answer. And of steps that
-/// are so close, the first counts, and not, from probe to probe, another one.
+/// By what part steps may differ and still be taken for the same: the first counts then, and not, from probe to probe, another one.
 const ALIKE: f64 = 0.1;
+
+/// How often a hop that does tell may by chance be taken for one that is slow to answer.
+const SLOW_BY_CHANCE: f64 = 0.01;
+
+/// So many times as much as those of the hops behind it, the times of a hop must vary to be its own doing.
+const UNSTEADY: f64 = 5.0;
 
 /// How probable it may be that a step came about by chance.
 const BY_CHANCE: f64 = 0.05;
@@ -57,11 +61,35 @@ impl Stretch {
     }
 }
 
+/// Whether the smallest time of a hop is no evidence of what the path takes, by the times of those behind it.
+///
+/// Delay by queues is taken to be exponential above the path's own, as below, and to be met by those behind it, too. So much a hop may be above
+/// the envelope, and two times that agree so well are no chance; where that is less than routers take to make an answer, so much.
+fn says_nothing(rtt: &Statistics, behind: &[&Statistics], above: f64) -> bool {
+    let mut spreads: Vec<f64> = behind.iter().filter_map(|hop| spread(hop)).collect();
+    spreads.sort_by(f64::total_cmp);
+    let usual = spreads.get(spreads.len() / 2).copied();
+    let noise = usual.unwrap_or_default() / rtt.count() as f64 * SLOW_BY_CHANCE.recip().ln();
+    let noise = noise.max(LEAST_STEP);
+    let is_unsteady = |usual: f64| {
+        let agree = rtt.best().zip(rtt.second_best()).is_some_and(|(best, second)| second - best <= noise);
+        !agree && spread(rtt).is_some_and(|spread| spread > (UNSTEADY * usual).max(LEAST_STEP))
+    };
+    above > noise || usual.is_some_and(is_unsteady)
+}
+
+/// By how much times are later than the path's own on average, were their excess exponential; nothing for fewer than two.
+fn spread(rtt: &Statistics) -> Option<f64> {
+    let excess = rtt.avg()? - rtt.best()?;
+    let count = rtt.count() as f64;
+    (count > 1.0).then(|| excess * count / (count - 1.0))
+}
+
 /// What each hop is known to add to the round-trip time, in seconds, and the one that adds most, where one does. `reached` says that the
 /// last of the hops is the destination.
 ///
-/// Segments are never negative, and add up to the round-trip time of the destination. A hop that answered later than hops behind it has 0, and
-/// its share is in the next; one that did not answer has none, nor has the last that did, where that is not the destination.
+/// Segments are never negative, and add up to the round-trip time of the destination. A hop that answered, and says nothing of the path, has 0,
+/// and its share is in the next; one that did not answer has none, nor has the last that did, where that is not the destination.
 #[must_use]
 pub(super) fn delay(hops: &[&Statistics], reached: bool) -> (Vec<Option<f64>>, Option<DelayOnset>) {
     let mut segments = vec![None; hops.len()];
@@ -70,20 +98,20 @@ pub(super) fn delay(hops: &[&Statistics], reached: bool) -> (Vec<Option<f64>>, O
     let (mut level, mut after) = (0.0, None);
     for (hop, rtt) in hops.iter().enumerate() {
         let (Some(best), Some(avg)) = (rtt.best(), rtt.avg()) else { continue };
-        let later: Vec<f64> = hops[hop + 1..].iter().filter_map(|hop| hop.best()).collect();
-        let earliest_later = later.iter().copied().reduce(f64::min);
+        let behind: Vec<&Statistics> = hops[hop + 1..].iter().copied().filter(|hop| hop.count() > 0).collect();
+        let earliest_later = behind.iter().filter_map(|hop| hop.best()).reduce(f64::min);
         if earliest_later.is_none() && !reached {
             break;
         }
         let envelope = earliest_later.map_or(best, |later| later.min(best));
-        let step = nanoseconds(envelope - level);
-        if best - envelope > ALIKE * step {
+        if says_nothing(rtt, &behind, best - envelope) {
             segments[hop] = Some(0.0);
             continue;
         }
+        let step = nanoseconds(envelope - level);
         segments[hop] = Some(step);
         let excess = rtt.count() as f64 * (avg - envelope);
-        stretches.push(Stretch { hop, after, step, behind: later.len(), packets: rtt.count(), excess });
+        stretches.push(Stretch { hop, after, step, behind: behind.len(), packets: rtt.count(), excess });
         (level, after) = (envelope, Some(hop));
     }
     let kept = |stretch: &&Stretch| reached || stretch.behind >= KEPT_BY;
@@ -254,6 +282,77 @@ mod tests {
         // One late answer of three changes nothing where hops behind are steady.
         let times: [&[f64]; 4] = [&[1.0, 1.1, 1.2], &[11.0, 11.1, 60.0], &[11.2, 11.3, 11.2], &[12.0, 12.1, 12.2]];
         assert_eq!(onset(&hops(&times), true), Some((2, 1, 10.0)));
+    }
+
+    /// How often each hop, from 1, is named (0: none) on a path of eight whose fifth link takes 40 ms and the others 1, where the fourth router
+    /// answers late by `own` and all packets by `noise`, in milliseconds, both made of evenly distributed numbers of 0 to 1.
+    fn named(rounds: usize, noise: fn(f64) -> f64, own: fn(f64) -> f64) -> [usize; 9] {
+        let mut random = Random(7);
+        let mut named = [0; 9];
+        for _ in 0..DRAWS {
+            let mut path = 0.0;
+            let times: Vec<Vec<f64>> = (1..=8)
+                .map(|hop| {
+                    path += if hop == 5 { 40.0 } else { 1.0 };
+                    let mut time = || {
+                        let late = if hop == 4 { own(random.fraction()) } else { 0.0 };
+                        path + noise(random.fraction()) + late
+                    };
+                    (0..rounds).map(|_| time()).collect()
+                })
+                .collect();
+            let hops = hops(&times.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            named[onset(&hops, true).map_or(0, |(hop, ..)| hop)] += 1;
+        }
+        named
+    }
+
+    const DRAWS: usize = 4_000;
+
+    /// SplitMix64.
+    struct Random(u64);
+
+    impl Random {
+        fn fraction(&mut self) -> f64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut value = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((value ^ (value >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        }
+    }
+
+    /// What routers and their hosts add to an answer, and what a busy link does.
+    const NOISES: [fn(f64) -> f64; 3] = [|x| 0.1 + 0.4 * x, |x| -0.3 * (1.0 - x).ln(), |x| -2.0 * (1.0 - x).ln()];
+
+    #[test]
+    fn ordinary_noise_moves_no_step() {
+        for noise in NOISES {
+            for rounds in [3, 10] {
+                let named = named(rounds, noise, |_| 0.0);
+                // Three answers on a busy link now and then are just so.
+                assert!(named[5] * 100 > DRAWS * 97, "{rounds} rounds: {named:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_router_that_is_slower_than_those_behind_it_or_unsteady_is_hardly_ever_named() {
+        let decoys: [fn(f64) -> f64; 4] = [|_| 42.0, |_| 44.0, |x| 80.0 * x, |x| -50.0 * (1.0 - x).ln()];
+        for (noise, is_busy) in NOISES.into_iter().zip([false, false, true]) {
+            for (decoy, is_constant) in decoys.into_iter().zip([true, true, false, false]) {
+                for rounds in [3, 10] {
+                    let named = named(rounds, noise, decoy);
+                    // Of three answers on a busy link, 4 ms more or less say nothing, and less is said of the others.
+                    let most = match (is_busy && rounds == 3, is_constant) {
+                        (false, _) => 2,
+                        (true, false) => 10,
+                        (true, true) => continue,
+                    };
+                    assert!(named[4] * 100 < DRAWS * most, "{rounds} rounds: {named:?}");
+                    assert!((named[4] + named[5]) * 100 > DRAWS * 96, "{rounds} rounds: {named:?}");
+                }
+            }
+        }
     }
 
     #[test]

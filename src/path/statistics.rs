@@ -10,6 +10,7 @@ pub struct Statistics {
     count: u64,
     last: f64,
     best: f64,
+    second: f64,
     worst: f64,
     mean: f64,
     squares: f64,
@@ -21,8 +22,9 @@ impl Statistics {
     pub fn add(&mut self, value: Duration) {
         let value = value.as_secs_f64();
         if self.count == 0 {
-            (self.best, self.worst) = (value, value);
+            (self.best, self.second, self.worst) = (value, f64::INFINITY, value);
         } else {
+            self.second = self.second.min(value.max(self.best));
             self.best = self.best.min(value);
             self.worst = self.worst.max(value);
             self.steps += (value - self.last).abs();
@@ -50,6 +52,12 @@ impl Statistics {
     #[must_use]
     pub fn best(&self) -> Option<f64> {
         (self.count > 0).then_some(self.best)
+    }
+
+    /// The smallest but one, in seconds; nothing for fewer than two values.
+    #[must_use]
+    pub fn second_best(&self) -> Option<f64> {
+        (self.count > 1).then_some(self.second)
     }
 
     /// The largest value, in seconds.
@@ -101,7 +109,7 @@ mod tests {
     fn one_value_has_no_deviation_and_no_jitter() {
         let one = of(&[7]);
         assert!(close(one.avg(), 0.007) && close(one.best(), 0.007) && close(one.worst(), 0.007));
-        assert_eq!((one.stddev(), one.jitter()), (None, None));
+        assert_eq!((one.stddev(), one.jitter(), one.second_best()), (None, None, None));
     }
 
     #[test]
@@ -110,6 +118,8 @@ mod tests {
         assert!(close(series.avg(), 0.005));
         assert!(close(series.stddev(), (32.0_f64 / 7.0).sqrt() / 1000.0));
         assert!(close(series.jitter(), 0.001));
+        assert!(close(series.second_best(), 0.004) && close(of(&[9, 3, 7, 5, 3]).second_best(), 0.003));
+        assert!(close(of(&[9, 3]).second_best(), 0.009) && close(of(&[3, 9, 5]).second_best(), 0.005));
         assert!(close(series.last(), 0.009) && close(series.best(), 0.002) && close(series.worst(), 0.009));
     }
 
