@@ -183,6 +183,31 @@ fn of_two_branches_the_one_that_drops_is_named_every_time() {
 }
 
 #[test]
+fn a_flow_of_which_little_gets_through_is_lost_where_the_lab_loses_it() {
+    let Some(site) = start() else { return };
+    site.lab.change(|topology| topology.a.hops[4].routers[0].link.loss = 0.93);
+    for family in FAMILIES {
+        let request = || site.request("tcp", "a", &target("tcp", family, 10), Duration::from_secs(4));
+        let reports = site.run_all((0..20).map(|_| request()).collect());
+        let (mut lossy, mut right) = (0, 0);
+        for report in reports.iter().filter(|report| !report.success()) {
+            let what = format!("{family:?} {:#?} {:#?}", report.log, flow(report));
+            let last = flow(report).last_hop().map(|hop| hop.number);
+            // The path has seven hops, however many the SYN was given that got through.
+            assert!(last.is_none_or(|last| last <= 7), "{what}");
+            if let End::Lossy(_) = flow(report).end {
+                let before = Isp::A.router(4).address(family);
+                lossy += 1;
+                right += u32::from(self::last(report) == (4, before));
+                assert_eq!(number(report, "probe_failed_flow_reached"), Some(1.0), "{what}");
+                assert_eq!(labels(report, "probe_failed_flow_info").unwrap(), ["failure", "lossy"], "{what}");
+            }
+        }
+        assert!(lossy >= 5 && right * 4 >= lossy * 3, "{right} of {lossy} name the hop before the loss");
+    }
+}
+
+#[test]
 fn what_a_probe_says_of_itself_is_as_without_a_trace_and_the_deadline_holds() {
     let Some(site) = start() else { return };
     site.lab.change(|topology| cut(topology, Isp::A, 2));

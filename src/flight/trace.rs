@@ -236,6 +236,14 @@ impl Trace {
         self.packets.iter().filter(|packet| packet.fate == Fate::Lost).map(|packet| packet.hop)
     }
 
+    /// The hops of the packets that are still under way, and have been for at least so long; as [`Trace::lost`].
+    pub fn overdue(&self, patience: Duration, now: Instant) -> impl Iterator<Item = u8> {
+        let is_overdue = move |packet: &&Packet| {
+            packet.fate == Fate::UnderWay && packet.sent + patience <= now && !self.is_known(**packet)
+        };
+        self.packets.iter().filter(is_overdue).map(|packet| packet.hop)
+    }
+
     /// Chooses the packet behind the one of `round` and `hop`, which leaves now.
     fn advance(&mut self, round: u32, hop: u8, now: Instant) {
         if hop == self.plan.first_hop {
@@ -499,6 +507,20 @@ mod tests {
         assert_eq!(trace.step(start + ms(2)), Step::Wait(start + ms(101)));
         assert_eq!(trace.step(start + ms(101)), Step::Done);
         assert_eq!(trace.answered(1, ms(500), true), Some(4));
+    }
+
+    #[test]
+    fn what_is_under_way_for_too_long_is_overdue() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let plan =
+            Plan { first_hop: 1, max_hops: 2, rounds: 1, interval: ms(100), wait: ms(800), end: start + ms(800) };
+        let mut trace = Trace::new(plan, start);
+        assert!(matches!(trace.step(start), Step::Send { hop: 1, .. }));
+        assert!(matches!(trace.step(start + ms(1)), Step::Send { hop: 2, .. }));
+        let overdue = |trace: &Trace, after: u64| trace.overdue(ms(200), start + ms(after)).collect::<Vec<_>>();
+        assert_eq!([overdue(&trace, 199), overdue(&trace, 200), overdue(&trace, 201)], [vec![], vec![1], vec![1, 2]]);
+        trace.answered(0, ms(150), false);
+        assert_eq!(overdue(&trace, 300), [2]);
     }
 
     #[test]

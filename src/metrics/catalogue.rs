@@ -48,7 +48,7 @@ catalogue! {
 
     // http and tcp, with on_failure: trace.
     FAILED_FLOW = Info "probe_failed_flow_info" ["cause", "end"]
-        "That the flow of a connection was to be traced: why (failure, or the phase that took too long), and how that ended: reached, unreachable, silent, cut_short, not_permitted, not_traced";
+        "That the flow of a connection was to be traced: why (failure, or the phase that took too long), and how that ended: reached, lossy, unreachable, silent, cut_short, not_permitted, not_traced";
     FAILED_FLOW_REACHED = Gauge "probe_failed_flow_reached" []
         "Whether the destination answered packets of the flow (1) or not (0); absent where that is not known";
     FAILED_FLOW_LAST_HOP = Gauge "probe_failed_flow_last_hop" []

@@ -61,6 +61,8 @@ pub enum Cause {
 pub enum End {
     /// The destination answered.
     Reached,
+    /// The destination answered half of what was to get there, or less: from this hop on, packets are lost.
+    Lossy(u8),
     /// Somebody said that it goes no further, in a sentence.
     Unreachable(String),
     /// Behind the last hop that answered, nobody did.
@@ -90,6 +92,7 @@ impl End {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Reached => "reached",
+            Self::Lossy(_) => "lossy",
             Self::Unreachable(_) => "unreachable",
             Self::Silent => "silent",
             Self::CutShort => "cut_short",
@@ -103,7 +106,7 @@ impl End {
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Unreachable(detail) | Self::NotPermitted(detail) | Self::NotTraced(detail) => Some(detail),
-            Self::Reached | Self::Silent | Self::CutShort => None,
+            Self::Reached | Self::Lossy(_) | Self::Silent | Self::CutShort => None,
         }
     }
 }
@@ -113,7 +116,7 @@ impl FailedFlow {
     #[must_use]
     pub fn reached(&self) -> Option<bool> {
         match self.end {
-            End::Reached => Some(true),
+            End::Reached | End::Lossy(_) => Some(true),
             End::Unreachable(_) => Some(self.trace.reached),
             End::Silent => (self.trace.protocol != traceroute::Protocol::Udp).then_some(false),
             End::CutShort | End::NotPermitted(_) | End::NotTraced(_) => None,
@@ -122,9 +125,19 @@ impl FailedFlow {
 
     /// The last hop that answered; nothing where none did. A router that forwards no further mostly says so only of packets whose hop limit
     /// would have led them beyond it: that is still its own hop.
+    ///
+    /// Where packets are lost, that is the last one before. Nor is the destination told as a hop where it may be a nearer one: hops before it did not
+    /// answer, and not all that was to get there did.
     #[must_use]
     pub fn last_hop(&self) -> Option<&Hop> {
+        if let End::Lossy(from) = self.end {
+            return self.trace.hops.iter().rev().find(|hop| hop.number < from && hop.received > 0);
+        }
         let (last, before) = self.trace.hops.split_last()?;
+        let is_far = last.received > 1 && last.received == last.sent;
+        if self.end == End::Reached && !is_far && before.last().is_some_and(|before| before.received == 0) {
+            return None;
+        }
         let address = |hop: &Hop| hop.latest.map(|(_, address)| address);
         let refuses = matches!(self.end, End::Unreachable(_));
         Some(before.last().filter(|before| refuses && address(before) == address(last)).unwrap_or(last))
@@ -147,6 +160,12 @@ impl fmt::Display for FailedFlow {
         match (&self.end, last) {
             (End::Reached, Some(last)) => write!(f, "reaches its destination at {last}"),
             (End::Reached, None) => f.write_str("reaches its destination"),
+            (End::Lossy(from), Some(last)) => {
+                write!(f, "reaches its destination with few packets: behind {last}, from hop {from} on, they are lost")
+            }
+            (End::Lossy(from), None) => {
+                write!(f, "reaches its destination with few packets: from hop {from} on, they are lost")
+            }
             (End::Unreachable(detail), Some(last)) => write!(f, "ends at {last}: {detail}"),
             (End::Silent, Some(last)) => {
                 let next = self.first_silent_hop().unwrap_or_default();
@@ -297,10 +316,17 @@ async fn trace_flow(
         Ok((Some(failure), _)) if !trace.reached || failure.offender == Some(destination) => {
             End::Unreachable(failure.detail)
         }
-        Ok(_) if trace.reached => End::Reached,
+        Ok(_) if trace.reached => lossy_from(trace).filter(|_| !success).map_or(End::Reached, End::Lossy),
         Ok((_, took)) if is_cut_short(trace, took, tracing.trace.wait) => End::CutShort,
         Ok(_) => End::Silent,
     }
+}
+
+/// The hop from which packets are lost on the way to a destination that answered half of them at most.
+fn lossy_from(trace: &traceroute::Measurement) -> Option<u8> {
+    let last = trace.hops.last().filter(|last| last.lost >= last.received)?;
+    let onset = trace.hops.get(trace.analysis.loss_onset?)?;
+    Some(onset.number.min(last.number))
 }
 
 /// Whether the hop behind the last that answered was waited for too short to say that it is silent.
@@ -315,6 +341,32 @@ fn is_cut_short(trace: &traceroute::Measurement, took: Duration, wait: Duration)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A flow whose hops were asked three times each and answered so often.
+    fn flow(answers: &[u32], end: End) -> FailedFlow {
+        let module = crate::probe::testing::configured("{prober: traceroute}", "192.0.2.1", PATIENCE).module.clone();
+        let crate::probe::Prober::Traceroute(settings) = &module.prober else { panic!("{module:?}") };
+        let mut trace = traceroute::Measurement::of(settings);
+        trace.reached = true;
+        let hop = |(number, received): (u8, &u32)| Hop { number, sent: 3, received: *received, ..Hop::default() };
+        trace.hops = (1..).zip(answers).map(hop).collect();
+        let at = SocketAddr::new([192, 0, 2, 1].into(), 80);
+        FailedFlow { cause: Cause::Failure, local: at, remote: at, end, duration: PATIENCE, trace }
+    }
+
+    #[test]
+    fn a_destination_is_no_hop_that_it_may_not_be_at() {
+        let last = |answers: &[u32], end: End| flow(answers, end).last_hop().map(|hop| hop.number);
+        assert_eq!(last(&[3, 3, 1], End::Reached), Some(3));
+        // A router that says nothing, and one SYN of many that got through.
+        assert_eq!(last(&[3, 0, 3], End::Reached), Some(3));
+        assert_eq!(last(&[3, 0, 0, 1], End::Reached), None);
+        assert_eq!(flow(&[3, 0, 0, 1], End::Reached).to_string(), "reaches its destination");
+        assert_eq!(last(&[3, 3, 0, 0, 1], End::Lossy(3)), Some(2));
+        assert_eq!(last(&[0, 0, 1], End::Lossy(1)), None);
+        let said = flow(&[3, 3, 0, 0, 1], End::Lossy(3)).to_string();
+        assert_eq!(said, "reaches its destination with few packets: behind hop 2, from hop 3 on, they are lost");
+    }
 
     #[test]
     fn a_fifth_of_the_time_is_kept_for_the_trace_within_bounds() {

@@ -67,7 +67,7 @@ async fn trace(
     let mut exploration = Exploration::new(plan, settings.flows, Instant::now());
     let mut conversations = vec![conversation];
     let ended = follow(&mut exploration, &mut conversations, opened, probe, destination, measured, inquiry).await;
-    measured.lose(exploration.first());
+    measured.lose(exploration.first().lost());
     measured.balance = exploration.balance();
     match ended? {
         // Where a router refuses some packets and the destination answers others, it was reached all the same.
@@ -88,6 +88,9 @@ async fn trace(
         }
     }
 }
+
+/// The shortest time after which a packet is lost on a path whose destination has answered; and three times the slowest answer.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Traces one flow, that of a conversation. Returns who said last that its packets go no further, if anybody did, and how long the trace took,
 /// without finding out who its routers are.
@@ -113,7 +116,13 @@ pub(in crate::probe) async fn again(
     let took = begun.elapsed();
     // What it still hears is to be forgotten before who is asked for names.
     drop(conversations);
-    measured.lose(exploration.first());
+    measured.lose(exploration.first().lost());
+    // The time was over before the longest wait was; how long the path takes is known.
+    if measured.reached {
+        let slowest = measured.hops.iter().filter_map(|hop| hop.rtt.worst()).fold(0.0, f64::max);
+        let patience = PATIENCE.max(Duration::from_secs_f64(slowest) * 3);
+        measured.lose(exploration.first().overdue(patience, begun + took));
+    }
     if let Some(inquiry) = inquiry {
         inquiry.finish(|fact| measured.learn(fact)).await;
     }
@@ -319,9 +328,9 @@ impl Settings {
 }
 
 impl Measurement {
-    /// Counts what a trace lost.
-    fn lose(&mut self, trace: &Trace) {
-        for number in trace.lost() {
+    /// Counts what was lost of each hop.
+    fn lose(&mut self, lost: impl Iterator<Item = u8>) {
+        for number in lost {
             if let Some(hop) = self.hop(number) {
                 hop.lost += 1;
             }
