@@ -346,7 +346,7 @@ fn a_slow_phase_is_traced_and_the_probe_stays_a_success() {
                 report.log
             );
             assert_eq!(labels(&report, "probe_failed_flow_info").unwrap(), ["connect", "reached"]);
-            assert!(report.duration < Duration::from_millis(150), "the trace is no part of it: {:?}", report.duration);
+            assert!(report.duration < flow.duration, "the trace is no part of it: {:?}", report.duration);
             let sent = sent(&site);
             assert!(sent.iter().all(|packet| packet.isp == Isp::A && packet.ports == Some(ports(flow))), "{sent:?}");
             support::until("the far end has no connections left", || connections(&site) == (0, 0));
