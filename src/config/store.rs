@@ -67,7 +67,7 @@ impl Store {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).changed()
     }
 
-    /// Loads the file again, by a pipe within [`PATIENCE`]; of two at a time, the second waits.
+    /// Loads the file again, by a pipe within `PATIENCE`; of two at a time, the second waits.
     ///
     /// # Errors
     /// Everything that is wrong with it; the configuration in force stays.

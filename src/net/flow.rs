@@ -112,7 +112,7 @@ impl Held {
     /// Ends the connection, where it has not ended, so that the packets of a trace meet none: neither is it harmed by them, nor do they mean
     /// something to it. It is reset; before that, where it was a `success`, both ends are given the time to close it.
     ///
-    /// A connection that is still being made is given up without a word. From then on something that [says nothing](tcp::guard) keeps its port,
+    /// A connection that is still being made is given up without a word. From then on something that says nothing (`tcp::guard`) keeps its port,
     /// so that the kernel answers nothing by itself where it would do so by another way.
     ///
     /// # Errors

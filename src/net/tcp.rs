@@ -70,7 +70,7 @@ pub struct Connecting {
     was_reset: AtomicBool,
 }
 
-/// Sends the SYN to `destination`; tells the observer when. `is_held`: whether its flow may go on when it is gone ([`Connecting::hold`]).
+/// Sends the SYN to `destination`; tells the observer when. `is_held`: whether its flow may go on when it is gone (`Connecting::hold`).
 ///
 /// # Errors
 /// Faults of this host only.
