@@ -29,7 +29,7 @@ mod ledger;
 mod namespace;
 mod netlink;
 mod packet;
-mod random;
+pub(crate) mod random;
 pub mod selftest;
 mod servers;
 mod topology;

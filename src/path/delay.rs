@@ -160,6 +160,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::lab::random::Random;
 
     /// Hops by their round-trip times in milliseconds; none for a silent one.
     fn hops(times: &[&[f64]]) -> Vec<Statistics> {
@@ -287,7 +288,7 @@ mod tests {
     /// How often each hop, from 1, is named (0: none) on a path of eight whose fifth link takes 40 ms and the others 1, where the fourth router
     /// answers late by `own` and all packets by `noise`, in milliseconds, both made of evenly distributed numbers of 0 to 1.
     fn named(rounds: usize, noise: fn(f64) -> f64, own: fn(f64) -> f64) -> [usize; 9] {
-        let mut random = Random(7);
+        let mut random = Random::new(7);
         let mut named = [0; 9];
         for _ in 0..DRAWS {
             let mut path = 0.0;
@@ -308,18 +309,6 @@ mod tests {
     }
 
     const DRAWS: usize = 4_000;
-
-    /// SplitMix64.
-    struct Random(u64);
-
-    impl Random {
-        fn fraction(&mut self) -> f64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut value = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((value ^ (value >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-        }
-    }
 
     /// What routers and their hosts add to an answer, and what a busy link does.
     const NOISES: [fn(f64) -> f64; 3] = [|x| 0.1 + 0.4 * x, |x| -0.3 * (1.0 - x).ln(), |x| -2.0 * (1.0 - x).ln()];

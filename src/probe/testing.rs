@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 use super::{Measurement, Module, Prober, Report, Request, lock, run};
 use crate::flight::Phase;
@@ -247,6 +248,20 @@ pub(super) fn server_config(identity: Identity) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     config.with_no_client_auth().with_single_cert(identity.chain, identity.key).unwrap()
+}
+
+/// A server of a version that wants a certificate of the authority.
+pub(super) fn demanding(
+    version: &'static SupportedProtocolVersion,
+    authority: &CertifiedIssuer<'static, KeyPair>,
+) -> ServerConfig {
+    let identity = identity(params(), Some(authority));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+    let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+    config.with_client_cert_verifier(verifier).with_single_cert(identity.chain, identity.key).unwrap()
 }
 
 /// Answers a handshake.

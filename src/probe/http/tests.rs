@@ -489,14 +489,7 @@ async fn a_server_without_tls_is_told_from_one_that_refuses() {
 async fn a_server_that_wants_a_certificate_refuses_in_the_tls_phase() {
     let authority = authority();
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let identity = identity(params(), Some(&authority));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(authority.der().clone()).unwrap();
-        let builder = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
-        let config = config.with_client_cert_verifier(builder.build().unwrap());
-        let url = tls_server(config.with_single_cert(identity.chain, identity.key).unwrap());
+        let url = tls_server(demanding(version, &authority));
         let tls = trusting(Some(authority.pem()), &[]);
         let report = get(Settings { tls, ..settings() }, &url, PATIENCE).await;
         check_failure(&report, Phase::Tls, Reason::TlsClientCertRejected);

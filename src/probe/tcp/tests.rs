@@ -469,14 +469,7 @@ async fn tls_may_begin_at_once_or_within_the_conversation() {
 async fn a_server_that_wants_a_certificate_is_heard_in_tls_1_3_by_who_listens() {
     let authority = authority();
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let identity = identity(params(), Some(&authority));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(authority.der().clone()).unwrap();
-        let builder = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        let config = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
-        let config = config.with_client_cert_verifier(builder.build().unwrap());
-        let config = Arc::new(config.with_single_cert(identity.chain, identity.key).unwrap());
+        let config = Arc::new(demanding(version, &authority));
         let address = serve(V4, move |stream| {
             let mut stream = under_tls(&config, stream);
             let _ = stream.conn.complete_io(&mut stream.sock);

@@ -5,17 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::lab::random::Random;
 use crate::net::Reply;
 use crate::path::Balancing;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// SplitMix64.
+/// A number that looks random, always the same for the same one.
 fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
+    Random::new(value).next()
 }
 
 /// A hop, behind any of the hop before.
