@@ -342,6 +342,28 @@ fn an_isp_of_another_host_has_no_device_here() {
 }
 
 #[test]
+fn a_source_on_a_dead_device_whose_way_a_rule_chose_is_as_good_as_any() {
+    let Some(mut site) = start("") else { return };
+    // The other end of the pair stays down, so that this one has no carrier.
+    ip(&site, "link add aside type veth peer name beside");
+    ip(&site, "link set aside up");
+    ip(&site, "-4 address add 10.9.0.2/32 dev aside");
+    ip(&site, "-4 rule add pref 500 from 10.9.0.2 lookup 102");
+    configure(&mut site, "  b: {source_ip: 10.9.0.2}\n  a: {interface: ispa}");
+    for default in [Isp::A, Isp::B] {
+        site.lab.default_route(default).unwrap();
+        for module in ["icmp_raw", "icmp_datagram", "trace"] {
+            let report = trace(&site, module, "b", Family::V4);
+            assert_ne!(reason(&report), "local_link_down", "{module}: {:#?}", report.log);
+            assert_eq!(way_out(&report).device.as_deref(), Some("ispb"), "{module}");
+        }
+    }
+    // Where the rule is gone, it leaves as anybody does.
+    ip(&site, "-4 rule del pref 500");
+    assert_eq!(reason(&trace(&site, "icmp_raw", "b", Family::V4)), "local_link_down");
+}
+
+#[test]
 fn what_goes_to_this_host_itself_goes_no_wrong_way() {
     let Some(site) = start(&by_address("", "")) else { return };
     let of_b = Isp::B.source(Family::V4);

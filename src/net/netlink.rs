@@ -163,6 +163,15 @@ impl Netlink {
         Ok(by_route.or_else(|| device_of(address)))
     }
 
+    /// Whether a rule has packets from a source looked for in another table than those of nobody: then their way was chosen for them.
+    pub(crate) fn is_chosen_for(&mut self, source: &Source, destination: IpAddr) -> io::Result<bool> {
+        let heading = Heading::to(destination);
+        let mut table_of = |source: &Source| {
+            self.ask_route(source, None, &heading, RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE).map(|answer| table(&answer))
+        };
+        Ok(table_of(source)? != table_of(&Source::default())?)
+    }
+
     /// Whether an address is this host's own.
     pub(crate) fn is_local(&mut self, address: IpAddr) -> io::Result<bool> {
         let answer = self.ask_route(&Source::default(), None, &Heading::to(address), 0)?;
@@ -295,6 +304,13 @@ fn device_of(address: IpAddr) -> Option<u32> {
     u32::from_str_radix(index, 16).ok()
 }
 
+/// The table that a route is in.
+fn table(answer: &[u8]) -> Option<u32> {
+    // Behind struct rtmsg, which has room for small numbers only.
+    let of = attributes(answer.get(12..).unwrap_or_default()).find(|(kind, _)| *kind == libc::RTA_TABLE);
+    of.and_then(|(_, table)| table.try_into().ok()).map(u32::from_ne_bytes)
+}
+
 /// Whether a route leads to this host itself.
 fn is_local(answer: &[u8]) -> bool {
     // struct rtmsg: the type is its eighth byte.
@@ -402,6 +418,7 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
 
 // linux/neighbour.h and linux/rtnetlink.h, which the libc crate has in part.
 const NDA_DST: u16 = 1;
+const RTM_F_LOOKUP_TABLE: u32 = 0x1000;
 const RTM_F_FIB_MATCH: u32 = 0x2000;
 const RTA_IP_PROTO: u16 = 27;
 const RTA_SPORT: u16 = 28;

@@ -312,6 +312,14 @@ impl Network {
         self.ways.home(address)
     }
 
+    /// Whether the way of packets from a source was chosen for them by a rule, and is not that of packets from nobody.
+    ///
+    /// # Errors
+    /// As [`Network::way`].
+    pub fn is_chosen_for(&self, source: &Source, destination: IpAddr) -> io::Result<bool> {
+        self.ways.is_chosen_for(source, destination)
+    }
+
     /// Whether a way leaves by the device that an address of this host is on.
     ///
     /// # Errors

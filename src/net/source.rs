@@ -208,7 +208,8 @@ impl Source {
             && let Some(home) = netlink.home(address)?
         {
             let home = netlink.link(Device::Index(home))?;
-            if home.leads_somewhere && !home.running {
+            let is_dead = home.leads_somewhere && !home.running;
+            if is_dead && !netlink.is_chosen_for(self, destination).unwrap_or(false) {
                 return Ok(Some(LocalFault::DeadLink(home.name)));
             }
         }

@@ -50,6 +50,11 @@ impl Ways {
         Ok(link.map(|link| Home { device: link.name, is_running: link.running }))
     }
 
+    /// Whether the way of packets from a source was chosen for them by a rule.
+    pub(super) fn is_chosen_for(&self, source: &Source, destination: IpAddr) -> io::Result<bool> {
+        self.ask(|netlink| netlink.is_chosen_for(source, destination))
+    }
+
     /// The largest packet that a device takes, in bytes.
     pub(super) fn mtu(&self, device: u32) -> io::Result<u32> {
         self.ask(|netlink| netlink.link(Device::Index(device))).map(|link| link.mtu)

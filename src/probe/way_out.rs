@@ -197,7 +197,9 @@ impl Probe<'_> {
         // Of most, one question is enough.
         let own = own.filter(|address| !network.is_from_home(way, *address).unwrap_or(true));
         if let Some(own) = own
+            && way.index != LOOPBACK
             && let Some(Home { device: dead, is_running: false }) = home(own)
+            && !network.is_chosen_for(self.source(), destination).unwrap_or(false)
         {
             let detail = format!(
                 "the interface {dead}, which has the address {own}, is down or has no carrier: {device} would be left by"
