@@ -199,7 +199,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     }
     probe.timeline.enter(Phase::Trace);
 
-    let uplinks = probe.uplinks();
+    let uplinks = probe.request.uplinks();
     // Nobody is asked for AS numbers that nothing is compared with.
     let wanted = settings.registry.as_ref().filter(|_| uplinks.iter().any(|uplink| !uplink.territory.asns.is_empty()));
     let inquiry = Inquiry::new(probe, false, wanted);

@@ -15,6 +15,7 @@ mod host;
 pub mod http;
 pub mod icmp;
 pub mod identity;
+mod judge;
 mod legacy;
 mod packets;
 mod plain;

@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::judge::{Astray, LOOPBACK, heading, of_isps};
 use super::{Measurement, Probe, lock, traceroute};
 use crate::flight::Phase;
-use crate::net::{Family, Heading, Home, Source, Way};
-use crate::path::egress::{Router, Sign, Uplink, is_of, of_device, of_gateway, of_path};
+use crate::net::{Heading, Way};
+use crate::path::egress::{Router, Sign, is_of, of_path};
 use crate::verdict::{Failure, Reason};
 
 /// Which way a probe left this host.
@@ -32,9 +33,6 @@ pub(super) struct Leaving {
     returned_elsewhere: Option<bool>,
 }
 
-/// The index of loopback, in every network namespace (Linux: `LOOPBACK_IFINDEX`).
-const LOOPBACK: u32 = 1;
-
 impl Probe<'_> {
     /// Asks the kernel which way a SYN will leave, so that none leaves the wrong one, which without an ISP there is not. Its port is not known
     /// before it has left. Returns the way where there is but one.
@@ -42,19 +40,7 @@ impl Probe<'_> {
     /// # Errors
     /// As [`Probe::leaves_by`].
     pub(super) fn will_connect_by(&self, remote: SocketAddr) -> Result<Option<Way>, Failure> {
-        let heading = heading(libc::IPPROTO_TCP, None, remote);
-        let only = self.request.isp.as_ref().and_then(|_| {
-            let only = self.request.network.only_way_of_new(self.source(), &heading);
-            only.ok().flatten()
-        });
-        if let Some(way) = &only {
-            let judged = self.judge_way(way, heading.destination);
-            if judged.is_err() {
-                self.leaves(way.clone(), None, verified(&judged));
-            }
-            judged?;
-        }
-        Ok(only)
+        self.request.will_connect(self.source(), remote).map_err(|astray| self.led_astray(astray, None))
     }
 
     /// Asks the kernel which way the packets of a TCP connection leave, from the moment when its port is known; `only` is the way that it had
@@ -87,18 +73,6 @@ impl Probe<'_> {
         self.leaves_by(local.map(|local| local.ip()), &heading(libc::IPPROTO_UDP, local, remote))
     }
 
-    /// Asks the kernel which way a question to a name server will leave that is asked from a source, so that none leaves the wrong one.
-    ///
-    /// # Errors
-    /// As [`Probe::leaves_by`].
-    pub(super) fn asks_by(&self, source: &Source, server: SocketAddr) -> Result<(), Failure> {
-        if source.is_unbound() {
-            return Ok(());
-        }
-        let way = self.request.network.way_of_new(source, &heading(libc::IPPROTO_UDP, None, server));
-        way.map_or(Ok(()), |way| self.judge_way(&way, server.ip()).map(drop))
-    }
-
     /// Asks the kernel which way packets of the probe's source leave, as soon as all is known that the kernel knows of them. That it does not
     /// say is no failure.
     ///
@@ -114,9 +88,18 @@ impl Probe<'_> {
     }
 
     fn takes(&self, way: Way, local: Option<IpAddr>, heading: &Heading) -> Result<(), Failure> {
-        let judged = self.judge_way(&way, heading.destination);
-        self.leaves(way, local, verified(&judged));
-        judged.map(drop)
+        let judged = self.request.judge_way(&way, heading.destination);
+        let verified = judged.map_err(|astray| self.led_astray(astray, local))?;
+        self.leaves(way, local, verified);
+        Ok(())
+    }
+
+    /// What it means that the way is not the ISP's, of which note is taken where the kernel would have used it.
+    fn led_astray(&self, Astray { way, reason, detail }: Astray, local: Option<IpAddr>) -> Failure {
+        if reason == Reason::EgressMismatch {
+            self.leaves(way, local, Some(false));
+        }
+        self.failure(reason, detail)
     }
 
     /// Takes note of a way.
@@ -166,7 +149,7 @@ impl Probe<'_> {
             {
                 first.push(Router { address: gateway, asns: Vec::new() });
             }
-            match self.request.isp.as_ref().and_then(|isp| of_path(&self.uplinks(), &isp.name, &hops)) {
+            match self.request.isp.as_ref().and_then(|isp| of_path(&self.request.uplinks(), &isp.name, &hops)) {
                 Some((_, _, Sign::Own)) => out.verified = Some(true),
                 Some((index, router, Sign::Foreign(owners))) => {
                     out.verified = Some(false);
@@ -183,85 +166,11 @@ impl Probe<'_> {
         (Some(out).filter(|out| *out != WayOut::default()), failure)
     }
 
-    /// Whether a way that the kernel chose is the ISP's.
-    fn judge_way(&self, way: &Way, destination: IpAddr) -> Result<Option<bool>, Failure> {
-        let Some(isp) = &self.request.isp else { return Ok(None) };
-        let uplinks = self.uplinks();
-        let mismatch = |what: String| {
-            let detail = format!("the kernel's route to {destination} {what}");
-            Err(self.failure(Reason::EgressMismatch, detail))
-        };
-        let (network, device, family) = (&self.request.network, &way.device, Family::of(destination));
-        let home = |address| network.home(address).ok().flatten();
-        let own = isp.source.address(family).filter(|_| isp.source.interface.is_none());
-        // Of most, one question is enough.
-        let own = own.filter(|address| !network.is_from_home(way, *address).unwrap_or(true));
-        if let Some(own) = own
-            && way.index != LOOPBACK
-            && let Some(Home { device: dead, is_running: false }) = home(own)
-            && !network.is_chosen_for(self.source(), destination).unwrap_or(false)
-        {
-            let detail = format!(
-                "the interface {dead}, which has the address {own}, is down or has no carrier: {device} would be left by"
-            );
-            return Err(self.failure(Reason::LocalLinkDown, detail));
-        }
-        let home_of = |name: &str| {
-            let address = match name == isp.name {
-                true => own,
-                false => self.request.isps.get(name).and_then(|isp| isp.source.address(family)),
-            };
-            home(address?).map(|home| home.device)
-        };
-        let of_device = || match of_device(&uplinks, &isp.name, device, home_of).as_deref() {
-            Some([]) => mismatch(format!("leaves by {device}, which is not the interface of ISP {}", isp.name)),
-            Some(owners) => mismatch(format!("leaves by {device}, the interface of {}", of_isps(owners))),
-            None => Ok(None),
-        };
-        // Where nothing but addresses tells of devices, the router is who knows better.
-        if isp.source.interface.is_some() {
-            of_device()?;
-        }
-        match way.gateway.and_then(|gateway| of_gateway(&uplinks, &isp.name, gateway)) {
-            Some(Sign::Own) => Ok(Some(true)),
-            Some(Sign::Foreign(owners)) => {
-                let gateway = way.gateway.map(|gateway| gateway.to_string()).unwrap_or_default();
-                mismatch(format!("leads via {gateway}, a router of {}", of_isps(&owners)))
-            }
-            None => of_device(),
-        }
-    }
-
     /// Whether a router is the ISP's; nothing where nobody knows.
     pub(super) fn is_of_isp(&self, of: &traceroute::Router) -> Option<bool> {
         let isp = self.request.isp.as_ref()?;
-        is_of(&self.uplinks(), &isp.name, &router(of))
+        is_of(&self.request.uplinks(), &isp.name, &router(of))
     }
-
-    /// All ISPs, of which the probe's own is as it was asked for.
-    pub(super) fn uplinks(&self) -> Vec<Uplink<'_>> {
-        let own = self.request.isp.as_ref();
-        let others = self.request.isps.values().filter(|isp| own.is_none_or(|own| own.name != isp.name));
-        let uplinks = others.chain(own).map(|isp| Uplink {
-            name: &isp.name,
-            interface: isp.source.interface.as_deref(),
-            territory: &isp.territory,
-        });
-        uplinks.collect()
-    }
-}
-
-/// Whether a way is the ISP's, by what was judged of it; what cannot leave this host leaves no way.
-fn verified(judged: &Result<Option<bool>, Failure>) -> Option<bool> {
-    match judged {
-        Ok(verified) => *verified,
-        Err(failure) => (failure.reason == Reason::EgressMismatch).then_some(false),
-    }
-}
-
-fn heading(protocol: i32, local: Option<SocketAddr>, remote: SocketAddr) -> Heading {
-    let ports = (local.map_or(0, |local| local.port()), remote.port());
-    Heading { destination: remote.ip(), protocol: Some(protocol as u8), ports: Some(ports) }
 }
 
 /// Who answered at each hop, from the first that was asked on (those before are the site's own), without the ends of the path.
@@ -278,19 +187,13 @@ fn router(of: &traceroute::Router) -> Router {
     Router { address: of.address, asns: of.systems.iter().map(|system| system.number).collect() }
 }
 
-fn of_isps(names: &[&str]) -> String {
-    match names {
-        [name] => format!("ISP {name}"),
-        names => format!("ISPs {}", names.join(", ")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
+    use crate::net::Source;
     use crate::probe::{Isp, Request, icmp, testing};
 
     #[tokio::test]

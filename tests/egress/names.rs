@@ -2,15 +2,19 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Record, RecordType};
+use uplink_exporter::config;
+use uplink_exporter::flight::Phase;
 use uplink_exporter::lab::{Isp, target};
 use uplink_exporter::net::Family;
-use uplink_exporter::probe;
+use uplink_exporter::probe::{self, Request};
+use uplink_exporter::verdict::Reason;
 
 use crate::support::lab::Site;
 use crate::support::pcap::{Capture, Packet};
@@ -120,4 +124,59 @@ fn no_question_to_an_isps_name_servers_leaves_through_the_wrong_isp() {
             }
         }
     }
+}
+
+/// Tells the host by which ways packets go.
+fn ip(site: &Site, arguments: &str) {
+    let mut command = Command::new("ip");
+    command.args(arguments.split_whitespace());
+    assert!(site.lab.prober().spawn(&mut command).unwrap().wait().unwrap().success(), "ip {arguments}");
+}
+
+/// A probe of a name that B's name server knows, through B, by its mark: its routers tell whose way it is.
+fn asking(site: &Site, name: &str) -> Request {
+    let isps = "isps: {a: {fwmark: 101, networks: [10.1.0.1]}, \
+        b: {fwmark: 102, networks: [10.2.0.1], resolvers: [198.51.100.30]}}";
+    let isps = config::load_str(isps, "test.yml").unwrap().isps;
+    let request = site.request("icmp_raw", "b_mark", name, Duration::from_secs(5));
+    Request { isp: Some(Arc::clone(&isps["b"])), isps, ..request }
+}
+
+#[test]
+fn a_question_that_is_asked_again_by_tcp_does_not_leave_another_way() {
+    let Some(site) = site(topology(), MODULES) else { return };
+    serve_names(&site, SocketAddr::new(target(Family::V4, 30), 53));
+    let request = asking(&site, "long.example");
+    let report = site.run_all(vec![request.clone()]).remove(0);
+    assert_eq!(report.failure, None, "{:#?}", report.log);
+    site.lab.clear_observed();
+    ip(&site, "route add default via 10.1.0.1 dev ispa table 201");
+    ip(&site, "rule add pref 500 ipproto tcp dport 53 lookup 201");
+    let report = site.run_all(vec![request]).remove(0);
+    let failure = report.failure.unwrap();
+    assert_eq!((failure.phase, failure.reason), (Phase::Resolve, Reason::EgressMismatch), "{:#?}", report.log);
+    let observed = site.lab.observed();
+    assert!(observed.iter().all(|packet| packet.isp == Isp::B && packet.protocol == 17), "{observed:?}");
+    assert!(!observed.is_empty(), "it was asked by UDP first");
+}
+
+#[test]
+fn of_several_ways_a_question_takes_the_isps_or_none() {
+    let Some(site) = site(topology(), MODULES) else { return };
+    serve_names(&site, SocketAddr::new(target(Family::V4, 30), 53));
+    // Its table has no router that would tell whose it is.
+    ip(&site, &format!("rule del pref {}", 1_000 + Isp::A.mark()));
+    ip(&site, "route replace 198.51.100.30 table 102 nexthop via 10.1.0.1 dev ispa nexthop via 10.2.0.1 dev ispb");
+    let by_ports = || std::fs::write("/proc/sys/net/ipv4/fib_multipath_hash_policy", "1");
+    site.lab.prober().run(by_ports).unwrap().unwrap();
+    site.lab.clear_observed();
+    let requests = (0..24).map(|number| asking(&site, &format!("short{number}.example")));
+    let reports = site.run_all(requests.collect());
+    let of = |wanted| {
+        reports.iter().filter(|report| report.failure.as_ref().map(|failure| failure.reason) == wanted).count()
+    };
+    let (right, astray) = (of(None), of(Some(Reason::EgressMismatch)));
+    assert!(right > 3 && astray > 1 && right + astray == 24, "{right} right and {astray} wrong ways: {reports:#?}");
+    let observed = site.lab.observed();
+    assert!(observed.iter().all(|packet| packet.isp == Isp::B), "{observed:?}");
 }

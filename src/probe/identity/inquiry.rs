@@ -11,8 +11,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
-use super::known::{Identities, Told};
-use super::question::{Key, Via};
+use super::known::Told;
+use super::question::{Asker, Key, Via};
 use super::{Registry, Zones};
 use crate::flight::Phase;
 use crate::path::{AutonomousSystem, cymru, public};
@@ -43,11 +43,10 @@ pub(in crate::probe) struct Inquiry<'p> {
 struct Scope {
     names: bool,
     registry: Option<Arc<Registry>>,
-    identities: Arc<Identities>,
     via: Arc<Via>,
     /// The hosts file, where it counts.
     hosts: Option<Arc<Hosts>>,
-    gate: Arc<Semaphore>,
+    asker: Arc<Asker>,
 }
 
 /// Something that is known now.
@@ -76,15 +75,13 @@ impl<'p> Inquiry<'p> {
         if !names && registry.is_none() {
             return None;
         }
-        let Asked { source, mut servers, hosts } = Asked::of(probe);
-        servers.retain(|server| probe.asks_by(source, *server).is_ok());
+        let Asked { source, servers, hosts } = Asked::of(probe);
         let scope = Scope {
             names,
             registry: registry.cloned(),
-            identities: Arc::clone(&probe.request.identities),
             via: Arc::new(Via { source: source.clone(), servers }),
             hosts,
-            gate: Arc::new(Semaphore::new(AT_A_TIME)),
+            asker: Arc::new(Asker { request: probe.request.clone(), gate: Semaphore::new(AT_A_TIME) }),
         };
         let (tell, news) = unbounded_channel();
         let (about, tasks) = (HashSet::new(), JoinSet::new());
@@ -222,7 +219,7 @@ impl Scope {
 
     async fn ask(&self, name: String, wanted: Wanted, tell: &UnboundedSender<News>) -> Told {
         let key = Key { via: Arc::clone(&self.via), name, wanted };
-        let told = self.identities.ask(key, &self.gate).await;
+        let told = self.asker.request.identities.ask(key, &self.asker).await;
         if let Some(at) = told.at {
             drop(tell.send(News::Arrived(at)));
         }

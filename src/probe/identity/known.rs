@@ -5,10 +5,10 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::question::{self, Key, Outcome};
+use super::question::{self, Asker, Key, Outcome};
 use crate::wire::dns::Data;
 
 /// Names and autonomous systems of addresses, as far as probes have asked for them: kept as long as their zones allow, also where there
@@ -58,13 +58,13 @@ const MOST: usize = 16_384;
 const CHANCE: Duration = Duration::from_millis(400);
 
 impl Identities {
-    /// What is known, or is told when it is asked. Questions of a probe go through `gate`, so that they are not too many at a time. Dropping
+    /// What is known, or is told when it is asked. Questions of a probe go through its gate, so that they are not too many at a time. Dropping
     /// this ends the question, unless somebody else waits for it.
-    pub(super) async fn ask(self: &Arc<Self>, key: Key, gate: &Arc<Semaphore>) -> Told {
+    pub(super) async fn ask(self: &Arc<Self>, key: Key, asker: &Arc<Asker>) -> Told {
         let asking = match self.known_or_asked(&key) {
             Ok(told) => return told,
             Err(Some(asking)) => asking,
-            Err(None) => self.begin(key, gate),
+            Err(None) => self.begin(key, asker),
         };
         let mut told = asking.told.clone();
         match told.wait_for(Option::is_some).await.as_deref() {
@@ -84,7 +84,7 @@ impl Identities {
     }
 
     /// Begins to ask; where somebody was faster, that counts.
-    fn begin(self: &Arc<Self>, key: Key, gate: &Arc<Semaphore>) -> Arc<Asking> {
+    fn begin(self: &Arc<Self>, key: Key, asker: &Arc<Asker>) -> Arc<Asking> {
         let mut slots = self.lock();
         make_room(&mut slots, Instant::now());
         if let Some(Slot::Asked(asking)) = slots.get(&key)
@@ -94,7 +94,7 @@ impl Identities {
         }
         let (tell, told) = watch::channel(None);
         let open = Open { identities: Arc::clone(self), key: key.clone(), begun: None };
-        let task = tokio::spawn(put(open, Arc::clone(gate), tell)).abort_handle();
+        let task = tokio::spawn(put(open, Arc::clone(asker), tell)).abort_handle();
         let asking = Arc::new(Asking { told, task });
         slots.insert(key, Slot::Asked(Arc::downgrade(&asking)));
         asking
@@ -113,10 +113,10 @@ impl Identities {
 }
 
 /// Asks a question, keeps the answer and tells it.
-async fn put(mut open: Open, gate: Arc<Semaphore>, tell: watch::Sender<Option<Told>>) {
-    let Ok(_permit) = gate.acquire().await else { return };
+async fn put(mut open: Open, asker: Arc<Asker>, tell: watch::Sender<Option<Told>>) {
+    let Ok(_permit) = asker.gate.acquire().await else { return };
     open.begun = Some(Instant::now());
-    let Outcome { data, said, keep, at } = question::ask(&open.key).await;
+    let Outcome { data, said, keep, at } = question::ask(&asker, &open.key).await;
     open.begun = None;
     let data: Arc<[Data]> = data.into();
     open.identities.keep(&open.key, Arc::clone(&data), said, keep);

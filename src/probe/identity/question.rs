@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use crate::net::Source;
 use crate::net::stream::Observer;
+use crate::probe::Request;
 use crate::probe::resolve::exchange;
 use crate::wire::dns::{Answer, Data, Question, Wanted};
 
@@ -68,9 +70,18 @@ impl Outcome {
     }
 }
 
+/// On whose behalf questions are asked, and how many of them at a time.
+#[derive(Debug)]
+pub(super) struct Asker {
+    /// The request, whose ISP they leave through.
+    pub(super) request: Request,
+    /// Lets as many through.
+    pub(super) gate: Semaphore,
+}
+
 /// Asks one server after the other, each a while after the one before or as soon as that cannot say it, and takes the first answer that
 /// comes within [`LIMIT`].
-pub(super) async fn ask(key: &Key) -> Outcome {
+pub(super) async fn ask(asker: &Arc<Asker>, key: &Key) -> Outcome {
     let count = key.via.servers.len().max(TRIES);
     let mut servers = key.via.servers.iter().cycle().take(count).copied().peekable();
     let mut useless = Vec::new();
@@ -95,7 +106,7 @@ pub(super) async fn ask(key: &Key) -> Outcome {
             () = sleep_until((begun + LIMIT).into()) => return Outcome::silence(),
             () = sleep_until(next.into()), if servers.peek().is_some() => {
                 if let Some(server) = servers.next() {
-                    tries.spawn(ask_one(Arc::clone(&key.via), server, key.name.clone(), key.wanted));
+                    tries.spawn(ask_one(Arc::clone(asker), Arc::clone(&key.via), server, key.name.clone(), key.wanted));
                 }
                 next += LIMIT / count as u32;
             }
@@ -107,12 +118,19 @@ pub(super) async fn ask(key: &Key) -> Outcome {
 ///
 /// # Errors
 /// The server, where it cannot say it.
-async fn ask_one(via: Arc<Via>, server: SocketAddr, name: String, wanted: Wanted) -> Result<Outcome, SocketAddr> {
+async fn ask_one(
+    asker: Arc<Asker>,
+    via: Arc<Via>,
+    server: SocketAddr,
+    name: String,
+    wanted: Wanted,
+) -> Result<Outcome, SocketAddr> {
     let mut id = [0; 2];
     // An id that cannot be guessed, beside the port, which the kernel chooses at random (RFC 5452).
     aws_lc_rs::rand::fill(&mut id).map_err(|_| server)?;
     let question = Question::new(&name, wanted, u16::from_be_bytes(id)).map_err(|_| server)?;
-    let (answer, at) = exchange::ask(&via.source, server, &question, &Unobserved).await.map_err(|_| server)?;
+    let answer = exchange::ask(&asker.request, &via.source, server, &question, &Unobserved).await;
+    let (answer, at) = answer.map_err(|_| server)?;
     let (data, ttl) = match answer {
         Answer::Known(data, ttl) => (data, ttl),
         Answer::NoName(ttl) => (Vec::new(), ttl),

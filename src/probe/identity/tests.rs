@@ -14,9 +14,10 @@ use hickory_proto::rr::{Name, RData, Record};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::question::{Key, SILENCE, Via};
+use super::question::{Asker, Key, SILENCE, Via};
 use super::*;
 use crate::net::Source;
+use crate::probe::testing;
 use crate::wire::dns::{Data, Wanted};
 
 const MS: Duration = Duration::from_millis(1);
@@ -69,8 +70,10 @@ impl Server {
     }
 }
 
-fn gate() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(1))
+/// Somebody who asks so many questions at a time.
+fn asker(at_a_time: usize) -> Arc<Asker> {
+    let request = testing::configured("{prober: traceroute}", "192.0.2.1", Duration::from_secs(1));
+    Arc::new(Asker { request, gate: Semaphore::new(at_a_time) })
 }
 
 fn name() -> Vec<Data> {
@@ -83,7 +86,7 @@ async fn a_question_goes_on_for_as_long_as_somebody_waits() {
     let identities = Arc::new(Identities::default());
     let ask = || {
         let (identities, key) = (Arc::clone(&identities), server.key());
-        tokio::spawn(async move { identities.ask(key, &gate()).await })
+        tokio::spawn(async move { identities.ask(key, &asker(1)).await })
     };
     let (first, second) = (ask(), ask());
     server.was_asked(1).await;
@@ -100,16 +103,16 @@ async fn a_question_that_nobody_waits_for_any_more_ends_and_is_asked_again() {
     let server = Server::start(Some(100 * MS));
     let identities = Arc::new(Identities::default());
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let (before, gate) = (tasks(), gate());
+    let (before, asker) = (tasks(), asker(1));
     tokio::select! {
-        told = identities.ask(server.key(), &gate) => panic!("{told:?}"),
+        told = identities.ask(server.key(), &asker) => panic!("{told:?}"),
         () = server.was_asked(1) => {}
     }
     while tasks() > before {
         sleep(MS).await;
     }
-    assert_eq!((server.asked(), gate.available_permits()), (1, 1), "nothing of it is left");
-    let told = identities.ask(server.key(), &gate).await;
+    assert_eq!((server.asked(), asker.gate.available_permits()), (1, 1), "nothing of it is left");
+    let told = identities.ask(server.key(), &asker).await;
     assert_eq!((told.data.to_vec(), server.asked()), (name(), 2));
 }
 
@@ -118,19 +121,19 @@ async fn silence_is_remembered_of_a_question_that_had_its_chance() {
     let server = Server::start(None);
     let identities = Arc::new(Identities::default());
     let begun = Instant::now();
-    let told = identities.ask(server.key(), &gate()).await;
+    let told = identities.ask(server.key(), &asker(1)).await;
     let took = begun.elapsed();
     assert!(told.data.is_empty() && took >= question::LIMIT && took < question::LIMIT + 300 * MS, "{took:?}");
     assert_eq!(server.asked(), 2, "asked twice");
     let begun = Instant::now();
-    assert!(identities.ask(server.key(), &gate()).await.data.is_empty());
+    assert!(identities.ask(server.key(), &asker(1)).await.data.is_empty());
     assert!(begun.elapsed() < 100 * MS && server.asked() == 2, "nobody is asked again so soon");
     // The same where whoever asked had less patience.
     let other = Key { name: "2.2.0.192.in-addr.arpa".to_owned(), ..server.key() };
-    assert!(timeout(450 * MS, identities.ask(other.clone(), &gate())).await.is_err());
+    assert!(timeout(450 * MS, identities.ask(other.clone(), &asker(1))).await.is_err());
     sleep(10 * MS).await;
     let asked = server.asked();
-    assert!(identities.ask(other, &gate()).await.data.is_empty());
+    assert!(identities.ask(other, &asker(1)).await.data.is_empty());
     assert_eq!(server.asked(), asked);
     assert!(SILENCE < Duration::from_secs(30), "a probe every half a minute asks each time");
 }
@@ -139,12 +142,12 @@ async fn silence_is_remembered_of_a_question_that_had_its_chance() {
 async fn no_more_questions_are_asked_at_a_time_than_the_gate_lets_through() {
     let server = Server::start(None);
     let identities = Arc::new(Identities::default());
-    let gate = Arc::new(Semaphore::new(3));
+    let asker = asker(3);
     let questions: Vec<_> = (0..20)
         .map(|number| {
-            let (identities, gate) = (Arc::clone(&identities), Arc::clone(&gate));
+            let (identities, asker) = (Arc::clone(&identities), Arc::clone(&asker));
             let key = Key { name: format!("{number}.2.0.192.in-addr.arpa"), ..server.key() };
-            tokio::spawn(async move { identities.ask(key, &gate).await })
+            tokio::spawn(async move { identities.ask(key, &asker).await })
         })
         .collect();
     server.was_asked(3).await;

@@ -10,6 +10,8 @@ use crate::net::stream::{Observer, Stream};
 use crate::net::sys::ExtendedError;
 use crate::net::tcp::{self, ConnectError, Opening};
 use crate::net::{Source, SourceError, clock, options, share, udp};
+use crate::probe::Request;
+use crate::probe::judge::Astray;
 use crate::wire::dns::{Answer, Question};
 
 /// Why there is no answer.
@@ -17,6 +19,8 @@ use crate::wire::dns::{Answer, Question};
 pub(in crate::probe) enum Fault {
     /// The socket could not be made: a fault of this host.
     Source(SourceError),
+    /// It would leave by another way than the ISP's, and so does not.
+    Astray(Astray),
     /// There is no connection.
     Connect(ConnectError),
     /// The question could not be sent: nothing is on the wire yet, so that this host says so.
@@ -27,15 +31,17 @@ pub(in crate::probe) enum Fault {
     Broken,
 }
 
-/// Asks by UDP; returns the answer, and when it arrived. What is no answer to the question is passed over. It waits for as long as it is
-/// let.
+/// Asks by UDP, on behalf of a request; returns the answer, and when it arrived. What is no answer to the question is passed over. It waits
+/// for as long as it is let.
 pub(super) async fn by_udp(
+    request: &Request,
     source: &Source,
     server: SocketAddr,
     question: &Question,
     observer: &impl Observer,
 ) -> Result<(Answer, Instant), Fault> {
     let socket = udp::connect(source, server).map_err(Fault::Source)?;
+    request.will_send(source, socket.local_addr().ok(), server).map_err(Fault::Astray)?;
     observer.sent(Instant::now(), 0);
     socket.send(question.bytes()).await.map_err(Fault::Unsent)?;
     // Without EDNS a server is to send no more than 512 bytes; some send as many as a packet holds. A longer datagram is cut, and
@@ -57,11 +63,13 @@ pub(super) async fn by_udp(
 
 /// The same by TCP, which has room for every answer.
 pub(super) async fn by_tcp(
+    request: &Request,
     source: &Source,
     server: SocketAddr,
     question: &Question,
     observer: &(impl Observer + Clone + Unpin),
 ) -> Result<(Answer, Instant), Fault> {
+    request.will_connect(source, server).map_err(Fault::Astray)?;
     let connecting = tcp::connect(source, server, Opening::Full, false, observer).map_err(Fault::Connect)?;
     connecting.established(observer).await.map_err(Fault::Connect)?;
     let conversation = async {
@@ -81,13 +89,14 @@ pub(super) async fn by_tcp(
 
 /// The same by UDP, and by TCP where the answer does not fit.
 pub(in crate::probe) async fn ask(
+    request: &Request,
     source: &Source,
     server: SocketAddr,
     question: &Question,
     observer: &(impl Observer + Clone + Unpin),
 ) -> Result<(Answer, Instant), Fault> {
-    match by_udp(source, server, question, observer).await? {
-        (Answer::Truncated, _) => by_tcp(source, server, question, observer).await,
+    match by_udp(request, source, server, question, observer).await? {
+        (Answer::Truncated, _) => by_tcp(request, source, server, question, observer).await,
         answer => Ok(answer),
     }
 }

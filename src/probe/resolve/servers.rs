@@ -11,6 +11,7 @@ use super::no_address;
 use crate::net::{Family, Source};
 use crate::probe::Probe;
 use crate::probe::connection::connect_failure;
+use crate::probe::judge::Astray;
 use crate::verdict::{Failure, Reason};
 use crate::wire::dns::{Answer, Data, Question, Wanted};
 
@@ -165,13 +166,12 @@ impl Servers<'_> {
         aws_lc_rs::rand::fill(&mut id).map_err(|_| self.probe.failure(Reason::ProberError, "no random numbers"))?;
         let question = Question::new(host, wanted, u16::from_be_bytes(id))
             .map_err(|error| no_name(&format!("no name: {error}")))?;
-        self.probe.asks_by(self.source, server)?;
-        let timeline = &self.probe.timeline;
-        let asked = by_udp(self.source, server, &question, timeline).await;
-        let (mut answer, mut arrived) = asked.map_err(|fault| self.unasked(server, "", &fault))?;
+        let (request, timeline) = (self.probe.request, &self.probe.timeline);
+        let asked = by_udp(request, self.source, server, &question, timeline).await;
+        let (mut answer, mut arrived) = asked.map_err(|fault| self.unasked(server, "", fault))?;
         if answer == Answer::Truncated {
-            let asked = by_tcp(self.source, server, &question, timeline).await;
-            (answer, arrived) = asked.map_err(|fault| self.unasked(server, " by TCP", &fault))?;
+            let asked = by_tcp(request, self.source, server, &question, timeline).await;
+            (answer, arrived) = asked.map_err(|fault| self.unasked(server, " by TCP", fault))?;
         }
         self.probe.timeline.waiting(Instant::now());
         match answer {
@@ -197,16 +197,17 @@ impl Servers<'_> {
     }
 
     /// What it means that a server could not be asked; `by` says how it was.
-    fn unasked(&self, server: SocketAddr, by: &str, fault: &Fault) -> Failure {
+    fn unasked(&self, server: SocketAddr, by: &str, fault: Fault) -> Failure {
         let what = format!("asking the name server {server}{by}");
         match fault {
-            Fault::Source(error) => self.probe.source_failure(error),
-            Fault::Connect(error) => connect_failure(self.probe, server, error),
-            Fault::Unsent(error) => self.probe.local_failure(&what, error),
+            Fault::Source(error) => self.probe.source_failure(&error),
+            Fault::Astray(Astray { reason, detail, .. }) => self.probe.failure(reason, detail),
+            Fault::Connect(error) => connect_failure(self.probe, server, &error),
+            Fault::Unsent(error) => self.probe.local_failure(&what, &error),
             Fault::Io(error, _) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.probe.failure(Reason::ConnectionTerminated, format!("{what}: it ended the connection"))
             }
-            Fault::Io(error, evidence) => self.probe.io_failure(&what, error, evidence.as_ref()),
+            Fault::Io(error, evidence) => self.probe.io_failure(&what, &error, evidence.as_ref()),
             Fault::Broken => {
                 self.probe.failure(Reason::DnsAnswerUnexpected, format!("{what}: it answered something else"))
             }
