@@ -1,5 +1,6 @@
 //! HTTP/3.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
@@ -78,7 +79,15 @@ fn no_datagram_of_http3_that_comes_too_late_is_refused_through_the_wrong_isp() {
         thread::sleep(Duration::from_millis(3_500));
     }
     let [through_a, through_b] = captures.map(Capture::stop);
-    for (isp, wrong) in [(Isp::A, &through_b), (Isp::B, &through_a)] {
+    for (isp, right, wrong) in [(Isp::A, &through_a, &through_b), (Isp::B, &through_b, &through_a)] {
+        // A server that was not told sends its part of the handshake again, after a second and then another two (RFC 9002, section 6.2).
+        let mut last = BTreeMap::new();
+        for packet in right.iter().filter(|packet| packet.protocol == 17) {
+            let (ports, is_answer) = (packet.ports(), packet.source != isp.source(Family::of(packet.source)));
+            let flow = if is_answer { (packet.source, ports.1) } else { (packet.destination, ports.0) };
+            let before = last.insert(flow, packet.at).unwrap_or(packet.at);
+            assert!(!is_answer || packet.at - before < Duration::from_millis(900), "{flow:?} was not told of the end");
+        }
         for (binding, by) in (1..).zip(&BINDINGS[1..]) {
             for family in [Family::V4, Family::V6] {
                 let to = |packet: &&Packet| packet.destination == target(family, number(isp, binding));

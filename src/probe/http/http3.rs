@@ -69,13 +69,11 @@ pub(super) struct Server<'a> {
     pub(super) tls: &'a Tls,
 }
 
-/// A connection of QUIC, and the tasks that make it.
+/// A connection of QUIC, and what makes it.
 struct Quic<'a> {
     probe: &'a Probe<'a>,
     connection: quinn::Connection,
-    tasks: Tasks,
-    /// Whether all of the request was sent; see [`Watch`].
-    asked: Arc<AtomicBool>,
+    work: Work,
     certificate_asked: bool,
 }
 
@@ -100,7 +98,7 @@ impl<'a> Exchange<'a> {
         let head = request.map(drop);
         let body = hop.body.clone();
         let connection = h3_quinn::Connection::new(quic.connection.clone());
-        let spawner = quic.tasks.spawner();
+        let spawner = quic.work.tasks.spawner();
         let finished = AtomicBool::new(false);
         let ask = async {
             let built = h3::client::builder().max_field_section_size(LONGEST_HEAD).build(connection).await;
@@ -130,7 +128,7 @@ impl<'a> Exchange<'a> {
                 }
             }
         };
-        let Quic { tasks, asked, .. } = &mut quic;
+        let Work { tasks, asked } = &mut quic.work;
         let idle = || {
             asked.fetch_or(finished.load(Ordering::Relaxed), Ordering::Relaxed);
             probe.timeline.waiting(Instant::now());
@@ -180,9 +178,9 @@ impl<'a> Quic<'a> {
         probe.timeline.enter(Phase::Connect);
         probe.talks_to(address.ip());
         handshake.remote = Some(address);
-        let asked = Arc::<AtomicBool>::default();
+        let mut work = Work::default();
         let (timeline, answered) = (probe.timeline.clone(), AtomicBool::new(false));
-        let watch = Watch { timeline, answered, asked: Arc::clone(&asked) };
+        let watch = Watch { timeline, answered, asked: Arc::clone(&work.asked) };
         let datagrams = Datagrams::open(probe.source(), address, watch);
         let datagrams = Arc::new(datagrams.map_err(|error| probe.source_failure(&error))?);
         handshake.local = datagrams.local();
@@ -191,8 +189,7 @@ impl<'a> Quic<'a> {
             probe.hold(datagrams.hold(probe.source()));
         }
         probe.timeline.connected();
-        let mut tasks = Tasks::default();
-        let runtime = Arc::new(Runtime(tasks.spawner()));
+        let runtime = Arc::new(Runtime(work.tasks.spawner()));
         let begun = Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, datagrams.clone(), runtime)
             .map_err(|error| error.to_string())
             .and_then(|endpoint| {
@@ -207,7 +204,7 @@ impl<'a> Quic<'a> {
             // Who has answered is there, whatever others say.
             if datagrams.observer().answered.load(Ordering::Relaxed) { pending().await } else { error }
         };
-        let shaking = quic_handshake(tasks.alongside(connecting, || probe.timeline.waiting(Instant::now())));
+        let shaking = quic_handshake(work.tasks.alongside(connecting, || probe.timeline.waiting(Instant::now())));
         let ended = tokio::select! {
             biased;
             ended = shaking => ended,
@@ -219,7 +216,7 @@ impl<'a> Quic<'a> {
             *facts = told;
             quic_failure(probe, "the handshake of QUIC", &error, certificate_asked)
         })?;
-        let quic = Self { probe, connection, tasks, asked, certificate_asked };
+        let quic = Self { probe, connection, work, certificate_asked };
         // The last word of the handshake is ours.
         probe.timeline.nothing_due();
         let (told, chain) = (facts.insert(told), quic_chain(&quic.connection));
@@ -228,7 +225,7 @@ impl<'a> Quic<'a> {
     }
 
     async fn run<T>(&mut self, work: impl Future<Output = T>) -> T {
-        self.tasks.alongside(work, || self.probe.timeline.waiting(Instant::now())).await
+        self.work.tasks.alongside(work, || self.probe.timeline.waiting(Instant::now())).await
     }
 
     /// What the error of a request means; without one, it is the connection's.
@@ -250,9 +247,23 @@ impl<'a> Quic<'a> {
 }
 
 impl Drop for Quic<'_> {
-    /// Says goodbye, as far as that is possible without waiting.
     fn drop(&mut self) {
         self.connection.close(NO_ERROR, &[]);
+    }
+}
+
+/// What makes a connection. It says goodbye when that is gone, as far as that is possible without waiting: a server that is not told sends its
+/// part of the handshake again for a long time.
+#[derive(Default)]
+struct Work {
+    tasks: Tasks,
+    /// Whether nothing more leaves that a server waits for; see [`Watch`].
+    asked: Arc<AtomicBool>,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.asked.store(true, Ordering::Relaxed);
         // Without a runtime there are no timers, which quinn takes for granted.
         if Handle::try_current().is_ok() {
             // The turn may have had its share: this is its end.
@@ -302,8 +313,8 @@ struct Watch {
     timeline: SharedTimeline,
     /// Whether the server has sent a datagram.
     answered: AtomicBool,
-    /// Whether all of the request was sent. What leaves then acknowledges, and no server waits for that, as none does in TCP, whose
-    /// acknowledgements are the kernel's.
+    /// Whether all of the request was sent. What leaves then acknowledges, or says goodbye, and no server waits for that, as none does in TCP,
+    /// whose acknowledgements are the kernel's.
     asked: Arc<AtomicBool>,
 }
 
