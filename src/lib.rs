@@ -39,6 +39,7 @@
 pub mod config;
 mod file;
 pub mod flight;
+mod fnv;
 pub mod lab;
 pub mod metrics;
 pub mod net;

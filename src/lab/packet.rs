@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::random::mix;
 use super::topology::Labels;
+use crate::fnv::Fnv;
 use crate::net::Family;
 use crate::wire::icmp::of_labels;
 
@@ -178,22 +179,12 @@ impl Flow {
     /// A number below `members`, the same for all packets of the flow. The salt makes hops choose independently, and packets where it has their
     /// number in it.
     pub(super) fn member(&self, members: usize, salt: u64) -> usize {
-        // FNV-1a.
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ mix(salt);
-        let mut add = |bytes: &[u8]| {
-            for byte in bytes {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        };
-        for address in [self.source, self.destination] {
-            match address {
-                IpAddr::V4(address) => add(&address.octets()),
-                IpAddr::V6(address) => add(&address.octets()),
-            }
-        }
-        add(&[self.protocol]);
-        add(&self.bytes);
-        (mix(hash) % members.max(1) as u64) as usize
+        let mut hash = Fnv::salted(mix(salt));
+        hash.add_address(self.source);
+        hash.add_address(self.destination);
+        hash.add(&[self.protocol]);
+        hash.add(&self.bytes);
+        (mix(hash.finish()) % members.max(1) as u64) as usize
     }
 
     /// The same, with the number of one of its packets.

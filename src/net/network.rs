@@ -1,8 +1,8 @@
 //! The sockets that the process keeps between probes.
 
-use std::collections::hash_map::{DefaultHasher, RandomState};
+use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use super::ports::{Identifiers, Ports, Use};
 use super::table::Table;
 use super::way::{Home, Way, Ways};
 use super::{Family, Heading, Source, SourceError, clock, sys};
+use crate::fnv::Fnv;
 use crate::wire::{self, tcp};
 
 /// The sockets that the process keeps between probes: one per source, family and protocol, opened when it is first needed, and kept for
@@ -52,9 +53,9 @@ impl Flow {
             Self::Next => None,
             // Addresses that one firewall translates into one are not to have the same.
             Self::Same(number) => {
-                let mut hasher = DefaultHasher::new();
-                (number, local).hash(&mut hasher);
-                Some(hasher.finish() as u16)
+                let mut hash = Fnv::salted(number);
+                hash.add_address(local);
+                Some(hash.finish() as u16)
             }
         }
     }

@@ -6,19 +6,18 @@
 
 use std::net::IpAddr;
 
+use crate::fnv::Fnv;
+
 /// A number for the routers of a path that leads to its destination: hops by number, and who answered the latest packet there. Hops that
 /// did not answer are left out. 53 bits, so that a float holds it exactly.
 #[must_use]
 pub(super) fn route_hash(hops: impl IntoIterator<Item = (u8, IpAddr)>) -> u64 {
-    let mut hash = Hash::default();
+    let mut hash = Fnv::salted(0);
     for (number, address) in hops {
         hash.add(&[number]);
-        match address {
-            IpAddr::V4(address) => hash.add(&address.octets()),
-            IpAddr::V6(address) => hash.add(&address.octets()),
-        }
+        hash.add_address(address);
     }
-    hash.folded()
+    folded(hash)
 }
 
 /// The AS numbers that a path goes through, each once for neighbours that have the same. Hops without one are passed over: of a network
@@ -33,31 +32,15 @@ pub(super) fn as_path(hops: impl IntoIterator<Item = Option<u32>>) -> Vec<u32> {
 /// A number for the AS numbers that a path goes through; nothing where none is known. 53 bits, so that a float holds it exactly.
 #[must_use]
 pub(super) fn as_path_hash(path: &[u32]) -> Option<u64> {
-    let mut hash = Hash::default();
+    let mut hash = Fnv::salted(0);
     path.iter().for_each(|asn| hash.add(&asn.to_be_bytes()));
-    (!path.is_empty()).then(|| hash.folded())
+    (!path.is_empty()).then(|| folded(hash))
 }
 
-/// FNV-1a of 64 bits.
-struct Hash(u64);
-
-impl Default for Hash {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hash {
-    fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    /// As many bits of it as a float has for whole numbers.
-    fn folded(self) -> u64 {
-        (self.0 >> f64::MANTISSA_DIGITS) ^ (self.0 & ((1 << f64::MANTISSA_DIGITS) - 1))
-    }
+/// As many bits of a hash as a float has for whole numbers.
+fn folded(hash: Fnv) -> u64 {
+    let hash = hash.finish();
+    (hash >> f64::MANTISSA_DIGITS) ^ (hash & ((1 << f64::MANTISSA_DIGITS) - 1))
 }
 
 #[cfg(test)]

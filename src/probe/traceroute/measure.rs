@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use super::{Hop, Measurement, Protocol, Router, Settings, mtu, parse};
 use crate::flight::Phase;
 use crate::flight::bundle::Step;
 use crate::flight::trace::{Plan, Trace};
+use crate::fnv::Fnv;
 use crate::net::clock::instant_of;
 use crate::net::{Answer, Conversation, Flow, Refusal, Reply, Shape, Syns};
 use crate::probe::identity::{Fact, Inquiry};
@@ -246,12 +246,11 @@ fn open(
 ) -> Result<Conversation, Refusal> {
     let (network, source) = (&probe.request.network, probe.source());
     // The same flows in every probe of a module: else it would be by chance which of several paths one sees.
-    let mut hasher = DefaultHasher::new();
-    (&probe.request.module.name, destination, port).hash(&mut hasher);
-    if flow > 0 {
-        flow.hash(&mut hasher);
-    }
-    let flow = Flow::Same(hasher.finish());
+    let mut hash = Fnv::salted(flow as u64);
+    hash.add(probe.request.module.name.as_bytes());
+    hash.add_address(destination);
+    hash.add(&port.to_be_bytes());
+    let flow = Flow::Same(hash.finish());
     match protocol {
         Protocol::Icmp => network.echo(source, destination, ECHO_PAYLOAD, flow),
         Protocol::Udp => network.datagrams(source, SocketAddr::new(destination, port), flow),
