@@ -12,6 +12,7 @@ mod support;
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 
@@ -228,6 +229,12 @@ fn folder() -> tempfile::TempDir {
     std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
     authority.client("client", Vec::new()).write(folder.path(), "client");
     std::fs::write(folder.path().join("secret"), "secret").unwrap();
+    // A key that rcgen makes none of.
+    if let Some(openssl) = support::program("openssl") {
+        let arguments = "req -x509 -newkey rsa:1024 -nodes -subj /CN=short -keyout short.key -out short.pem";
+        let output = Command::new(openssl).args(arguments.split(' ')).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
     folder
 }
 

@@ -31,9 +31,8 @@ pub(super) fn proxies(
     let (url, no_proxy) = (fields.filled("proxy_url"), fields.filled("no_proxy"));
     let from_environment = fields.get("proxy_from_environment").filter(|value| value.boolean() == Some(true));
     let headers = fields.get("proxy_connect_header");
-    let connect_headers = headers.as_ref().map(connect_headers).unwrap_or_default();
-    if let (Some(value), false) = (&headers, url.is_some() || from_environment.is_some() || connect_headers.is_empty())
-    {
+    let connect_headers = headers.as_ref().and_then(connect_headers);
+    if let (Some(value), Some(_), false) = (&headers, &connect_headers, url.is_some() || from_environment.is_some()) {
         value.problem("is for a proxy, which there is none; set proxy_url or proxy_from_environment");
     }
     if let (Some(value), None) = (&no_proxy, &url) {
@@ -42,6 +41,7 @@ pub(super) fn proxies(
             None => "is an exception from proxy_url, which there is none",
         });
     }
+    let connect_headers = connect_headers.unwrap_or_default();
     let except = no_proxy.and_then(|value| value.noted(NoProxy::parse(value.text()?)));
     let tls = tls.map(|tls| Arc::new(tls.offering(vec![ALPN.to_vec()])));
     match (url, from_environment) {
@@ -91,14 +91,42 @@ fn proxy(
     connect_headers: HeaderMap,
 ) -> Option<Arc<Proxy>> {
     let url = Url::parse(text).map_err(|error| format!("{what}is not the URL of a proxy: {error}"));
+    let url = url.and_then(|url| flaw(text).map_or(Ok(url), |flaw| Err(format!("{what}{flaw}"))));
     let proxy = url.and_then(|url| Proxy::new(&url, tls, connect_headers).map_err(|wrong| format!("{what}{wrong}")));
     value.noted(proxy)?.map(Arc::new)
 }
 
-/// The headers of `CONNECT`: each has a list of secrets.
-fn connect_headers(value: &Value<'_>) -> HeaderMap {
+/// What is wrong with a URL that browsers would mend, so that nobody would notice a mistake: Go's `url.Parse` refuses the same.
+fn flaw(text: &str) -> Option<&'static str> {
+    let is_escaped = |text: &str| {
+        let mut parts = text.split('%');
+        parts.next();
+        parts.all(|part| part.len() > 1 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
+    };
+    let (_, rest) = text.split_once("//")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let stands = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
+    let unquestioned = text.split_once('?').map_or(text, |(before, _)| before);
+    if text.starts_with(' ') || text.contains(|c: char| c.is_ascii_control()) || host.contains([' ', '%']) {
+        Some("has a character in or before its host that no host has")
+    } else if !user.bytes().all(stands) || !is_escaped(user) {
+        Some(
+            "has a user or a password with a character that stands for itself in no URL: write it as % and its two hexadecimal digits, a % as %25",
+        )
+    } else {
+        (!is_escaped(unquestioned)).then_some("has a % without two hexadecimal digits behind it")
+    }
+}
+
+/// The headers of `CONNECT`, each with a list of secrets; nothing where none is named.
+fn connect_headers(value: &Value<'_>) -> Option<HeaderMap> {
+    let entries = value.entries();
+    if entries.is_empty() {
+        return None;
+    }
     let mut headers = HeaderMap::new();
-    for (name, values) in value.entries() {
+    for (name, values) in entries {
         let Ok(name) = name.parse::<HeaderName>() else {
             values.problem("is not the name of a header");
             continue;
@@ -112,7 +140,7 @@ fn connect_headers(value: &Value<'_>) -> HeaderMap {
             }
         }
     }
-    headers
+    Some(headers)
 }
 
 #[cfg(test)]
@@ -156,6 +184,7 @@ mod tests {
                 Some("socks5://[2001:db8::1]:1080"),
                 Some("socks5://[2001:db8::1]:1080"),
             ),
+            ("{proxy_url: 'http://u:p%25%40@p/%41?%'}", Some("http://p:80"), Some("http://p:80")),
             ("{proxy_url: 'socks5h://u:p@10.0.0.1:9'}", Some("socks5h://10.0.0.1:9"), Some("socks5h://10.0.0.1:9")),
             ("{proxy_from_environment: true}", Some("http://upper:80"), Some("socks5://lower:1")),
             ("{proxy_from_environment: false}", None, None),
@@ -193,6 +222,16 @@ mod tests {
             ("{proxy_url: 'http://u:s3cret@p:0'}", "port 0"),
             ("{proxy_url: 'http://u:s3cret@:80'}", "not the URL"),
             ("{proxy_url: 'socks5://:s3cret@p'}", "1 to 255"),
+            ("{proxy_url: 'http://u:s3cret%@p'}", "%25"),
+            ("{proxy_url: 'http://u:s3cret^w@p'}", "%25"),
+            ("{proxy_url: 'http://u:s3cret w@p'}", "%25"),
+            ("{proxy_url: 'http://u:s3cretä@p'}", "%25"),
+            ("{proxy_url: 'http://%zz@p'}", "%25"),
+            ("{proxy_url: 'http://p/%zz'}", "hexadecimal digits"),
+            ("{proxy_url: 'http://p%41'}", "in or before its host"),
+            ("{proxy_url: 'http://p '}", "in or before its host"),
+            ("{proxy_url: ' http://p'}", "in or before its host"),
+            ("{proxy_url: \"http://p\\tq\"}", "in or before its host"),
             ("{no_proxy: x}", "none"),
             ("{proxy_from_environment: true, no_proxy: x}", "NO_PROXY"),
             ("{proxy_from_environment: true, proxy_url: 'http://p'}", "excludes proxy_url"),

@@ -359,7 +359,9 @@ fn private_key(pem: &[u8]) -> Result<Arc<dyn SigningKey>, TlsProblem> {
     // Why it is none is not told: it is a secret.
     let wrong = |message: &str| TlsProblem { option: "key", message: message.into() };
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| wrong("holds no private key in PEM"))?;
-    PROVIDER.key_provider.load_private_key(key).map_err(|_| wrong("cannot be used"))
+    PROVIDER.key_provider.load_private_key(key).map_err(|_| {
+        wrong("is none that can sign here: RSA of 2048 to 8192 bits, ECDSA of P-256, P-384 or P-521, Ed25519")
+    })
 }
 
 /// What happens inside one handshake that its result does not tell.

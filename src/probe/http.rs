@@ -21,6 +21,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Version, header, response};
 use url::{Position, Url};
 
+use self::target::Asked;
 use super::connection::Handshake;
 use super::resolve::Preference;
 use super::{Probe, SECRET, Tracing, host};
@@ -311,7 +312,7 @@ fn number(version: Version) -> Option<f64> {
 }
 
 /// Reads a target as a URL, and what is asked for there; without a scheme it is `http`.
-fn parse(target: &str) -> Result<(Url, String), String> {
+fn parse(target: &str) -> Result<(Url, Asked), String> {
     parse_as(target, "http")
 }
 
@@ -324,7 +325,7 @@ fn without_http(target: &str) -> &str {
 }
 
 /// Reads a target that may have no scheme.
-fn parse_as(target: &str, scheme: &str) -> Result<(Url, String), String> {
+fn parse_as(target: &str, scheme: &str) -> Result<(Url, Asked), String> {
     // The target is not repeated, since a password may stand in it.
     let wrong = |what: &str| format!("an http target is a URL, as https://example.com/path, and {what}");
     // URLs skip line breaks and tabs, so what is probed would not be what was asked for.

@@ -237,7 +237,7 @@ fn parse(target: &str) -> Result<(Url, String), String> {
         return Err(wrong("this one has port 0"));
     }
     host::check_url(&url).map_err(|what| wrong(&format!("the host of this one {what}")))?;
-    let asked_for = target::of(&target, &url);
+    let asked_for = target::of(&target, &url).target;
     Ok((url, asked_for))
 }
 

@@ -523,6 +523,39 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        series: &["probe_http_content_length"],
+        cases: &["http_3_compressed_for_who_asks"],
+        shapes: &[Shape::Any],
+        row: [
+            "what a server of HTTP/3 is asked for",
+            "gzip, which is taken off unseen, and then `compression: gzip` fails always",
+            "what the module says",
+            "lengths and times are those of the wire; as over HTTP/1 and HTTP/2",
+        ],
+    },
+    Difference {
+        series: &["probe_http_duration_seconds{phase=\"resolve\"}"],
+        cases: &["http_proxy_with_a_name_that_resolves"],
+        shapes: &[Shape::Here],
+        row: [
+            "finding a proxy by its name, with `skip_resolve_phase_with_proxy`",
+            "in `connect`",
+            "phase `resolve`",
+            "a slow name server is no slow proxy",
+        ],
+    },
+    Difference {
+        series: &["probe_success", "probe_ssl_", "probe_tls_", "probe_failed_due_to_"],
+        cases: &["tls_negative_serial"],
+        shapes: &[Shape::Opposite, Shape::Here],
+        row: [
+            "certificates with a negative serial number",
+            "not read, so that the handshake fails",
+            "verified",
+            "old devices have them, and no signature is the worse for it",
+        ],
+    },
+    Difference {
         series: &["probe_success", "probe_ssl_", "probe_tls_", "probe_failed_due_to_"],
         cases: &["tls_rare_strings"],
         shapes: &[Shape::Opposite, Shape::Here],

@@ -125,6 +125,7 @@ fn start_nginx(folder: &Path, nginx: &Path) -> Running {
     let of_companies: String =
         certificates::NGINX.iter().map(|(port, certificate, more)| server(*port, certificate, more)).collect();
     let places = "
+      location /host { return 200 $http_host; }
       location /missing { return 404 'missing'; }
       location /broken { return 500; }
       location /busy { return 429; }

@@ -104,6 +104,21 @@ pub(crate) const LISTED: &[Listed] = &[
         &["prober: http, http: {proxy_url: '//p:1'}", "prober: http, http: {proxy_url: 'ftp://p:1'}"],
     ),
     modules(
+        [
+            "an RSA key of one's own (`key_file` of a client or of the web configuration, `client_certificate_key` of `oauth2`) of fewer than 2048 bits",
+            "used",
+            "aws-lc-rs signs with none so weak",
+        ],
+        &[
+            "prober: http, http: {tls_config: {cert_file: short.pem, key_file: short.key}}",
+            "prober: http, http: {oauth2: {client_id: a, token_url: 'http://t', grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', client_certificate_key_file: short.key}}",
+        ],
+    ),
+    modules(
+        ["`Host`, `Content-Length` and the like in `proxy_connect_header`", "not sent", "they would not count"],
+        &["prober: http, http: {proxy_url: 'http://p', proxy_connect_header: {Host: [a]}}"],
+    ),
+    modules(
         ["a proxy for HTTP/3", "passed by", "it would not count"],
         &["prober: http, http: {proxy_url: 'http://p:1', enable_http3: true, enable_http2: false}"],
     ),

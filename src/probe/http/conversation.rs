@@ -101,7 +101,7 @@ impl<'a> Conversation<'a> {
 async fn authorize(settings: &Settings, probe: &Probe<'_>, hop: &mut Hop) -> Result<(), Failure> {
     if let (Some(oauth2), true) = (&settings.oauth2, std::mem::take(&mut hop.needs_token)) {
         // Most probes do not need the room for this.
-        hop.authorization = Some(Box::pin(oauth2.token(probe, settings.preference)).await?);
+        hop.authorize(Box::pin(oauth2.token(probe, settings.preference)).await?);
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use url::{Position, Url};
 
 use super::cookies::Cookies;
 use super::proxy::Proxy;
+use super::target::Asked;
 use super::{Settings, target, without_user};
 use crate::probe::host::percent_decoded;
 use crate::probe::{USER_AGENT, host};
@@ -46,8 +47,8 @@ const OF_THE_CONNECTION: [HeaderName; 4] = [
 pub(super) struct Hop {
     /// Where to.
     pub(super) url: Url,
-    /// What is asked for there: path and query, as they were given.
-    target: String,
+    /// What its server is told of that.
+    asked: Asked,
     /// How.
     pub(super) method: Method,
     headers: HeaderMap,
@@ -69,10 +70,10 @@ pub(super) struct Hop {
 
 impl Hop {
     /// The first request of a probe, of a URL and what is asked for there, with `hostname` for a `Host` header where the module has none.
-    pub(super) fn first(settings: &Settings, (url, target): (Url, String), hostname: Option<&str>) -> Self {
+    pub(super) fn first(settings: &Settings, (url, asked): (Url, Asked), hostname: Option<&str>) -> Self {
         Self {
             url,
-            target,
+            asked,
             method: settings.method.clone(),
             headers: settings.headers.clone(),
             host: settings.host.as_deref().or(hostname).map(str::to_owned),
@@ -89,7 +90,7 @@ impl Hop {
     pub(super) fn post(url: Url, form: String, authorization: Option<HeaderValue>) -> Self {
         let ty = HeaderValue::from_static("application/x-www-form-urlencoded");
         Self {
-            target: url[Position::BeforePath..Position::AfterQuery].to_owned(),
+            asked: target::of_url(&url),
             url,
             method: Method::POST,
             headers: HeaderMap::from_iter([(header::CONTENT_TYPE, ty)]),
@@ -101,6 +102,13 @@ impl Hop {
             cookies: Cookies::default(),
             at_target: true,
         }
+    }
+
+    /// Has a token say who asks, whatever else would.
+    pub(super) fn authorize(&mut self, token: HeaderValue) {
+        self.headers.remove(header::AUTHORIZATION);
+        self.url = without_user(&self.url);
+        self.authorization = Some(token);
     }
 
     /// Where a response asks to go; nothing where it is no redirect.
@@ -122,18 +130,18 @@ impl Hop {
     ///
     /// # Errors
     /// It is no URL.
-    fn next(&self, location: &str) -> Result<(Url, String), url::ParseError> {
-        target::of_location(&self.url, &self.target, location)
+    fn next(&self, location: &str) -> Result<(Url, Asked), url::ParseError> {
+        target::of_location(&self.url, &self.asked, location)
     }
 
     /// Where a response's location leads, without user and password; nothing where it is no URL.
     pub(super) fn redirect(&self, location: &str) -> Option<String> {
-        self.next(location).ok().map(|(url, target)| address(&url, &target))
+        self.next(location).ok().map(|(url, asked)| address(&url, &asked.target))
     }
 
     /// What is asked for, without user and password.
     pub(super) fn address(&self) -> String {
-        address(&self.url, &self.target)
+        address(&self.url, &self.asked.target)
     }
 
     /// The request that follows this one's redirect.
@@ -141,7 +149,7 @@ impl Hop {
     /// # Errors
     /// Why the location cannot be followed, in words that do not repeat it.
     pub(super) fn follow(mut self, status: StatusCode, location: &str) -> Result<Self, String> {
-        let (url, target) = self.next(location).map_err(|error| format!("its Location is no URL: {error}"))?;
+        let (url, asked) = self.next(location).map_err(|error| format!("its Location is no URL: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("its Location is no http or https URL".into());
         }
@@ -171,7 +179,7 @@ impl Hop {
         // What was asked for under TLS is not told in clear.
         let tells = url.scheme() == "https" || !self.over_tls();
         self.referer = tells.then(|| self.address().split('#').take(1).collect());
-        (self.url, self.target) = (url, target);
+        (self.url, self.asked) = (url, asked);
         Ok(self)
     }
 
@@ -212,11 +220,11 @@ impl Hop {
         version: Version,
         forwarder: Option<&Proxy>,
     ) -> Result<Request<Full<Bytes>>, http::Error> {
-        let host = self.host.clone().unwrap_or_else(|| match self.url.port() {
+        let host = self.host.clone().unwrap_or_else(|| match self.asked.port {
             Some(port) => format!("{}:{port}", self.host()),
             None => self.host().to_owned(),
         });
-        let path = PathAndQuery::try_from(self.target.as_str())?;
+        let path = PathAndQuery::try_from(self.asked.target.as_str())?;
         let mut request = Request::new(Full::new(self.body.clone()));
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 4);
         let multiplexed = matches!(version, Version::HTTP_2 | Version::HTTP_3);

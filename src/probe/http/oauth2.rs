@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::{HeaderValue, StatusCode, Version, header, response};
+use http::{HeaderValue, Version, header, response};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use url::{Url, form_urlencoded};
@@ -149,37 +149,42 @@ impl OAuth2 {
                 let assertion =
                     assertion.sign(SystemTime::now()).map_err(|what| probe.failure(Reason::ProberError, what))?;
                 let grant = [("grant_type", assertion::GRANT_TYPE), ("assertion", &assertion)];
-                self.post(probe, preference, form(grant), None).await?.0
+                self.post(probe, preference, form(grant), None).await?
             }
             Grant::ClientCredentials { id, secret, form: rest } => {
                 let rest = || rest.iter().map(|(name, value)| (name.as_str(), value.as_str()));
                 if !self.tokens.in_form.load(Ordering::Relaxed) {
                     let basic = basic(id, secret)
                         .ok_or_else(|| probe.failure(Reason::ProberConfigError, "id and secret fit into no header"))?;
-                    let (token, status) = self.post(probe, preference, form(rest()), Some(basic)).await?;
-                    // RFC 6749, section 2.3.1, lets a server not know the one way; then it is asked in the other.
-                    if token.is_ok() || !status.is_client_error() {
-                        return token;
+                    // RFC 6749, section 2.3.1, lets a server not know the one way; then it is asked in the other, whatever it says: some
+                    // have a page for people, or an error of their own.
+                    match self.post(probe, preference, form(rest()), Some(basic)).await? {
+                        Ok(token) => return Ok(token),
+                        Err(Failure { detail, .. }) => {
+                            probe.note(format_args!("{detail}; once more, with id and secret in the form"));
+                        }
                     }
-                    probe.note(format_args!("it answered {status}; once more, with id and secret in the form"));
                 }
                 let id_and_secret = [("client_id", id.as_str()), ("client_secret", secret)];
                 let given = id_and_secret.into_iter().filter(|(_, value)| !value.is_empty());
-                let (token, _) = self.post(probe, preference, form(rest().chain(given)), None).await?;
+                let token = self.post(probe, preference, form(rest().chain(given)), None).await?;
                 self.tokens.in_form.store(token.is_ok(), Ordering::Relaxed);
                 token
             }
         }
     }
 
-    /// Posts a form; returns the token of the answer, or why there is none in it, and its status.
+    /// Posts a form; returns the token of the answer, or why there is none.
+    ///
+    /// # Errors
+    /// Why nobody could be asked.
     async fn post(
         &self,
         probe: &Probe<'_>,
         preference: Preference,
         form: String,
         authorization: Option<HeaderValue>,
-    ) -> Result<(Result<Token, Failure>, StatusCode), Failure> {
+    ) -> Result<Result<Token, Failure>, Failure> {
         let hop = Hop::post(self.url.clone(), form, authorization);
         let proxies = Proxying::of(probe, self.proxies.as_ref());
         let route = Route { proxies, skip_resolve: true, preference, tls: &self.tls };
@@ -193,17 +198,19 @@ impl OAuth2 {
         let request = hop.request(version, reached.forwarder).map_err(|error| {
             probe.failure(Reason::ProberConfigError, format!("the request cannot be sent as it is configured: {error}"))
         })?;
-        let (mut exchange, response) = Exchange::send(probe, reached.connection, request).await?;
-        let (head, mut body) = response.into_parts();
-        let mut reader = Reader::new(None, Some(LONGEST_ANSWER), true);
-        exchange.read(&mut body, &mut reader, &mut 0).await?;
-        let body = reader.sink().kept.take().unwrap_or_default();
-        let status = head.status;
-        let token = match body.len() {
-            0..=share::PIECE => token(&head, &body, Instant::now()),
-            _ => probe.compute(move || token(&head, &body, Instant::now())).await,
+        let answer = async {
+            let (mut exchange, response) = Exchange::send(probe, reached.connection, request).await?;
+            let (head, mut body) = response.into_parts();
+            let mut reader = Reader::new(None, Some(LONGEST_ANSWER), true);
+            exchange.read(&mut body, &mut reader, &mut 0).await?;
+            let body = reader.sink().kept.take().unwrap_or_default();
+            let token = match body.len() {
+                0..=share::PIECE => token(&head, &body, Instant::now()),
+                _ => probe.compute(move || token(&head, &body, Instant::now())).await,
+            };
+            token.map_err(|(reason, detail)| probe.failure(reason, detail))
         };
-        Ok((token.map_err(|(reason, detail)| probe.failure(reason, detail)), status))
+        Ok(answer.await)
     }
 }
 
@@ -223,13 +230,17 @@ fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
 /// The token of an answer (RFC 6749, section 5), or the reason why there is none, and a predicate of the server.
 fn token(head: &response::Parts, body: &[u8], now: Instant) -> Result<Token, (Reason, String)> {
     let ty = head.headers.get(header::CONTENT_TYPE).and_then(|ty| ty.to_str().ok()).unwrap_or_default();
-    let ty = ty.split(';').next().unwrap_or_default().trim();
-    let fields: HashMap<String, Value> = match ty {
+    let ty = ty.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let fields: HashMap<String, Value> = match ty.as_str() {
         // As some did before there was a standard.
         "application/x-www-form-urlencoded" | "text/plain" => {
             form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), value.into())).collect()
         }
-        _ => serde_json::from_slice(body).unwrap_or_default(),
+        _ => {
+            let fields: HashMap<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+            // As Go reads them.
+            fields.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()
+        }
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let words = ["error", "error_description"].into_iter().filter_map(text).collect::<Vec<_>>().join(": ");

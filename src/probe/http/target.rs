@@ -1,36 +1,52 @@
-//! What a request asks its server for: path and query, as they were given wherever a request can say them so.
+//! What a request tells its server of the URL: the port, path and query, as they were given wherever a request can say them so.
 
 use std::fmt::Write as _;
 
 use url::{ParseError, Position, Url};
 
-/// Path and query of the URL that was read from `text`, dot segments and all. Only what cannot stand there is encoded, as Go encodes it.
-pub(in crate::probe) fn of(text: &str, url: &Url) -> String {
+/// What a server is told of a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::probe) struct Asked {
+    /// The port behind the host, also where it is the scheme's own; nothing where there is none.
+    pub(super) port: Option<u16>,
+    /// Path and query.
+    pub(in crate::probe) target: String,
+}
+
+/// Of the URL that was read from `text`, dot segments and all. Only what cannot stand there is encoded, as Go encodes it.
+pub(in crate::probe) fn of(text: &str, url: &Url) -> Asked {
     let reference = Reference::of(text);
     // A host behind fewer or other slashes, and a path behind a backslash, are what browsers see.
     if reference.before.is_empty() || reference.before.contains('\\') {
-        return url[Position::BeforePath..Position::AfterQuery].to_owned();
+        return of_url(url);
     }
     let path = encoded(reference.path, stands_in_paths);
-    with_query(if path.is_empty() { "/".to_owned() } else { path }, reference.query)
+    let target = with_query(if path.is_empty() { "/".to_owned() } else { path }, reference.query);
+    Asked { port: reference.port(), target }
 }
 
-/// The URL that `location` says from `url`, of which `target` was asked for, and what to ask for there: dot segments are removed (RFC 3986,
+/// Of a URL as it is kept.
+pub(super) fn of_url(url: &Url) -> Asked {
+    Asked { port: url.port(), target: url[Position::BeforePath..Position::AfterQuery].to_owned() }
+}
+
+/// The URL that `location` says from `url`, of which `asked` was asked for, and what to ask for there: dot segments are removed (RFC 3986,
 /// section 5.2.4).
 ///
 /// # Errors
 /// It is no URL.
-pub(super) fn of_location(url: &Url, target: &str, location: &str) -> Result<(Url, String), ParseError> {
+pub(super) fn of_location(url: &Url, asked: &Asked, location: &str) -> Result<(Url, Asked), ParseError> {
     if location.starts_with("///") {
         // An empty authority is none, as for Go: it is a path of the same server.
-        return of_location(url, target, &format!("{}{location}", &url[..Position::BeforePath]));
+        return of_location(url, asked, &format!("{}{location}", &url[..Position::BeforePath]));
     }
     let reference = Reference::of(location);
     let path = encoded(reference.path, stands_in_paths);
     // A backslash in a path is one, and no slash, which could lead to another host.
     let mut joined = url.join(&with_query(reference.before.to_owned() + &path, reference.query))?;
     joined.set_fragment(location.split_once('#').map(|(_, fragment)| fragment));
-    let (base, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let Asked { port, target } = asked;
+    let (base, query) = target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
     let (path, query) = match (reference.before, path.as_str()) {
         ("", "") => (base.to_owned(), reference.query.or(query)),
         ("", relative) if !relative.starts_with('/') => {
@@ -39,7 +55,8 @@ pub(super) fn of_location(url: &Url, target: &str, location: &str) -> Result<(Ur
         }
         _ => (path, reference.query),
     };
-    Ok((joined, with_query(without_dots(&path), query)))
+    let port = if reference.before.is_empty() { *port } else { reference.port() };
+    Ok((joined, Asked { port, target: with_query(without_dots(&path), query) }))
 }
 
 /// A URL, or what is one together with another, without its fragment.
@@ -59,6 +76,15 @@ impl<'a> Reference<'a> {
         let path = authority.map_or(0, |at| text[at + 2..].find('/').map_or(text.len(), |slash| at + 2 + slash));
         let (before, path) = text.split_at(path);
         Self { before, path, query }
+    }
+
+    /// The port of the authority.
+    fn port(&self) -> Option<u16> {
+        let authority = self.before.split_once("//")?.1;
+        let place = authority.rsplit('@').next()?;
+        // Behind the bracket of an IPv6 address, whose own colons are no ports'.
+        let (_, port) = place.rsplit(']').next()?.rsplit_once(':')?;
+        port.parse().ok()
     }
 }
 
@@ -130,7 +156,31 @@ mod tests {
             ("http://h\\a/../b", "/b"),
         ];
         for (text, target) in cases {
-            assert_eq!(of(text, &Url::parse(text).unwrap()), target, "{text}");
+            assert_eq!(of(text, &Url::parse(text).unwrap()).target, target, "{text}");
+        }
+    }
+
+    #[test]
+    fn ports_are_told_as_they_are_given() {
+        for (text, port) in [
+            ("http://h", None),
+            ("http://h:/", None),
+            ("http://h:80", Some(80)),
+            ("https://u:443@h/", None),
+            ("https://u:p@h:443/a:1?b:2#c:3", Some(443)),
+            ("http://[::1]", None),
+            ("http://[::1]:80/", Some(80)),
+            ("http:/h:80/", None),
+            ("http:/h:81/", Some(81)),
+        ] {
+            assert_eq!(of(text, &Url::parse(text).unwrap()).port, port, "{text}");
+        }
+        let from = Url::parse("http://h:80/").unwrap();
+        let asked = of("http://h:80/", &from);
+        for (location, port) in
+            [("/a", Some(80)), ("a", Some(80)), ("//o/", None), ("//h:80", Some(80)), ("https://h:443/", Some(443))]
+        {
+            assert_eq!(of_location(&from, &asked, location).unwrap().1.port, port, "{location}");
         }
     }
 
@@ -154,13 +204,15 @@ mod tests {
             ("/e cho é", "h", "/e%20cho%20%C3%A9"),
             ("x//y", "h", "/a/x//y"),
         ];
-        let from = Url::parse("http://h/z/../a/b?q").unwrap();
+        let text = "http://h/z/../a/b?q";
+        let from = Url::parse(text).unwrap();
+        let base = of(text, &from);
         for (location, host, target) in cases {
-            let (url, asked) = of_location(&from, "/z/../a/b?q", location).unwrap();
-            assert_eq!((url.host_str(), asked.as_str()), (Some(host), target), "{location}");
+            let (url, asked) = of_location(&from, &base, location).unwrap();
+            assert_eq!((url.host_str(), asked.target.as_str()), (Some(host), target), "{location}");
         }
         for wrong in ["//", "http://", "http://[::1"] {
-            assert!(of_location(&from, "/", wrong).is_err(), "{wrong}");
+            assert!(of_location(&from, &base, wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -13,7 +13,7 @@ use rcgen::{
 use crate::support::tls::{Authority, Pair};
 
 /// What nginx serves: the port, the certificate, and what else its server has.
-pub(crate) const NGINX: [(u16, &str, &str); 14] = [
+pub(crate) const NGINX: [(u16, &str, &str); 15] = [
     (6001, "wildcard", ""),
     (6002, "any_purpose", ""),
     (6003, "ca_too", ""),
@@ -28,6 +28,7 @@ pub(crate) const NGINX: [(u16, &str, &str); 14] = [
     (6012, "rsa2048", "ssl_certificate good.pem; ssl_certificate_key good.key; ssl_protocols TLSv1.2;"),
     (6013, "policies", ""),
     (6014, "rare_strings", ""),
+    (6015, "negative_serial", ""),
 ];
 
 /// What `openssl s_server` serves: the port, the certificate, and how it speaks.
@@ -121,10 +122,15 @@ pub(crate) fn write(folder: &Path, openssl: &Path, authority: &Authority) {
     fs::write(folder.join("names"), "subjectAltName = DNS:both.test, IP:127.0.0.1\nbasicConstraints = CA:FALSE\n")
         .unwrap();
     run("req -x509 -newkey rsa:1024 -nodes -subj /CN=short -days 1000 -keyout rsa1024_ca.key -out rsa1024_ca.pem");
-    for (name, bits, ca) in [("rsa1024", 1024, "ca"), ("rsa1536", 1536, "ca"), ("under_rsa1024", 2048, "rsa1024_ca")] {
+    for (name, bits, ca, serial) in [
+        ("rsa1024", 1024, "ca", 7),
+        ("rsa1536", 1536, "ca", 7),
+        ("under_rsa1024", 2048, "rsa1024_ca", 7),
+        ("negative_serial", 2048, "ca", -7),
+    ] {
         run(&format!("req -newkey rsa:{bits} -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"));
         run(&format!(
-            "x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -set_serial 7 -days 900 -extfile names -out {name}.pem"
+            "x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -set_serial {serial} -days 900 -extfile names -out {name}.pem"
         ));
     }
 }

@@ -8,6 +8,7 @@ use std::thread;
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicServerConfig;
 
+use super::web::gzip;
 use crate::support::dns::server_config;
 
 /// Serves on a port, over both families, with the certificate `NAME.pem` of a folder.
@@ -44,12 +45,18 @@ async fn treat(incoming: quinn::Incoming) -> Option<()> {
         let response = match path {
             "/missing" => response.status(404),
             "/moved" => response.status(302).header("location", "/"),
+            // Whether it would be: no body is told by its length.
+            "/compressed" if request.headers().contains_key("accept-encoding") => {
+                http::Response::builder().header("content-encoding", "gzip")
+            }
             "/trailer" => response.header("trailer", "x"),
             "/to_http" => response.status(302).header("location", "http://both.test:8443/"),
             _ => response,
         };
+        let is_compressed = response.headers_ref().is_some_and(|headers| headers.contains_key("content-encoding"));
+        let body = if is_compressed { gzip(b"well").into() } else { "well".into() };
         stream.send_response(response.body(()).unwrap()).await.ok()?;
-        stream.send_data("well".into()).await.ok()?;
+        stream.send_data(body).await.ok()?;
         stream.finish().await.ok()?;
     }
     Some(())

@@ -101,6 +101,25 @@ pub(super) fn web(stream: TcpStream) -> std::io::Result<()> {
             ),
             _ => answer("401 Unauthorized", "Content-Type: application/json\r\n", br#"{"error":"invalid_client"}"#),
         },
+        // The same that reads the form only, and has its own words for all else.
+        path if path.starts_with("/form_token/") => {
+            match (String::from_utf8_lossy(&body).contains("client_secret=secret"), &path[12..]) {
+                (true, _) => {
+                    found("Content-Type: application/json\r\n", br#"{"access_token":"token","token_type":"Bearer"}"#)
+                }
+                (false, "json") => {
+                    found("Content-Type: application/json\r\n", br#"{"ok":false,"error":"invalid_client"}"#)
+                }
+                (false, "names") => found("", br#"{"Access_Token":"token","Token_Type":"Bearer"}"#),
+                (false, "page") => found("Content-Type: text/html\r\n", b"<title>Log in</title>"),
+                (false, "ends") => Vec::new(),
+                (false, status) => answer(&format!("{status} As It Likes"), "Location: /echo\r\n", b""),
+            }
+        }
+        "/capitals" => found(
+            "Content-Type: Application/X-WWW-Form-Urlencoded\r\n",
+            b"access_token=token&token_type=bearer&expires_in=3600",
+        ),
         "/no_token" => found("Content-Type: application/json\r\n", b"{}"),
         "/json" => found("Content-Type: application/json\r\n", br#"{"a":{"b":[1,2.5]},"s":"text","t":true,"n":null}"#),
         "/dated" => found("Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n", b"well"),
@@ -147,7 +166,7 @@ fn read_chunks(reader: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
     }
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
