@@ -1,9 +1,11 @@
 //! Whom we trust, and until when: by webpki, and by what Go verifies beside that.
 
 use std::cell::Cell;
-use std::sync::{Arc, LazyLock};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
+use aws_lc_rs::digest;
 use rustls::DistinguishedName;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, TrustAnchor};
@@ -35,20 +37,31 @@ static SYSTEM: LazyLock<Arc<Roots>> = LazyLock::new(|| {
     Arc::new(Roots::of_certificates(found.certs))
 });
 
+/// Those of PEM files that are in use, by their SHA-256.
+static KNOWN: LazyLock<Mutex<HashMap<Vec<u8>, Weak<Roots>>>> = LazyLock::new(Mutex::default);
+
 impl Roots {
     /// The system's.
     pub(super) fn system() -> Arc<Self> {
         SYSTEM.clone()
     }
 
-    /// Those of a PEM file.
+    /// Those of a PEM file: the same for all who have it, since many modules name the same large one.
     pub(super) fn of_pem(pem: &[u8]) -> Result<Arc<Self>, String> {
+        let key = digest::digest(&digest::SHA256, pem).as_ref().to_vec();
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(roots) = known.get(&key).and_then(Weak::upgrade) {
+            return Ok(roots);
+        }
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let roots = Self::of_certificates(certificates.map_err(|error| format!("is not PEM: {error}"))?);
         if roots.anchors.is_empty() {
             return Err("holds no certificate".into());
         }
-        Ok(Arc::new(roots))
+        let roots = Arc::new(roots);
+        known.retain(|_, roots| roots.strong_count() > 0);
+        known.insert(key, Arc::downgrade(&roots));
+        Ok(roots)
     }
 
     fn of_certificates(certificates: Vec<CertificateDer<'static>>) -> Self {
@@ -411,5 +424,19 @@ mod tests {
         let odd = sign(with(params("leaf"), |leaf| leaf.custom_extensions = vec![strange()]), None);
         assert_eq!(verified(&odd, &[&odd]), Err(webpki::Error::UnsupportedCriticalExtension));
         assert_eq!(verified(&root, &[]), Err(webpki::Error::UnknownIssuer));
+    }
+
+    #[test]
+    fn a_file_is_kept_once_for_all_who_name_it_and_for_as_long_as_one_does() {
+        let pem = |name| ca(name).self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+        let (one, other) = (pem("one"), pem("other"));
+        let first = Roots::of_pem(one.as_bytes()).unwrap();
+        assert!(Arc::ptr_eq(&first, &Roots::of_pem(one.as_bytes()).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &Roots::of_pem(other.as_bytes()).unwrap()));
+        let digest = digest::digest(&digest::SHA256, one.as_bytes());
+        drop(first);
+        let kept = KNOWN.lock().unwrap().get(digest.as_ref()).is_some_and(|roots| roots.strong_count() > 0);
+        assert!(!kept, "nobody names it any more");
+        assert!(Roots::of_pem(b"none").is_err());
     }
 }
