@@ -71,6 +71,9 @@ fn assert_failure(report: &Report, phase: Phase, expected: &str, offender: Optio
     assert_eq!(reason(report), expected, "{what}");
     let failure = report.failure.as_ref().unwrap();
     assert_eq!((failure.phase, failure.offender), (phase, offender), "{what}");
+    if let Some(offender) = offender {
+        assert!(failure.detail.contains(&format!("{offender} says")), "who says what: {what}");
+    }
 }
 
 fn trace(report: &Report) -> &traceroute::Measurement {

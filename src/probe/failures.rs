@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::packets::words;
 use super::plain::Delivery;
 use super::{Probe, Prober, lock};
 use crate::flight::{Phase, Timeline};
@@ -67,12 +68,16 @@ impl Probe<'_> {
             Origin::Icmp6 => Some(Evidence::Icmp6 { ty: evidence.ty, code: evidence.code }),
             Origin::Local | Origin::Timestamping | Origin::Other(_) => None,
         });
-        Failure {
-            phase,
-            reason: Reason::of_io_error(phase, error.raw_os_error(), said),
-            detail: format!("{what}: {error}"),
-            offender: said.and(evidence).and_then(|evidence| evidence.offender),
-        }
+        let offender = said.and(evidence).and_then(|evidence| evidence.offender);
+        let reason = Reason::of_io_error(phase, error.raw_os_error(), said);
+        // The number of the error says less, and of some messages something else.
+        let detail = match (said.and_then(Reason::of_evidence), evidence, offender) {
+            (Some(_), Some(ExtendedError { ty, code, .. }), Some(from)) => {
+                format!("{what}: {from} says: {} (ICMP type {ty}, code {code})", words(reason))
+            }
+            _ => format!("{what}: {error}"),
+        };
+        Failure { phase, reason, detail, offender }
     }
 
     /// Whether what this host says of its own packet (type and code) is the word of its firewall: our own neighbour discovery, too, speaks of a host that cannot be

@@ -100,7 +100,7 @@ pub(super) fn is_time_exceeded(from: IpAddr, said: (u8, u8)) -> bool {
 }
 
 /// A reason for a person.
-fn words(reason: Reason) -> String {
+pub(super) fn words(reason: Reason) -> String {
     reason.name().replace('_', " ")
 }
 
