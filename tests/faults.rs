@@ -88,6 +88,22 @@ fn second() -> Duration {
 }
 
 #[test]
+fn who_says_that_another_router_is_nearer_ends_no_probe() {
+    let Some(site) = start(topology()) else { return };
+    set_fault(&site, Matches::default(), Action::Redirect { hop: 2 });
+    for module in ["icmp_raw", "icmp_datagram", "tcp", "half_open", "half_open_raw"] {
+        let port = if module.starts_with("icmp") { "" } else { ":80" };
+        let report = site.run(module, "a", &format!("{}{port}", target(Family::V4, 10)), second());
+        assert_eq!(reason(&report), "ok", "{module}: {:#?}", report.log);
+        if let Measurement::Icmp(measured) = &report.measurement {
+            assert_eq!((measured.received, measured.sent), (measured.sent, measured.received));
+        }
+    }
+    let answered: u64 = site.lab.counts(Isp::A, target(Family::V4, 10)).iter().map(|count| count.answered).sum();
+    assert!(answered >= 5, "the router said so {answered} times");
+}
+
+#[test]
 fn every_unreachable_code_is_told_at_once_with_its_sender() {
     let Some(site) = start(topology()) else { return };
     let names = [

@@ -195,6 +195,13 @@ impl Internet {
             if let Some(says) = self.refusal(&traveller, index + 1) {
                 return self.answer(traveller, index, router, says);
             }
+            if self.redirects(&traveller, index + 1) {
+                let mut copy = self.spare.pop().unwrap_or_default();
+                copy.clone_from(&traveller.packet);
+                // To nobody's address: no kernel follows it.
+                let rest = u32::from_be_bytes([192, 0, 2, 1]);
+                self.answer(Traveller { packet: copy, ..traveller }, index, router, Says { ty: 5, code: 1, rest });
+            }
             if let Some(mtu) = router.mtu.filter(|mtu| traveller.packet.len() > mtu.bytes.into()) {
                 self.ledger.count(isp, traveller.header.destination, index).too_big += 1;
                 return match split(&mut traveller, mtu) {
@@ -268,7 +275,11 @@ impl Internet {
                     traveller.at += extra;
                     false
                 }
-                Action::Reset | Action::ResetAfterHandshake | Action::Unreachable { .. } | Action::Loop { .. } => false,
+                Action::Reset
+                | Action::ResetAfterHandshake
+                | Action::Unreachable { .. }
+                | Action::Redirect { .. }
+                | Action::Loop { .. } => false,
             };
             if lost {
                 return self.recycle(traveller.packet);
@@ -299,6 +310,12 @@ impl Internet {
             };
             (at == hop && family == traveller.header.family()).then_some(Says { ty, code, rest: 0 })
         })
+    }
+
+    /// Whether a fault makes the hop of that number (from 1) say that another is nearer.
+    fn redirects(&self, traveller: &Traveller, hop: usize) -> bool {
+        let mut faults = self.topology.faults.iter().filter(|fault| matches_towards_target(fault, traveller));
+        traveller.header.family() == Family::V4 && faults.any(|fault| fault.action == Action::Redirect { hop })
     }
 
     /// The two neighbours between which a fault makes the packet circle.

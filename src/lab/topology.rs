@@ -322,8 +322,8 @@ pub struct Matches {
     pub port: Option<u16>,
 }
 
-/// What becomes of a packet. All but [`Action::Unreachable`] and [`Action::Loop`] happen just before the target, so that the routers
-/// answer as ever.
+/// What becomes of a packet. All but [`Action::Unreachable`], [`Action::Redirect`] and [`Action::Loop`] happen just before the target, so that the
+/// routers answer as ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// It is lost.
@@ -346,6 +346,11 @@ pub enum Action {
         hop: usize,
         /// The message.
         says: Evidence,
+    },
+    /// A hop forwards it, and says by ICMP that another router is nearer (RFC 792, redirect). Only packets of IPv4 are meant.
+    Redirect {
+        /// The hop, from 1.
+        hop: usize,
     },
     /// The packet goes to and fro between a hop and its neighbour until its time to live is over.
     Loop {

@@ -146,9 +146,10 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
         }
         match answer.reply {
             Reply::Error { ty, code, .. } => {
-                series.failed(answer.number);
+                // Redirects and the like speak of packets that go on.
                 let failure = packets::reported(probe, destination, answer.from, (ty, code));
                 let Some(failure) = failure else { continue };
+                series.failed(answer.number);
                 probe.note(format_args!("packet {}: {}", answer.number, failure.detail));
                 if measured.received == 0 && packets::is_unreachable(answer.from, ty) {
                     return Err(failure);

@@ -416,6 +416,7 @@ impl fmt::Display for Injected {
                 Action::Reset => f.write_str("SYN answered by a reset"),
                 Action::ResetAfterHandshake => f.write_str("reset after the handshake"),
                 Action::Stall => f.write_str("no data after the handshake"),
+                Action::Redirect { hop } => write!(f, "a redirect from hop {hop}"),
                 Action::Loop { hop } => write!(f, "a loop at hop {hop}"),
                 Action::Delay(extra) => write!(f, "{:.0} ms more", extra.as_secs_f64() * 1e3),
                 Action::Unreachable { hop, says: Evidence::Icmp { ty, code } } => {
