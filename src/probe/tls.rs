@@ -16,8 +16,8 @@ use crate::net::stream::Socket;
 use crate::net::tls::{Certificate, Tls, TlsFacts};
 use crate::verdict::{CertificateFault, Failure, Reason};
 
-/// Puts a connection under TLS, in [`Phase::Tls`]. `facts` then holds what the handshake told, also when the certificate is not good. A
-/// server that refuses as those do that speak older TLS only is [looked at again](look_again), unless something was said to a proxy before
+/// Puts a connection under TLS, in [`Phase::Tls`]. `facts` then holds what the handshake told, also when the certificate is not good; where it told
+/// nothing, they stay as they are. A server that refuses as those do that speak older TLS only is [looked at again](look_again), unless something was said to a proxy before
 /// it, that would have to be said again.
 ///
 /// # Errors
@@ -59,7 +59,10 @@ pub(super) async fn handshake_after(
     let (stream, told) = match ended.result {
         Ok(secured) => secured,
         Err((error, told)) => {
-            *facts = told;
+            let is_told = told.is_some();
+            if is_told {
+                *facts = told;
+            }
             let mut failure = failure(probe, "the TLS handshake", &error, ended.certificate_asked);
             let received = |traffic: Option<Traffic>| traffic.map(|traffic| traffic.received);
             let is_silent = received(before) == received(probe.timeline.traffic());
@@ -68,7 +71,7 @@ pub(super) async fn handshake_after(
                 failure.reason =
                     if is_silent { Reason::ConnectionResetHandshake } else { Reason::ConnectionTerminated };
             }
-            let refused = refuses_all(&error, is_silent) && facts.is_none() && !ended.certificate_asked;
+            let refused = refuses_all(&error, is_silent) && !is_told && !ended.certificate_asked;
             return Err(match again.filter(|_| refused) {
                 // Most probes do not need the room for this.
                 Some(again) => Box::pin(look_again(probe, tls, &name, again, failure, facts)).await,

@@ -59,7 +59,7 @@ impl<'a> Conversation<'a> {
         authorize(settings, probe, hop).await?;
         let reached = route.connect(probe, hop, way, &mut asked.handshake, facts, &mut asked.proxy).await?;
         let version = match facts {
-            Some(facts) if facts.alpn.as_deref() == Some("h2") => Version::HTTP_2,
+            Some(facts) if hop.over_tls() && facts.alpn.as_deref() == Some("h2") => Version::HTTP_2,
             _ => Version::HTTP_11,
         };
         let request = hop.request(version, reached.forwarder).map_err(unsendable)?;
@@ -68,6 +68,10 @@ impl<'a> Conversation<'a> {
         let sent = Exchange::send(probe, reached.connection, request).await;
         let (exchange, response) = sent.map_err(|failure| forwarded(forwarder.as_deref(), failure))?;
         let (head, body) = response.into_parts();
+        // Until there is a response, the one before counts, with its certificates.
+        if !hop.over_tls() {
+            *facts = None;
+        }
         Ok((Self { body: Body::Tcp(exchange, body), forwarder }, head))
     }
 

@@ -91,7 +91,6 @@ impl<'a> Exchange<'a> {
         handshake: &mut Handshake,
         facts: &mut Option<TlsFacts>,
     ) -> Result<(Self, response::Parts), Failure> {
-        *facts = None;
         let mut quic = Quic::connect(probe, server, hop, handshake, facts).await?;
         probe.timeline.nothing_due();
         probe.timeline.enter(Phase::Processing);
@@ -213,7 +212,9 @@ impl<'a> Quic<'a> {
         probe.arrived(datagrams.arrived_on(), address.ip());
         let certificate_asked = ended.certificate_asked;
         let (connection, told) = ended.result.map_err(|(error, told)| {
-            *facts = told;
+            if told.is_some() {
+                *facts = told;
+            }
             quic_failure(probe, "the handshake of QUIC", &error, certificate_asked)
         })?;
         let quic = Self { probe, connection, work, certificate_asked };

@@ -77,7 +77,7 @@ pub(super) enum Way<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// Opens the connection for a request on its way, under TLS where its URL says so. What is known of the TCP handshake, with the server or with
+    /// Opens the connection for a request on its way, under TLS where its URL says so; `facts` are then those of its handshake. What is known of the TCP handshake, with the server or with
     /// the proxy, goes to `handshake`, and who the proxy is to `through`.
     ///
     /// # Errors
@@ -91,7 +91,6 @@ impl<'a> Route<'a> {
         facts: &mut Option<TlsFacts>,
         through: &mut Option<String>,
     ) -> Result<Reached<'a>, Failure> {
-        *facts = None;
         let connection = match way {
             Way::Direct(address) => connection::connect(probe, address, handshake).await?.into(),
             Way::Through(proxy, destination) => {

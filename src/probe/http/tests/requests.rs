@@ -94,6 +94,42 @@ async fn a_redirect_that_is_not_followed_still_says_where_to() {
 }
 
 #[tokio::test]
+async fn the_certificates_are_those_of_the_last_response() {
+    let authority = authority();
+    let config = Arc::new(server_config(identity(params(), Some(&authority))));
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let plain = serve(V4, |mut stream| {
+        hear(&mut stream);
+        say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    // Nobody is there; somebody speaks no TLS; and one that answers, without TLS.
+    for (to, reason) in [
+        (format!("https://{closed}/"), Some(Reason::ConnectionRefused)),
+        (format!("http://{closed}/"), Some(Reason::ConnectionRefused)),
+        (format!("https://{plain}/"), Some(Reason::TlsProtocolError)),
+        (format!("http://{plain}/"), None),
+    ] {
+        let (config, location) = (Arc::clone(&config), to.clone());
+        let redirecting = serve(V4, move |stream| {
+            let mut stream = under_tls(&config, stream);
+            if !hear(&mut stream).is_empty() {
+                say(&mut stream, &format!("HTTP/1.1 302 x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"));
+            }
+        });
+        let url = format!("https://localhost:{}/", redirecting.port());
+        let report = get(Settings { tls: trusting(Some(authority.pem()), &[]), ..settings() }, &url, PATIENCE).await;
+        assert_eq!(report.failure.as_ref().map(|failure| failure.reason), reason, "{to}: {report:#?}");
+        let measured = measured(&report);
+        let shown = measured.tls.as_ref().map(|facts| facts.chain.len());
+        let expected = match reason {
+            Some(_) => (Some(302), Some(true), Some(1)),
+            None => (Some(200), Some(false), None),
+        };
+        assert_eq!((measured.status, measured.ssl, shown), expected, "{to}");
+    }
+}
+
+#[tokio::test]
 async fn the_request_that_failed_is_told_as_far_as_it_got() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let redirecting = serve(V4, move |mut stream| {
