@@ -34,7 +34,13 @@ fn hide(node: &mut Node, path: &mut Vec<String>) {
         Kind::Scalar(scalar) if is_secret(path) => {
             *scalar = Scalar { text: SECRET.to_owned(), plain: true, binary: None };
         }
-        Kind::Scalar(scalar) => scalar.text = without_password(&scalar.text),
+        Kind::Scalar(scalar) => {
+            scalar.text = without_password(&scalar.text);
+            // Some token servers want who asks in the query.
+            if let (Some("token_url"), Some(query)) = (path.last().map(String::as_str), scalar.text.find('?')) {
+                scalar.text.replace_range(query + 1.., SECRET);
+            }
+        }
         Kind::Sequence(nodes) => nodes.iter_mut().for_each(|node| hide(node, path)),
         Kind::Mapping(entries) => {
             for (key, node) in entries {
@@ -171,7 +177,7 @@ modules:
       authorization: {type: Bearer, credentials: s3cret}
       bearer_token: s3cret
       http_headers: {X-A: {values: [open], secrets: [s3cret], files: [f]}}
-      oauth2: {client_id: me, client_secret: s3cret, endpoint_params: {client_assertion: s3cret, audience: all}}
+      oauth2: {client_id: me, client_secret: s3cret, token_url: "https://a.example/token?key=s3cret", endpoint_params: {client_assertion: s3cret, audience: all}}
       proxy_connect_header: {X-B: [s3cret]}
   b:
     prober: tcp
@@ -229,6 +235,7 @@ modules:
       oauth2:
         client_id: me
         client_secret: <secret>
+        token_url: "https://a.example/token?<secret>"
         endpoint_params:
           client_assertion: <secret>
           audience: all
