@@ -194,19 +194,28 @@ fn who_has_the_right_certificate_comes_in() {
     write(&secured.authority.expired_client("expired"), "expired");
     write(&secured.authority.server("a server"), "server_only");
     write(&stranger.client("foreign", Vec::new()), "foreign");
+    // Without extensions, which is version 1 as OpenSSL makes it by this.
+    std::fs::write(folder.join("ca.key"), secured.authority.key()).unwrap();
+    for arguments in [
+        "req -newkey rsa:2048 -nodes -keyout old.key -out old.csr -subj /CN=prometheus",
+        "x509 -req -in old.csr -CA ca.pem -CAkey ca.key -set_serial 1 -days 9 -out old.pem",
+    ] {
+        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    }
     // Self-signed, and itself named as an authority.
     write(&Pair { cert: stranger.pem(), key: stranger.key() }, "itself");
     std::fs::write(folder.join("both.pem"), secured.authority.pem() + &stranger.pem()).unwrap();
     drop(secured.exporter);
-    let clients = ["", "good", "itself", "expired", "server_only", "foreign"];
+    let clients = ["", "good", "old", "itself", "expired", "server_only", "foreign"];
     for (auth, ca, admitted) in [
-        ("NoClientCert", "", "good itself expired server_only foreign none"),
-        ("RequestClientCert", "ca.pem", "good itself expired server_only foreign none"),
-        ("RequireAnyClientCert", "", "good itself expired server_only foreign"),
-        ("RequireClientCert", "ca.pem", "good itself expired server_only foreign"),
-        ("VerifyClientCertIfGiven", "ca.pem", "good none"),
-        ("RequireAndVerifyClientCert", "ca.pem", "good"),
-        ("RequireAndVerifyClientCert", "both.pem", "good itself foreign"),
+        ("NoClientCert", "", "good old itself expired server_only foreign none"),
+        ("RequestClientCert", "ca.pem", "good old itself expired server_only foreign none"),
+        ("RequireAnyClientCert", "", "good old itself expired server_only foreign"),
+        ("RequireClientCert", "ca.pem", "good old itself expired server_only foreign"),
+        ("VerifyClientCertIfGiven", "ca.pem", "good old none"),
+        ("RequireAndVerifyClientCert", "ca.pem", "good old"),
+        ("RequireAndVerifyClientCert", "both.pem", "good old itself foreign"),
         ("RequireAndVerifyClientCert", "", ""),
     ] {
         let ca = if ca.is_empty() { String::new() } else { format!(", client_ca_file: {ca}") };

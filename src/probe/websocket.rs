@@ -17,7 +17,7 @@ use url::Url;
 
 use super::connection::{self, Connection, Handshake};
 use super::drive::Driver;
-use super::http::target;
+use super::http::target::{self, Asked};
 use super::resolve::{Preference, resolve};
 use super::{Probe, SECRET, USER_AGENT, host, tls};
 use crate::flight::{Phase, Traffic};
@@ -87,7 +87,8 @@ pub fn check_target(target: &str) -> Result<(), String> {
 /// # Errors
 /// Why it went no further.
 pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Measurement) -> Result<(), Failure> {
-    let (url, target) = parse(&probe.request.target).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
+    let (url, asked_for) =
+        parse(&probe.request.target).map_err(|what| probe.failure(Reason::ProberConfigError, what))?;
     let host = url.host_str().unwrap_or_default();
     let address = resolve(probe, host, settings.preference).await?;
     let destination = SocketAddr::new(address, url.port_or_known_default().unwrap_or(80));
@@ -100,7 +101,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
     } else {
         Connection::Plain(plain)
     };
-    let (connection, received) = upgrade(settings, probe, (&url, &target), connection, measured).await?;
+    let (connection, received) = upgrade(settings, probe, (host, &asked_for), connection, measured).await?;
     conversation::hold(probe, &settings.query_response, connection, received, measured).await
 }
 
@@ -108,7 +109,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
 async fn upgrade(
     settings: &Settings,
     probe: &Probe<'_>,
-    target: (&Url, &str),
+    target: (&str, &Asked),
     connection: Connection,
     measured: &mut Measurement,
 ) -> Result<(Connection, BytesMut), Failure> {
@@ -141,17 +142,16 @@ async fn upgrade(
 
 fn request(
     settings: &Settings,
-    (url, asked_for): (&Url, &str),
+    (host, asked_for): (&str, &Asked),
     hostname: Option<&str>,
     key: &str,
 ) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let host = url.host_str().unwrap_or_default();
-    let host = match (settings.host.as_deref().or(hostname), url.port()) {
+    let host = match (settings.host.as_deref().or(hostname), asked_for.port) {
         (Some(host), _) => HeaderValue::try_from(host)?,
         (None, Some(port)) => HeaderValue::try_from(format!("{host}:{port}"))?,
         (None, None) => HeaderValue::try_from(host)?,
     };
-    let mut request = Request::get(asked_for).body(Empty::new())?;
+    let mut request = Request::get(&asked_for.target).body(Empty::new())?;
     let headers = request.headers_mut();
     headers.insert(header::HOST, host);
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -211,7 +211,7 @@ fn fill(probe: &Probe<'_>, random: &mut [u8]) -> Result<(), Failure> {
 }
 
 /// Reads a target as a URL, and what is asked for there: path and query as they are given.
-fn parse(target: &str) -> Result<(Url, String), String> {
+fn parse(target: &str) -> Result<(Url, Asked), String> {
     // The target is not repeated, since a password may stand in it.
     let wrong = |what: &str| format!("a websocket target is a URL, as wss://example.com/path, and {what}");
     // URLs skip line breaks and tabs, so what is probed would not be what was asked for.
@@ -237,7 +237,7 @@ fn parse(target: &str) -> Result<(Url, String), String> {
         return Err(wrong("this one has port 0"));
     }
     host::check_url(&url).map_err(|what| wrong(&format!("the host of this one {what}")))?;
-    let asked_for = target::of(&target, &url).target;
+    let asked_for = target::of(&target, &url);
     Ok((url, asked_for))
 }
 

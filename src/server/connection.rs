@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::client::Client;
 use super::listen::Stream;
@@ -61,7 +61,10 @@ pub(super) async fn serve(
             secured = timeout(HANDSHAKE, secure(stream, config)) => secured,
             () = over(&mut ending) => return Ok(()),
         };
-        match secured.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake came"))?? {
+        let secured = secured.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake came"));
+        // A scrape that fails for its certificate is to be found in the log.
+        let told = |error: &io::Error| info!("a TLS handshake was refused, or given up: {error}");
+        match secured.flatten().inspect_err(told)? {
             Secured::Tls(stream) => {
                 let protocol = match stream.get_ref().1.alpn_protocol() {
                     Some(b"h2") => Protocol::Http2,

@@ -184,7 +184,9 @@ async fn accept(listeners: &[Listener]) -> io::Result<Stream> {
 fn router(state: Arc<State>) -> Router {
     let place = &state.options.place;
     let nothing = format!("there is nothing here; {} lists what there is", place.at("/"));
+    // A prefix may have segments that began a placeholder once, and mean themselves.
     let mut router = Router::new()
+        .without_v07_checks()
         .route(&place.at("/"), get(pages::landing))
         .route(&place.at("/config"), get(pages::config))
         .route(&place.at("/logs"), get(logs::logs))

@@ -149,6 +149,7 @@ impl<'a> Comparison<'a> {
             for name in families(&answer.body).into_keys() {
                 let compared = COMPARED_METRICS.contains(&name).then(|| value(&answer.body, name).unwrap());
                 said.insert(name.to_owned(), compared.unwrap_or(1.0));
+                said.extend(labels(&answer.body, name).map(|label| (format!("{name} by {label}"), 1.0)));
             }
             said
         };
@@ -283,6 +284,12 @@ fn in_order(series: &str, has_serial_number: bool) -> String {
 /// The types of families of an exposition.
 fn families(exposition: &str) -> BTreeMap<&str, &str> {
     exposition.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect()
+}
+
+/// The names of the labels of a family.
+fn labels<'a>(exposition: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let series = exposition.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix('{')?.split_once('}'));
+    series.flat_map(|(labels, _)| labels.split("\",")).filter_map(|label| label.split_once('=').map(|(name, _)| name))
 }
 
 /// What families of both are of another type.

@@ -1027,13 +1027,13 @@ const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        series: &["go_", "net_conntrack_", "promhttp_"],
+        series: &["go_", "net_conntrack_", "promhttp_", "blackbox_exporter_build_info by "],
         cases: &["own_metrics"],
         shapes: &[Shape::There(None)],
         row: [
-            "`go_*`, `net_conntrack_*`, `promhttp_*` on `/metrics`",
-            "there",
-            "`uplink_exporter_*`",
+            "`go_*`, `net_conntrack_*`, `promhttp_*` on `/metrics`; labels of `blackbox_exporter_build_info`",
+            "there; `branch`, `goarch`, `goos`, `goversion`, `tags` beside `version` and `revision`",
+            "`uplink_exporter_*`; `arch`, `os`, `rustc`, and this program's `version`",
             "this is another program, without these libraries",
         ],
     },

@@ -39,7 +39,7 @@ pub(crate) const LISTED: &[Listed] = &[
     ),
     modules(
         [
-            "`preferred_ip_protocol` with another word than `ip4`, `ipv4` and `ip6`",
+            "`preferred_ip_protocol` with another word than `ip4`, `ipv4` and `ip6`, in small letters or capitals",
             "`ip4`, whatever it is",
             "`ipv6` would be IPv4",
         ],

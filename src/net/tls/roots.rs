@@ -14,7 +14,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::grants::{Grants, unix_time};
-use super::leaf::Humbled;
+use super::leaf::{Adapted, readable};
 use super::{hostname, signatures};
 
 /// Certificates that we trust.
@@ -104,19 +104,19 @@ impl Roots {
         let certificate = read(leaf)?;
         let grants = Grants::of(&certificate);
         if self.certificates.iter().any(|(trusted, _)| trusted == leaf) {
-            EndEntityCert::try_from(leaf)?;
+            EndEntityCert::try_from(&*readable(leaf))?;
             grants.at(now)?;
             grants.serves(purpose)?;
             return Ok(grants.not_after);
         }
         let algorithms = signatures::SUPPORTED.all;
-        match Humbled::of(leaf, &certificate) {
+        match Adapted::of(leaf, &certificate) {
             None => self.path_expiry(leaf, &grants, intermediates, algorithms, purpose, now),
-            Some(humbled) => {
-                let as_signed = humbled.algorithms(algorithms);
+            Some(adapted) => {
+                let as_signed = adapted.algorithms(algorithms);
                 let as_signed: Vec<_> =
                     as_signed.iter().map(|one| one as &dyn SignatureVerificationAlgorithm).collect();
-                self.path_expiry(&humbled.der, &grants, intermediates, &as_signed, purpose, now)
+                self.path_expiry(&adapted.der, &grants, intermediates, &as_signed, purpose, now)
             }
         }
     }

@@ -17,6 +17,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::group::SECP521R1;
 use super::hostname::address;
+use super::leaf::readable;
 use super::provider::PROVIDER;
 use super::roots::Roots;
 use super::{TlsProblem, TlsProblems, Version, identity, versions};
@@ -242,7 +243,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &PROVIDER.signature_verification_algorithms)
+        verify_tls12_signature(message, &readable(certificate), signed, &PROVIDER.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -251,7 +252,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &PROVIDER.signature_verification_algorithms)
+        verify_tls13_signature(message, &readable(certificate), signed, &PROVIDER.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

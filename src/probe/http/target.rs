@@ -8,7 +8,7 @@ use url::{ParseError, Position, Url};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::probe) struct Asked {
     /// The port behind the host, also where it is the scheme's own; nothing where there is none.
-    pub(super) port: Option<u16>,
+    pub(in crate::probe) port: Option<u16>,
     /// Path and query.
     pub(in crate::probe) target: String,
 }
