@@ -189,12 +189,13 @@ fn a_flow_of_which_little_gets_through_is_lost_where_the_lab_loses_it() {
     for family in FAMILIES {
         let request = || site.request("tcp", "a", &target("tcp", family, 10), Duration::from_secs(4));
         let reports = site.run_all((0..20).map(|_| request()).collect());
-        let (mut lossy, mut right) = (0, 0);
+        let (mut lossy, mut right, mut reached) = (0, 0, 0);
         for report in reports.iter().filter(|report| !report.success()) {
             let what = format!("{family:?} {:#?} {:#?}", report.log, flow(report));
             let last = flow(report).last_hop().map(|hop| hop.number);
             // The path has seven hops, however many the SYN was given that got through.
             assert!(last.is_none_or(|last| last <= 7), "{what}");
+            reached += u32::from(flow(report).end == End::Reached);
             if let End::Lossy(_) = flow(report).end {
                 let before = Isp::A.router(4).address(family);
                 lossy += 1;
@@ -204,6 +205,7 @@ fn a_flow_of_which_little_gets_through_is_lost_where_the_lab_loses_it() {
             }
         }
         assert!(lossy >= 5 && right * 4 >= lossy * 3, "{right} of {lossy} name the hop before the loss");
+        assert!(reached * 10 <= lossy, "{reached} beside {lossy} say nothing of the loss");
     }
 }
 

@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -65,6 +66,12 @@ fn zone() -> Zone {
     zone
 }
 
+/// Traces of each protocol.
+const MODULES: &str = "  trace: {prober: traceroute}
+  udp: {prober: traceroute, traceroute: {protocol: udp}}
+  tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
+";
+
 /// The lab with a name server at its far end, which is the system's for peers and the ISP's for us.
 struct Place {
     site: Site,
@@ -74,7 +81,7 @@ impl Place {
     fn start() -> Option<Self> {
         program("mtr")?;
         program("traceroute")?;
-        let site = Site::start(topology(), "  trace: {prober: traceroute}\n")?;
+        let site = Site::start(topology(), MODULES)?;
         let server = SocketAddr::new(target(Family::V4, 30), 53);
         serve(&site, server, zone());
         let folder = site.folder.path();
@@ -199,6 +206,57 @@ fn what_mtr_tells_is_told_key_by_key() {
         let asn: Vec<_> =
             ours["report"]["hubs"].as_array().unwrap().iter().map(|hub| hub["ASN"].as_str().unwrap()).collect();
         assert_eq!(asn, ["AS???", "AS64500", "AS64501 64502", "AS???", "AS???", "AS???", "AS???"]);
+    }
+}
+
+#[test]
+fn traces_to_neighbours_and_peers_of_every_protocol_do_not_mix() {
+    let Some(place) = Place::start() else { return };
+    for family in FAMILIES {
+        let targets = [10, 11].map(|number| target(family, number));
+        let (reports, peers) = thread::scope(|scope| {
+            let place = &place;
+            // They begin before ours and end after them.
+            let flags = ["", "-u", "-T -P 80"].map(|protocol| format!("-n --json -c 20 {protocol}"));
+            let peers = flags.map(|flags| scope.spawn(move || place.mtr(&flags, targets[0])));
+            thread::sleep(Duration::from_millis(500));
+            let request = |module: &str, target: IpAddr| {
+                place.site.request(module, "a", &target.to_string(), Duration::from_secs(5))
+            };
+            let pairs = ["trace", "udp", "tcp"].into_iter().flat_map(|module| targets.map(|target| (module, target)));
+            let requests = pairs.cycle().take(30).map(|(module, target)| request(module, target));
+            let reports = place.site.run_all(requests.collect());
+            let still_run = peers.iter().all(|peer| !peer.is_finished());
+            assert!(still_run, "they ran beside ours");
+            (reports, peers.map(|peer| peer.join().unwrap()))
+        });
+        let routers = |target: IpAddr| {
+            let routers = (1..=6).map(|number| match number {
+                4 => None,
+                1 => Some(Isp::A.router(1).address(family)),
+                _ if family == Family::V4 => Some(format!("5.1.{number}.1").parse().unwrap()),
+                _ => Some(v6(number).into()),
+            });
+            routers.chain([Some(target)]).collect::<Vec<Option<IpAddr>>>()
+        };
+        for report in &reports {
+            let Measurement::Traceroute(measured) = &report.measurement else { panic!("{report:?}") };
+            let expected = routers(report.target.parse().unwrap());
+            let met: Vec<_> =
+                measured.hops.iter().map(|hop| hop.routers.first().map(|router| router.address)).collect();
+            assert_eq!(met, expected, "{} {}", report.module, report.target);
+            for hop in measured.hops.iter().filter(|hop| hop.received > 0) {
+                assert_eq!((hop.routers.len(), hop.received), (1, hop.sent), "{} hop {}", report.module, hop.number);
+            }
+        }
+        for peer in &peers {
+            let peer: Value = serde_json::from_str(peer).unwrap_or_else(|error| panic!("{error}: {peer}"));
+            let hubs = peer["report"]["hubs"].as_array().unwrap();
+            let met: Vec<_> = hubs.iter().map(|hub| hub["host"].as_str().unwrap().parse().ok()).collect();
+            assert_eq!(met, routers(targets[0]), "{peer}");
+            let lost = hubs.iter().filter(|hub| hub["host"] != "???" && hub["Loss%"].as_f64() != Some(0.0));
+            assert_eq!(lost.count(), 0, "{peer}");
+        }
     }
 }
 

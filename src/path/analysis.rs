@@ -22,6 +22,8 @@ pub struct Heard<'a> {
     pub asn: Option<Option<u32>>,
     /// Whether that address is the ISP's; nothing where nobody knows.
     pub isp: Option<bool>,
+    /// Whether packets came to it with MPLS labels.
+    pub labelled: bool,
 }
 
 /// What the hops of a path mean. Hops are told by their index.
@@ -53,7 +55,8 @@ impl Analysis {
         let reached = hops.last().is_some_and(|last| last.latest.is_some() && last.latest == destination);
         let loss = loss::classify(&counts, reached && host);
         let times: Vec<&Statistics> = hops.iter().map(|hop| hop.rtt).collect();
-        let (segments, delay_onset) = delay::delay(&times, reached);
+        let labelled: Vec<bool> = hops.iter().map(|hop| hop.labelled).collect();
+        let (segments, delay_onset) = delay::delay(&times, &labelled, reached);
         let answered: Vec<bool> = hops.iter().map(|hop| hop.latest.is_some()).collect();
         let isp: Vec<Option<bool>> = hops.iter().map(|hop| hop.isp).collect();
         let route = || route::route_hash(hops.iter().filter_map(|hop| Some((hop.number, hop.latest?))));
@@ -101,6 +104,7 @@ mod tests {
             latest: (*answered > 0).then(|| address(*from)),
             asn: Some((number % 2 == 0).then_some(64_500)),
             isp: Some(number < 3),
+            labelled: false,
         });
         Analysis::of(&heard.collect::<Vec<_>>(), Some(address(destination)), host)
     }
@@ -148,6 +152,7 @@ mod tests {
                 latest: (number != 2).then(|| address(number)),
                 asn,
                 isp: None,
+                labelled: false,
             });
             Analysis::of(&heard.collect::<Vec<_>>(), Some(address(3)), true).as_path_hash
         };

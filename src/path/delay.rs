@@ -2,9 +2,10 @@
 //!
 //! A packet that goes on to a later hop spent no more on the way to an earlier one than it took in all: so the smallest round-trip time of
 //! a hop and of all behind it (the envelope) bounds what the path takes up to there, however long the router thinks about its own
-//! answer. Two kinds of hops say nothing of the path: those that answer later than hops behind them, and those whose answers vary far more than
-//! those of the hops behind them, which pass the same queues: of few such times the smallest is but chance. What lies before such a hop and
-//! before the next that tells is one stretch, which belongs to the latter.
+//! answer. Three kinds of hops say nothing of the path: those that answer later than hops behind them; those whose answers vary far more than
+//! those of the hops behind them, which pass the same queues: of few such times the smallest is but chance; and those within an MPLS tunnel that
+//! answer by way of its end (RFC 3032, section 2.3.2), and so as late as the hop behind them. What lies before such a hop and before the next
+//! that tells is one stretch, which belongs to the latter.
 
 use super::Statistics;
 
@@ -85,13 +86,13 @@ fn spread(rtt: &Statistics) -> Option<f64> {
     (count > 1.0).then(|| excess * count / (count - 1.0))
 }
 
-/// What each hop is known to add to the round-trip time, in seconds, and the one that adds most, where one does. `reached` says that the
-/// last of the hops is the destination.
+/// What each hop is known to add to the round-trip time, in seconds, and the one that adds most, where one does. `labelled` says of each hop
+/// whether packets came to it with MPLS labels, and `reached` that the last of the hops is the destination.
 ///
 /// Segments are never negative, and add up to the round-trip time of the destination. A hop that answered, and says nothing of the path, has 0,
 /// and its share is in the next; one that did not answer has none, nor has the last that did, where that is not the destination.
 #[must_use]
-pub(super) fn delay(hops: &[&Statistics], reached: bool) -> (Vec<Option<f64>>, Option<DelayOnset>) {
+pub(super) fn delay(hops: &[&Statistics], labelled: &[bool], reached: bool) -> (Vec<Option<f64>>, Option<DelayOnset>) {
     let mut segments = vec![None; hops.len()];
     let mut stretches: Vec<Stretch> = Vec::new();
     // The envelope up to the last hop that tells.
@@ -104,7 +105,9 @@ pub(super) fn delay(hops: &[&Statistics], reached: bool) -> (Vec<Option<f64>>, O
             break;
         }
         let envelope = earliest_later.map_or(best, |later| later.min(best));
-        if says_nothing(rtt, &behind, best - envelope) {
+        let next = behind.first().and_then(|next| next.best());
+        let by_its_end = labelled[hop] && next.is_some_and(|next| next - best <= LEAST_STEP);
+        if by_its_end || says_nothing(rtt, &behind, best - envelope) {
             segments[hop] = Some(0.0);
             continue;
         }
@@ -180,7 +183,7 @@ mod tests {
 
     /// As of [`super::delay`].
     fn delay(hops: &[Statistics], reached: bool) -> (Vec<Option<f64>>, Option<DelayOnset>) {
-        super::delay(&hops.iter().collect::<Vec<_>>(), reached)
+        super::delay(&hops.iter().collect::<Vec<_>>(), &vec![false; hops.len()], reached)
     }
 
     /// The hops of the onset, from 1, the one before as 0 where there is none, and the step in milliseconds.
@@ -283,6 +286,21 @@ mod tests {
         // One late answer of three changes nothing where hops behind are steady.
         let times: [&[f64]; 4] = [&[1.0, 1.1, 1.2], &[11.0, 11.1, 60.0], &[11.2, 11.3, 11.2], &[12.0, 12.1, 12.2]];
         assert_eq!(onset(&hops(&times), true), Some((2, 1, 10.0)));
+    }
+
+    #[test]
+    fn routers_of_a_tunnel_that_answer_by_its_end_are_not_named() {
+        // The third to the fifth answer by the sixth, before which the step is.
+        let tunnel = hops(&[&[1.0], &[2.0], &[41.0], &[41.2], &[41.1], &[41.0], &[42.0]]);
+        let labelled = [false, false, true, true, true, false, false];
+        let (segments, onset) = super::delay(&tunnel.iter().collect::<Vec<_>>(), &labelled, true);
+        let onset = onset.unwrap();
+        assert_eq!((onset.hop, onset.after), (5, Some(1)));
+        assert_eq!(segments[2..5], [Some(0.0); 3]);
+        // Where each answers for itself, the step is at the first.
+        let open = hops(&[&[1.0], &[2.0], &[38.0], &[40.0], &[42.0], &[44.0], &[45.0]]);
+        let (_, onset) = super::delay(&open.iter().collect::<Vec<_>>(), &labelled, true);
+        assert_eq!(onset.map(|onset| (onset.hop, onset.after)), Some((2, Some(1))));
     }
 
     /// How often each hop, from 1, is named (0: none) on a path of eight whose fifth link takes 40 ms and the others 1, where the fourth router

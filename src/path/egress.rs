@@ -109,7 +109,7 @@ pub fn of_device<'a>(
 /// What a gateway that the kernel chose proves of an ISP, where it is a router of an ISP.
 #[must_use]
 pub fn of_gateway<'a>(uplinks: &[Uplink<'a>], isp: &str, gateway: IpAddr) -> Option<Sign<'a>> {
-    sign(owners(uplinks, &Router { address: gateway, asns: Vec::new() }), isp)
+    sign(uplinks, owners(uplinks, &Router { address: gateway, asns: Vec::new() }), isp)
 }
 
 /// What the routers of a path prove of an ISP: the first of them that is an ISP's, with the index of its hop. `hops` has who answered at
@@ -122,7 +122,7 @@ pub fn of_gateway<'a>(uplinks: &[Uplink<'a>], isp: &str, gateway: IpAddr) -> Opt
 pub fn of_path<'a>(uplinks: &[Uplink<'a>], isp: &str, hops: &[Vec<Router>]) -> Option<(usize, IpAddr, Sign<'a>)> {
     let (index, owned) = first_owned(uplinks, hops)?;
     let mut signs: Vec<_> =
-        owned.into_iter().filter_map(|(address, owners)| Some((index, address, sign(owners, isp)?))).collect();
+        owned.into_iter().filter_map(|(address, owners)| Some((index, address, sign(uplinks, owners, isp)?))).collect();
     // Where some packets went another way than others, those that went wrong count.
     signs.sort_by_key(|(_, _, sign)| *sign == Sign::Own);
     let found = signs.into_iter().next()?;
@@ -140,7 +140,7 @@ pub fn of_path<'a>(uplinks: &[Uplink<'a>], isp: &str, hops: &[Vec<Router>]) -> O
 pub fn taken<'a>(uplinks: &[Uplink<'a>], hops: &[Vec<Router>]) -> Option<Vec<&'a str>> {
     let (index, owned) = first_owned(uplinks, hops)?;
     let (_, owners) = owned.first()?.clone();
-    let agreed = owned.iter().all(|(_, others)| *others == owners);
+    let agreed = owned.iter().all(|(_, others)| *others == owners) && are_one(uplinks, &owners);
     let proven = could_be(uplinks, &hops[..index], |name| !owners.contains(&name)).is_empty();
     (agreed && proven).then_some(owners)
 }
@@ -178,11 +178,19 @@ fn could_be<'a>(uplinks: &[Uplink<'a>], hops: &[Vec<Router>], named: impl Fn(&st
     named.filter(|uplink| hops.iter().any(|hop| unseen(hop, uplink.territory))).map(|uplink| uplink.name).collect()
 }
 
-fn sign<'a>(owners: Vec<&'a str>, isp: &str) -> Option<Sign<'a>> {
-    if owners.contains(&isp) {
-        return Some(Sign::Own);
+/// What a router of these ISPs proves of one. Where it is also another's, of other routers, both hand packets to it.
+fn sign<'a>(uplinks: &[Uplink<'a>], owners: Vec<&'a str>, isp: &str) -> Option<Sign<'a>> {
+    match owners.contains(&isp) {
+        true => are_one(uplinks, &owners).then_some(Sign::Own),
+        false => (!owners.is_empty()).then_some(Sign::Foreign(owners)),
     }
-    (!owners.is_empty()).then_some(Sign::Foreign(owners))
+}
+
+/// Whether ISPs of these names are entries of one carrier: all their routers are the same.
+fn are_one(uplinks: &[Uplink<'_>], names: &[&str]) -> bool {
+    let mut territories = uplinks.iter().filter(|uplink| names.contains(&uplink.name)).map(|uplink| uplink.territory);
+    let first = territories.next();
+    territories.all(|territory| Some(territory) == first)
 }
 
 #[cfg(test)]
@@ -217,6 +225,26 @@ mod tests {
                 .collect()
         };
         text.split_whitespace().map(routers).collect()
+    }
+
+    #[test]
+    fn a_router_of_two_isps_proves_neither_unless_they_are_one() {
+        let (a, b) = (territory(&["10.1.0.0/16", "10.9.0.0/16"], &[]), territory(&["10.2.0.0/16", "10.9.0.0/16"], &[]));
+        let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];
+        for isp in ["a", "b"] {
+            assert_eq!(of_path(&uplinks, isp, &path("10.9.0.1 10.2.0.1")), None);
+            assert_eq!(of_gateway(&uplinks, isp, "10.9.0.1".parse().unwrap()), None);
+        }
+        assert_eq!(taken(&uplinks, &path("10.9.0.1 10.2.0.1")), None);
+        assert_eq!(taken(&uplinks, &path("10.2.0.1 10.9.0.1")), Some(vec!["b"]));
+        let one = [uplink("dc1", None, &a), uplink("dc2", None, &a), uplink("b", None, &b)];
+        assert_eq!(taken(&one, &path("10.1.0.1")), Some(vec!["dc1", "dc2"]));
+        assert!(matches!(of_path(&one, "dc2", &path("10.1.0.1")), Some((0, _, Sign::Own))));
+        // One announcement by two.
+        let (a, b) = (territory(&[], &[1]), territory(&[], &[2]));
+        let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];
+        let both = vec![vec![Router { asns: vec![1, 2], ..router("192.0.2.1") }]];
+        assert_eq!((of_path(&uplinks, "a", &both), taken(&uplinks, &both)), (None, None));
     }
 
     #[test]

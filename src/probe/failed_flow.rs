@@ -14,6 +14,7 @@ use super::{Probe, Report, lock};
 use crate::flight::Phase;
 use crate::net::flow::{Held, Transport};
 use crate::net::{Heading, Refusal, SourceError};
+use crate::path::LossClass;
 use crate::verdict::{Failure, Reason};
 
 /// When the flow of a connection is traced, and how.
@@ -322,11 +323,15 @@ async fn trace_flow(
     }
 }
 
-/// The hop from which packets are lost on the way to a destination that answered half of them at most.
+/// The hop from which packets are lost on the way to a destination that half of those that were to go as far did not come back from. By the
+/// few that it was sent itself, chance would decide.
 fn lossy_from(trace: &traceroute::Measurement) -> Option<u8> {
-    let last = trace.hops.last().filter(|last| last.lost >= last.received)?;
-    let onset = trace.hops.get(trace.analysis.loss_onset?)?;
-    Some(onset.number.min(last.number))
+    let onset = trace.analysis.loss_onset?;
+    let behind = trace.hops.iter().zip(&trace.analysis.loss).skip(onset);
+    let behind = behind.filter(|(_, class)| **class != Some(LossClass::RateLimited));
+    let (lost, received) = behind.fold((0, 0), |(lost, received), (hop, _)| (lost + hop.lost, received + hop.received));
+    let is_lossy = lost >= received && trace.hops.last().is_some_and(|last| last.lost > 0);
+    trace.hops.get(onset).filter(|_| is_lossy).map(|hop| hop.number)
 }
 
 /// Whether the hop behind the last that answered was waited for too short to say that it is silent.

@@ -259,6 +259,7 @@ impl Measurement {
                     .filter(|router| router.systems_said)
                     .map(|router| router.systems.first().map(|system| system.number)),
                 isp: router.and_then(&isp),
+                labelled: hop.routers.iter().any(|router| !router.labels.is_empty()),
             }
         });
         // Linux limits its "port unreachable" as it limits what it says as a router; echo replies and SYN-ACKs it does not.
