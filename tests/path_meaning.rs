@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use support::lab::{Site, alone};
 use uplink_exporter::lab::{
-    Action, Fault, Hop, Isp, Link, Matches, Path, RateLimit, Router, Topology, target as address,
+    Action, Fault, Hop, Isp, Labels, Link, Matches, Path, RateLimit, Router, Topology, target as address,
 };
 use uplink_exporter::metrics::of_report;
 use uplink_exporter::net::Family;
 use uplink_exporter::path::LossClass::{self, Forwarding, None as Lossless, RateLimited, Unknown};
 use uplink_exporter::path::Role;
 use uplink_exporter::probe::{Measurement, Report, traceroute};
+use uplink_exporter::wire::icmp::Label;
 
 const MODULES: &str = "
   icmp: {prober: traceroute, traceroute: {protocol: icmp}}
@@ -184,6 +185,24 @@ fn where_no_step_is_larger_than_the_others_none_is_named_and_no_slow_router_is()
         let report = run(&site, protocol, family);
         assert_eq!(onset(trace(&report)), None, "{protocol} {family:?} {:#?}", trace(&report).hops);
         assert_eq!(metric(&report, "probe_traceroute_delay_onset_hop"), None);
+    }
+}
+
+/// A stack of one label.
+const STACK: &[Label] = &[Label { label: 24_003, traffic_class: 0, bottom: true, ttl: 1 }];
+
+#[test]
+fn routers_of_a_tunnel_that_answer_by_way_of_its_end_are_not_where_the_delay_begins() {
+    let _alone = alone();
+    let Some(site) = start(&[1, 1, 1, 1, 1, 36, 1, 1]) else { return };
+    site.lab.change(|topology| {
+        for (hop, late) in [(3, 38), (4, 37), (5, 36)] {
+            router(topology, hop).labels = Some(Labels { stack: STACK, said: true });
+            router(topology, hop).answers.delay = ms(late);
+        }
+    });
+    for (protocol, family) in all() {
+        assert_onset(&site, &run(&site, protocol, family), 6, 2, 39.0);
     }
 }
 
