@@ -11,7 +11,6 @@ use crate::net::tls::{Certificate, TlsFacts};
 use crate::path::share::Share;
 use crate::path::{Analysis, Balance};
 use crate::probe::conversation::Heard;
-use crate::probe::resolve::Resolution;
 use crate::probe::{
     FailedFlow, Handshake, Isp, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, tcp, traceroute, unix,
     websocket,
@@ -71,10 +70,11 @@ pub fn of_report(report: &Report) -> Vec<Family> {
     if let Some(flow) = failed_flow {
         families.failed_flow(flow);
     }
-    // A proxy's name is not the target's.
-    let looked_up = phases.iter().find(|(phase, _)| *phase == Phase::Resolve && resolution.is_some());
-    families.number(catalogue::DNS_LOOKUP, looked_up.map(|(_, span)| seconds(*span)));
-    let address = resolution.as_ref().and_then(|Resolution { name: _, address }| *address);
+    // Names of proxies, and of those that a redirect leads to, are not the target's.
+    let looked_up = || phases.iter().find(|(phase, _)| *phase == Phase::Resolve).map(|(_, span)| *span);
+    let looked_up = resolution.as_ref().and_then(|resolution| resolution.took.or_else(looked_up));
+    families.number(catalogue::DNS_LOOKUP, looked_up.map(seconds));
+    let address = resolution.as_ref().and_then(|resolution| resolution.address);
     families.number(catalogue::IP_PROTOCOL, address.map(|address| if address.is_ipv4() { 4.0 } else { 6.0 }));
     families.number(catalogue::IP_ADDR_HASH, address.map(|address| f64::from(fnv1a(address))));
     match measurement {

@@ -100,7 +100,13 @@ impl Socket {
                 if received.len == 0 && *was_reset {
                     return Err(io::Error::from_raw_os_error(libc::ECONNRESET));
                 }
-                Ok((received.len, received.stamp.map_or_else(Instant::now, clock::instant_of)))
+                // An end has no stamp, but it acknowledges what was sent.
+                let read = || {
+                    let info = if received.len == 0 { sys::tcp_info(&**tcp).ok() } else { None };
+                    let now = Instant::now();
+                    info.map_or(now, |info| info.acknowledged_at(now))
+                };
+                Ok((received.len, received.stamp.map_or_else(read, clock::instant_of)))
             }
             // A plain read: with room for control data, a peer could pass us descriptors, which nobody would close.
             Self::Unix(unix) => unix.try_read(buffer).map(|length| (length, Instant::now())),

@@ -85,6 +85,8 @@ pub struct TcpInfo {
     pub send_mss: u32,
     /// Whether both sides do timestamps (RFC 7323).
     pub has_timestamps: bool,
+    /// How long ago the last acknowledgement came, by the kernel's ticks: in steps of up to 10 ms.
+    pub last_acknowledged: Duration,
     /// Segments sent, those without data included; nothing where the kernel does not say (before 4.2).
     pub segments_sent: Option<u32>,
 }
@@ -185,6 +187,7 @@ pub fn tcp_info(socket: &impl AsRawFd) -> io::Result<TcpInfo> {
         retransmits: info.tcpi_retransmits,
         send_mss: info.tcpi_snd_mss,
         has_timestamps: info.tcpi_options & TCPI_OPT_TIMESTAMPS != 0,
+        last_acknowledged: Duration::from_millis(info.tcpi_last_ack_recv.into()),
         segments_sent: told(std::mem::offset_of!(libc::tcp_info, tcpi_segs_out)).then_some(info.tcpi_segs_out),
     })
 }

@@ -149,7 +149,7 @@ impl Connecting {
         let info = self.info().map_err(fail)?;
         // With a SYN sent again the kernel knows the last round trip only, and the wait is the sum.
         let whole = info.handshake_rtt().filter(|_| info.total_retransmits == 0);
-        let arrived = whole.map_or(now, |rtt| now.min(self.started + rtt));
+        let arrived = whole.map_or_else(|| info.acknowledged_at(now), |rtt| now.min(self.started + rtt));
         observer.received(arrived, 0);
         Ok(info)
     }
@@ -181,7 +181,16 @@ impl Connecting {
     }
 }
 
+/// What is so long ago the kernel's ticks tell better than a program that has just come to its turn: a tick takes 10 ms at most.
+const TICKS: Duration = Duration::from_millis(10);
+
 impl TcpInfo {
+    /// When the last acknowledgement came, as far as the kernel tells it; else `now`, when it was read.
+    pub(super) fn acknowledged_at(&self, now: Instant) -> Instant {
+        let ago = Some(self.last_acknowledged).filter(|ago| *ago > TICKS);
+        ago.and_then(|ago| now.checked_sub(ago)).unwrap_or(now)
+    }
+
     /// The round-trip time of the handshake, read right after it. Where a SYN was sent again, it is that of the one that was answered, in
     /// whole milliseconds: the timestamps tell (RFC 7323, section 4; `tcp_ack_update_rtt`). Nothing where there are none.
     #[must_use]
@@ -257,6 +266,7 @@ fn refused(source: &Source, destination: SocketAddr, error: io::Error) -> Connec
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::sync::{Arc, Mutex};
 
     use tokio::io::AsyncReadExt as _;
 
@@ -289,6 +299,44 @@ mod tests {
         fn sent(&self, _: Instant, _: usize) {}
         fn received(&self, _: Instant, _: usize) {}
         fn waiting(&self, _: Instant) {}
+    }
+
+    /// Keeps when something was received last.
+    #[derive(Clone, Default)]
+    struct Last(Arc<Mutex<Option<Instant>>>);
+
+    impl Observer for Last {
+        fn sent(&self, _: Instant, _: usize) {}
+        fn received(&self, at: Instant, _: usize) {
+            *self.0.lock().unwrap() = Some(at);
+        }
+        fn waiting(&self, _: Instant) {}
+    }
+
+    /// However late we look, the end of a connection came when it came.
+    #[tokio::test]
+    async fn an_end_is_as_old_as_the_kernel_says() {
+        for ip in ["127.0.0.1", "::1"] {
+            let listener = Source::default().tcp(Family::of(ip.parse().unwrap()), 0).unwrap();
+            listener.bind(&SocketAddr::new(ip.parse().unwrap(), 0).into()).unwrap();
+            listener.listen(1).unwrap();
+            let server = listener.local_addr().unwrap().as_socket().unwrap();
+            let last = Last::default();
+            let connecting = connect(&Source::default(), server, Opening::Full, false, &last).unwrap();
+            connecting.established(&last).await.unwrap();
+            let mut stream = stream::Stream::new(connecting.into_stream().unwrap(), last.clone());
+            listener.set_nonblocking(false).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+            let ended = Instant::now();
+            accepted.shutdown(std::net::Shutdown::Write).unwrap();
+            // The program has no turn.
+            std::thread::sleep(Duration::from_millis(150));
+            assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+            let told = last.0.lock().unwrap().unwrap();
+            let wrong = told.max(ended) - told.min(ended);
+            assert!(wrong <= Duration::from_millis(21), "{wrong:?} beside the end, on {ip}");
+        }
     }
 
     /// Who listens silently neither accepts nor refuses, by a filter (which may need a capability) or by signatures.

@@ -9,7 +9,7 @@ mod system;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Probe;
 use super::failures::UNBOUND;
@@ -65,6 +65,8 @@ pub struct Resolution {
     pub name: String,
     /// The address that is probed; nothing where the name has none.
     pub address: Option<IpAddr>,
+    /// How long that took; nothing where it has none, or nobody said: then [`Phase::Resolve`] ended with it.
+    pub took: Option<Duration>,
 }
 
 /// The address to probe for a host (a name, an address, an IPv6 address in brackets), in [`Phase::Resolve`].
@@ -155,7 +157,11 @@ struct Record<'a> {
 
 impl Drop for Record<'_> {
     fn drop(&mut self) {
-        self.probe.resolved(Resolution { name: self.host.to_owned(), address: self.address });
+        let timeline = &self.probe.timeline;
+        let spans = || timeline.phases_of_leg(timeline.leg());
+        let took = self.address.and_then(|_| spans().into_iter().find(|(phase, _)| *phase == Phase::Resolve));
+        let took = took.map(|(_, span)| span);
+        self.probe.resolved(Resolution { name: self.host.to_owned(), address: self.address, took });
     }
 }
 

@@ -289,7 +289,7 @@ impl<'a> Failure<'a> {
 
 impl<'a> Resolution<'a> {
     fn of(resolution: &'a resolve::Resolution) -> Self {
-        let resolve::Resolution { name, address } = resolution;
+        let resolve::Resolution { name, address, took: _ } = resolution;
         Self { name, address: *address }
     }
 }

@@ -106,7 +106,9 @@ fn http_success() -> Report {
     let phases =
         [(Phase::Resolve, 1), (Phase::Connect, 20), (Phase::Tls, 45), (Phase::Processing, 30), (Phase::Transfer, 3)];
     let mut report = report("http://api.example/", "http_2xx", &phases, Measurement::Http(measured));
-    report.resolution = resolution("api.example", Some("192.0.2.80"));
+    // The rest of the phase is a redirect's.
+    let target = resolution("api.example", Some("192.0.2.80")).unwrap();
+    report.resolution = Some(Resolution { took: Some(Duration::from_micros(700)), ..target });
     report.log = vec![
         LogLine { at: Duration::from_micros(900), text: "api.example is 192.0.2.80".to_owned() },
         LogLine { at: Duration::from_millis(99), text: "status 200\nand a second line".to_owned() },
@@ -777,7 +779,7 @@ fn handshake(local: &str, remote: &str, rtt: Option<u64>, syn_retransmits: u32) 
 
 fn resolution(name: &str, address: Option<&str>) -> Option<Resolution> {
     let address = address.map(|address| address.parse().unwrap());
-    Some(Resolution { name: name.to_owned(), address })
+    Some(Resolution { name: name.to_owned(), address, took: None })
 }
 
 fn failure(phase: Phase, reason: Reason, detail: &str, offender: Option<IpAddr>) -> Option<Failure> {

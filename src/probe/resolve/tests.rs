@@ -43,6 +43,23 @@ async fn ask(servers: &[SocketAddr]) -> Report {
     look_up("www.example", servers, Source::default(), Preference::default(), PATIENCE).await
 }
 
+#[tokio::test]
+async fn how_long_it_took_is_told_beside_the_phase() {
+    let server = serve_dns(|ty, message| {
+        std::thread::sleep(Duration::from_millis(40));
+        let name = message.queries[0].name.clone();
+        if ty == RecordType::A {
+            message.add_answer(Record::from_rdata(name, 60, IpAddr::V4(std::net::Ipv4Addr::LOCALHOST).into()));
+        }
+        true
+    });
+    let report = ask(&[server]).await;
+    let phase = report.phases.iter().find(|(phase, _)| *phase == Phase::Resolve).unwrap().1;
+    let took = report.resolution.as_ref().and_then(|resolution| resolution.took);
+    assert_eq!(took, Some(phase), "{report:#?}");
+    assert!(phase >= Duration::from_millis(40));
+}
+
 fn address(report: &Report) -> Option<IpAddr> {
     report.resolution.as_ref().and_then(|resolution| resolution.address)
 }
