@@ -105,8 +105,8 @@ pub(super) fn delay(hops: &[&Statistics], labelled: &[bool], reached: bool) -> (
             break;
         }
         let envelope = earliest_later.map_or(best, |later| later.min(best));
-        let next = behind.first().and_then(|next| next.best());
-        let by_its_end = labelled[hop] && next.is_some_and(|next| next - best <= LEAST_STEP);
+        // Of those behind it some may be slow, too.
+        let by_its_end = labelled[hop] && earliest_later.is_some_and(|later| later - best <= LEAST_STEP);
         if by_its_end || says_nothing(rtt, &behind, best - envelope) {
             segments[hop] = Some(0.0);
             continue;
@@ -297,6 +297,10 @@ mod tests {
         let onset = onset.unwrap();
         assert_eq!((onset.hop, onset.after), (5, Some(1)));
         assert_eq!(segments[2..5], [Some(0.0); 3]);
+        // So is one of them that takes its time.
+        let slow = hops(&[&[1.0], &[2.0], &[41.0], &[43.5], &[41.1], &[42.5], &[42.0]]);
+        let (_, onset) = super::delay(&slow.iter().collect::<Vec<_>>(), &labelled, true);
+        assert!(onset.is_some_and(|onset| onset.hop >= 5 && onset.after == Some(1)), "{onset:?}");
         // Where each answers for itself, the step is at the first.
         let open = hops(&[&[1.0], &[2.0], &[38.0], &[40.0], &[42.0], &[44.0], &[45.0]]);
         let (_, onset) = super::delay(&open.iter().collect::<Vec<_>>(), &labelled, true);

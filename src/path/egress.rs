@@ -38,6 +38,8 @@ pub struct Router {
 pub enum Sign<'a> {
     /// The ISP's that was named.
     Own,
+    /// The named ISP's and others' that have other routers, too: all of them hand packets to it.
+    Shared,
     /// Other ISPs', by name.
     Foreign(Vec<&'a str>),
 }
@@ -123,12 +125,13 @@ pub fn of_path<'a>(uplinks: &[Uplink<'a>], isp: &str, hops: &[Vec<Router>]) -> O
     let (index, owned) = first_owned(uplinks, hops)?;
     let mut signs: Vec<_> =
         owned.into_iter().filter_map(|(address, owners)| Some((index, address, sign(uplinks, owners, isp)?))).collect();
+    signs.retain(|(_, _, sign)| *sign != Sign::Shared);
     // Where some packets went another way than others, those that went wrong count.
     signs.sort_by_key(|(_, _, sign)| *sign == Sign::Own);
     let found = signs.into_iter().next()?;
     let before = &hops[..index];
     let proven = match found.2 {
-        Sign::Own => could_be(uplinks, before, |name| name != isp).is_empty(),
+        Sign::Own | Sign::Shared => could_be(uplinks, before, |name| name != isp).is_empty(),
         Sign::Foreign(_) => could_be(uplinks, before, |name| name == isp).is_empty(),
     };
     proven.then_some(found)
@@ -178,19 +181,28 @@ fn could_be<'a>(uplinks: &[Uplink<'a>], hops: &[Vec<Router>], named: impl Fn(&st
     named.filter(|uplink| hops.iter().any(|hop| unseen(hop, uplink.territory))).map(|uplink| uplink.name).collect()
 }
 
-/// What a router of these ISPs proves of one. Where it is also another's, of other routers, both hand packets to it.
+/// What a router of these ISPs proves of one.
 fn sign<'a>(uplinks: &[Uplink<'a>], owners: Vec<&'a str>, isp: &str) -> Option<Sign<'a>> {
     match owners.contains(&isp) {
-        true => are_one(uplinks, &owners).then_some(Sign::Own),
+        true if are_one(uplinks, &owners) => Some(Sign::Own),
+        true => Some(Sign::Shared),
         false => (!owners.is_empty()).then_some(Sign::Foreign(owners)),
     }
 }
 
-/// Whether ISPs of these names are entries of one carrier: all their routers are the same.
+/// Whether ISPs of these names are entries of one carrier: they have the same networks, or, without any, the same AS numbers.
 fn are_one(uplinks: &[Uplink<'_>], names: &[&str]) -> bool {
     let mut territories = uplinks.iter().filter(|uplink| names.contains(&uplink.name)).map(|uplink| uplink.territory);
-    let first = territories.next();
-    territories.all(|territory| Some(territory) == first)
+    let Some(first) = territories.next() else { return true };
+    territories.all(|other| match first.networks.is_empty() && other.networks.is_empty() {
+        true => are_same(&first.asns, &other.asns),
+        false => are_same(&first.networks, &other.networks),
+    })
+}
+
+/// Whether two lists have the same in them, in whatever order.
+fn are_same<T: PartialEq>(one: &[T], other: &[T]) -> bool {
+    one.iter().all(|item| other.contains(item)) && other.iter().all(|item| one.contains(item))
 }
 
 #[cfg(test)]
@@ -233,13 +245,17 @@ mod tests {
         let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];
         for isp in ["a", "b"] {
             assert_eq!(of_path(&uplinks, isp, &path("10.9.0.1 10.2.0.1")), None);
-            assert_eq!(of_gateway(&uplinks, isp, "10.9.0.1".parse().unwrap()), None);
+            assert_eq!(of_gateway(&uplinks, isp, "10.9.0.1".parse().unwrap()), Some(Sign::Shared));
         }
         assert_eq!(taken(&uplinks, &path("10.9.0.1 10.2.0.1")), None);
         assert_eq!(taken(&uplinks, &path("10.2.0.1 10.9.0.1")), Some(vec!["b"]));
         let one = [uplink("dc1", None, &a), uplink("dc2", None, &a), uplink("b", None, &b)];
         assert_eq!(taken(&one, &path("10.1.0.1")), Some(vec!["dc1", "dc2"]));
         assert!(matches!(of_path(&one, "dc2", &path("10.1.0.1")), Some((0, _, Sign::Own))));
+        // However they are written.
+        let turned = territory(&["10.9.0.0/16", "10.1.0.0/16", "10.9.0.0/16"], &[7]);
+        let one = [uplink("dc1", None, &a), uplink("dc2", None, &turned)];
+        assert_eq!(taken(&one, &path("10.1.0.1")), Some(vec!["dc1", "dc2"]));
         // One announcement by two.
         let (a, b) = (territory(&[], &[1]), territory(&[], &[2]));
         let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];
@@ -325,6 +341,7 @@ mod tests {
         Some((
             index,
             match sign {
+                Sign::Shared => "shared".to_owned(),
                 Sign::Own => "own".to_owned(),
                 Sign::Foreign(names) => names.join(","),
             },

@@ -96,6 +96,8 @@ impl Request {
         }
         match way.gateway.and_then(|gateway| of_gateway(&uplinks, &isp.name, gateway)) {
             Some(Sign::Own) => Ok(Some(true)),
+            // It is the ISP's in any case, whatever devices say.
+            Some(Sign::Shared) => Ok(None),
             Some(Sign::Foreign(owners)) => {
                 let gateway = way.gateway.map(|gateway| gateway.to_string()).unwrap_or_default();
                 mismatch(format!("leads via {gateway}, a router of {}", of_isps(&owners)))

@@ -160,7 +160,7 @@ impl Probe<'_> {
                     // Whatever was looked up since.
                     failure = Some(Failure { phase: Phase::Trace, ..mismatch });
                 }
-                None => {}
+                Some((_, _, Sign::Shared)) | None => {}
             }
         }
         (Some(out).filter(|out| *out != WayOut::default()), failure)
