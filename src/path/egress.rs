@@ -76,9 +76,10 @@ pub fn owners<'a>(uplinks: &[Uplink<'a>], router: &Router) -> Vec<&'a str> {
 #[must_use]
 pub fn is_of(uplinks: &[Uplink<'_>], isp: &str, router: &Router) -> Option<bool> {
     let own = uplinks.iter().find(|uplink| uplink.name == isp)?;
-    match owners(uplinks, router).as_slice() {
-        [] => own.territory.would_have(router).then_some(false),
-        owners => Some(owners.contains(&isp)),
+    match sign(uplinks, router, isp) {
+        Some(Sign::Own | Sign::Shared) => Some(true),
+        Some(Sign::Foreign(_)) => Some(false),
+        None => own.territory.would_have(router).then_some(false),
     }
 }
 
@@ -111,7 +112,7 @@ pub fn of_device<'a>(
 /// What a gateway that the kernel chose proves of an ISP, where it is a router of an ISP.
 #[must_use]
 pub fn of_gateway<'a>(uplinks: &[Uplink<'a>], isp: &str, gateway: IpAddr) -> Option<Sign<'a>> {
-    sign(uplinks, owners(uplinks, &Router { address: gateway, asns: Vec::new() }), isp)
+    sign(uplinks, &Router { address: gateway, asns: Vec::new() }, isp)
 }
 
 /// What the routers of a path prove of an ISP: the first of them that is an ISP's, with the index of its hop. `hops` has who answered at
@@ -122,9 +123,9 @@ pub fn of_gateway<'a>(uplinks: &[Uplink<'a>], isp: &str, gateway: IpAddr) -> Opt
 /// before could be that one's, and one of the named ISP that they did only if none before could be another's.
 #[must_use]
 pub fn of_path<'a>(uplinks: &[Uplink<'a>], isp: &str, hops: &[Vec<Router>]) -> Option<(usize, IpAddr, Sign<'a>)> {
-    let (index, owned) = first_owned(uplinks, hops)?;
-    let mut signs: Vec<_> =
-        owned.into_iter().filter_map(|(address, owners)| Some((index, address, sign(uplinks, owners, isp)?))).collect();
+    let index = first_owned(uplinks, hops)?.0;
+    let signs = hops[index].iter().filter_map(|router| Some((index, router.address, sign(uplinks, router, isp)?)));
+    let mut signs: Vec<_> = signs.collect();
     signs.retain(|(_, _, sign)| *sign != Sign::Shared);
     // Where some packets went another way than others, those that went wrong count.
     signs.sort_by_key(|(_, _, sign)| *sign == Sign::Own);
@@ -142,8 +143,10 @@ pub fn of_path<'a>(uplinks: &[Uplink<'a>], isp: &str, hops: &[Vec<Router>]) -> O
 #[must_use]
 pub fn taken<'a>(uplinks: &[Uplink<'a>], hops: &[Vec<Router>]) -> Option<Vec<&'a str>> {
     let (index, owned) = first_owned(uplinks, hops)?;
-    let (_, owners) = owned.first()?.clone();
-    let agreed = owned.iter().all(|(_, others)| *others == owners) && are_one(uplinks, &owners);
+    let carriers = owned.iter().map(|(address, owners)| carrier(uplinks, owners, address.is_ipv4()));
+    let carriers: Option<Vec<_>> = carriers.collect();
+    let owners = carriers.as_deref()?.first()?.clone();
+    let agreed = carriers?.iter().all(|others| *others == owners);
     let proven = could_be(uplinks, &hops[..index], |name| !owners.contains(&name)).is_empty();
     (agreed && proven).then_some(owners)
 }
@@ -181,23 +184,41 @@ fn could_be<'a>(uplinks: &[Uplink<'a>], hops: &[Vec<Router>], named: impl Fn(&st
     named.filter(|uplink| hops.iter().any(|hop| unseen(hop, uplink.territory))).map(|uplink| uplink.name).collect()
 }
 
-/// What a router of these ISPs proves of one.
-fn sign<'a>(uplinks: &[Uplink<'a>], owners: Vec<&'a str>, isp: &str) -> Option<Sign<'a>> {
-    match owners.contains(&isp) {
-        true if are_one(uplinks, &owners) => Some(Sign::Own),
-        true => Some(Sign::Shared),
-        false => (!owners.is_empty()).then_some(Sign::Foreign(owners)),
+/// What a router proves of an ISP; nothing where it is nobody's.
+fn sign<'a>(uplinks: &[Uplink<'a>], router: &Router, isp: &str) -> Option<Sign<'a>> {
+    let owners = owners(uplinks, router);
+    let territory = |name: &str| uplinks.iter().find(|uplink| uplink.name == name).map(|uplink| uplink.territory);
+    let is_v4 = router.address.is_ipv4();
+    let is_own = |name: &str| {
+        name == isp || territory(name).zip(territory(isp)).is_some_and(|(other, own)| are_one(other, own, is_v4))
+    };
+    let own = owners.iter().filter(|name| is_own(name)).count();
+    match own {
+        0 => (!owners.is_empty()).then_some(Sign::Foreign(owners)),
+        _ => Some(if own == owners.len() { Sign::Own } else { Sign::Shared }),
     }
 }
 
-/// Whether ISPs of these names are entries of one carrier: they have the same networks, or, without any, the same AS numbers.
-fn are_one(uplinks: &[Uplink<'_>], names: &[&str]) -> bool {
-    let mut territories = uplinks.iter().filter(|uplink| names.contains(&uplink.name)).map(|uplink| uplink.territory);
-    let Some(first) = territories.next() else { return true };
-    territories.all(|other| match first.networks.is_empty() && other.networks.is_empty() {
-        true => are_same(&first.asns, &other.asns),
-        false => are_same(&first.networks, &other.networks),
-    })
+/// All entries of the carrier that ISPs are of, by name; nothing where they are of several.
+fn carrier<'a>(uplinks: &[Uplink<'a>], names: &[&str], is_v4: bool) -> Option<Vec<&'a str>> {
+    let first = uplinks.iter().find(|uplink| Some(&uplink.name) == names.first())?;
+    let all =
+        uplinks.iter().filter(|uplink| uplink.name == first.name || are_one(uplink.territory, first.territory, is_v4));
+    let all: Vec<_> = all.map(|uplink| uplink.name).collect();
+    names.iter().all(|name| all.contains(name)).then_some(all)
+}
+
+/// Whether two are entries of one carrier, as far as a family goes: they have the same networks, or, without any, the same AS numbers.
+#[must_use]
+pub fn are_one(one: &Territory, other: &Territory, is_v4: bool) -> bool {
+    let of_family = |territory: &Territory| -> Vec<Prefix> {
+        territory.networks.iter().filter(|network| network.is_ipv4() == is_v4).copied().collect()
+    };
+    let networks = [of_family(one), of_family(other)];
+    match networks.each_ref().map(Vec::as_slice) {
+        [[], []] => !one.asns.is_empty() && are_same(&one.asns, &other.asns),
+        [one, other] => are_same(one, other),
+    }
 }
 
 /// Whether two lists have the same in them, in whatever order.
@@ -256,6 +277,14 @@ mod tests {
         let turned = territory(&["10.9.0.0/16", "10.1.0.0/16", "10.9.0.0/16"], &[7]);
         let one = [uplink("dc1", None, &a), uplink("dc2", None, &turned)];
         assert_eq!(taken(&one, &path("10.1.0.1")), Some(vec!["dc1", "dc2"]));
+        // By family, and by what only one of them says.
+        let dual = territory(&["10.1.0.0/16", "2001:db8::/32"], &[]);
+        let (v4, told) = (territory(&["10.1.0.0/16"], &[]), territory(&["10.1.0.0/16"], &[64_500]));
+        let one = [uplink("dc1", None, &dual), uplink("dc2", None, &v4), uplink("dc3", None, &told)];
+        assert_eq!(taken(&one, &path("10.1.0.1")), Some(vec!["dc1", "dc2", "dc3"]));
+        assert_eq!(taken(&one, &path("192.0.2.1=64500")), Some(vec!["dc1", "dc2", "dc3"]));
+        assert!(matches!(of_path(&one, "dc2", &path("192.0.2.1=64500")), Some((0, _, Sign::Own))));
+        assert_eq!(taken(&one, &path("2001:db8::1")), Some(vec!["dc1"]));
         // One announcement by two.
         let (a, b) = (territory(&[], &[1]), territory(&[], &[2]));
         let uplinks = [uplink("a", None, &a), uplink("b", None, &b)];

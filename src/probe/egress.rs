@@ -14,7 +14,7 @@ use crate::flight::survey::{Plan, Step, Survey, Told};
 use crate::net::clock::{self, instant_of};
 use crate::net::sys::Stamp;
 use crate::net::{self, Answer, Conversation, Family, Heading, Refusal, Reply, Shape, Source, Syns};
-use crate::path::egress::{Router, Territory, Uplink, doubted, owners, taken};
+use crate::path::egress::{Router, Territory, Uplink, are_one, doubted, owners, taken};
 use crate::path::share::{Share, shares};
 use crate::verdict::{Failure, Reason};
 
@@ -414,16 +414,18 @@ impl Found<'_> {
 
     /// Counts the flows by their ISPs. All ISPs that would be known are there.
     fn count(&self, measured: &mut Measurement) {
+        let v4 = measured.destinations.iter().any(SocketAddr::is_ipv4);
         let is_known = |uplink: &&Uplink<'_>| {
             let Territory { networks, asns } = uplink.territory;
-            let v4 = measured.destinations.iter().any(SocketAddr::is_ipv4);
             let by_networks = networks.iter().any(|network| network.is_ipv4() == v4);
             by_networks || (self.by_systems && !asns.is_empty())
         };
         let known: Vec<_> = self.uplinks.iter().filter(is_known).collect();
         measured.taken.clear();
         for uplink in &known {
-            let alike = known.iter().filter(|other| other.territory == uplink.territory);
+            let alike = known
+                .iter()
+                .filter(|other| other.name == uplink.name || are_one(other.territory, uplink.territory, v4));
             measured.add(alike.map(|uplink| uplink.name).collect::<Vec<_>>().join(","), 0);
         }
         for owners in self.flows.iter().filter_map(|flow| self.taken(flow)) {
