@@ -285,7 +285,10 @@ impl AsyncRead for Tap {
                 *search = None;
                 timeline.enter(Phase::Transfer);
             } else {
-                timeline.still_due();
+                // An end is all that comes.
+                if came > 0 || result.is_pending() {
+                    timeline.still_due();
+                }
                 share::take(cx, came * (share::PIECE / BEFORE - 1));
             }
         }

@@ -48,7 +48,11 @@ impl<'a> Exchange<'a> {
         };
         match response {
             Ok(response) => Ok((exchange, response)),
-            Err(error) => Err(exchange.driver.failure(probe, "no response", &error)),
+            Err(error) => {
+                // What came instead of a response is all that was waited for.
+                probe.timeline.nothing_due();
+                Err(exchange.driver.failure(probe, "no response", &error))
+            }
         }
     }
 

@@ -130,6 +130,29 @@ async fn the_certificates_are_those_of_the_last_response() {
 }
 
 #[tokio::test]
+async fn what_comes_instead_of_a_response_came_when_it_came() {
+    for words in ["", "nonsense\r\n\r\n"] {
+        let server = serve(V4, move |mut stream| {
+            hear(&mut stream);
+            sleep(80);
+            say(&mut stream, words);
+        });
+        let stall = tokio::spawn(async {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            // Nobody else has a turn.
+            std::thread::sleep(Duration::from_millis(200));
+        });
+        let report = get(settings(), server, PATIENCE).await;
+        stall.await.unwrap();
+        assert!(!report.success(), "{report:#?}");
+        let [request] = &measured(&report).requests[..] else { panic!("{report:#?}") };
+        let processing = span(request, Phase::Processing);
+        let told = Duration::from_millis(79)..Duration::from_millis(105);
+        assert!(told.contains(&processing), "{words:?} came after {processing:?}: {report:#?}");
+    }
+}
+
+#[tokio::test]
 async fn the_request_that_failed_is_told_as_far_as_it_got() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let redirecting = serve(V4, move |mut stream| {
