@@ -538,7 +538,7 @@ const DIFFERENCES: &[Difference] = &[
         cases: &["http_proxy_with_a_name_that_resolves"],
         shapes: &[Shape::Here],
         row: [
-            "finding a proxy by its name",
+            "finding a proxy by its name, for the first request",
             "in no phase",
             "in phase `resolve`, though not in `probe_dns_lookup_time_seconds`, which is the target's",
             "phases add up",
