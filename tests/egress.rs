@@ -17,7 +17,6 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -300,10 +299,7 @@ fn packets_of_a_module_with_its_own_address_leave_from_there_unless_an_isp_is_na
 fn forget_source_addresses(site: &Site) {
     for isp in Isp::ALL {
         for family in ["-4", "-6"] {
-            let preference = (1_000 + isp.mark()).to_string();
-            let mut command = Command::new("ip");
-            command.args([family, "rule", "del", "pref", &preference]);
-            assert!(site.lab.prober().spawn(&mut command).unwrap().wait().unwrap().success());
+            site.ip(&format!("{family} rule del pref {}", 1_000 + isp.mark()));
         }
     }
 }

@@ -5,7 +5,6 @@
 mod support;
 
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::http3::serve_http3;
@@ -97,25 +96,19 @@ fn untold(a: &str, b: &str) -> String {
     format!("  a: {{source_ip: 10.1.0.2, source_ip6: 'fd00:a::2'{a}}}\n  b: {{fwmark: 102{b}}}")
 }
 
-fn ip(site: &Site, arguments: &str) {
-    let mut command = Command::new("ip");
-    command.args(arguments.split_whitespace());
-    assert!(site.lab.prober().spawn(&mut command).unwrap().wait().unwrap().success(), "ip {arguments}");
-}
-
 /// What `f` does while the host has a rule, which comes before those of the lab.
 fn with_rule<T>(site: &Site, family: Family, rule: &str, f: impl FnOnce() -> T) -> T {
     let version = if family == Family::V4 { "-4" } else { "-6" };
-    ip(site, &format!("{version} rule add pref 500 {rule}"));
+    site.ip(&format!("{version} rule add pref 500 {rule}"));
     let done = f();
-    ip(site, &format!("{version} rule del pref 500"));
+    site.ip(&format!("{version} rule del pref 500"));
     done
 }
 
 /// The rules by which the host knows an ISP's source address go; packets from it take the default route, through the other ISP.
 fn misroute(site: &Site, isp: Isp) {
     for family in ["-4", "-6"] {
-        ip(site, &format!("{family} rule del pref {}", 1_000 + isp.mark()));
+        site.ip(&format!("{family} rule del pref {}", 1_000 + isp.mark()));
     }
     site.lab.default_route(isp.other()).unwrap();
 }
@@ -187,10 +180,10 @@ fn a_gateway_of_the_isps_networks_verifies_every_probe_and_one_of_anothers_fails
     let isps = by_address(", networks: [10.1.0.1, 'fd00:a::1']", ", networks: [10.2.0.1, 'fd00:b::1']");
     let Some(site) = start(&isps) else { return };
     for (family, via_a, via_b) in [("-4", "10.1.0.1", "10.2.0.1"), ("-6", "fd00:a::1", "fd00:b::1")] {
-        ip(&site, &format!("{family} route replace default via {via_a} dev ispa table 101 metric 10"));
+        site.ip(&format!("{family} route replace default via {via_a} dev ispa table 101 metric 10"));
         // B's packets are sent to A's gateway, next door.
-        ip(&site, &format!("{family} route replace default via {via_a} dev ispa table 102 metric 10"));
-        ip(&site, &format!("{family} route replace default via {via_b} dev ispb metric 10"));
+        site.ip(&format!("{family} route replace default via {via_a} dev ispa table 102 metric 10"));
+        site.ip(&format!("{family} route replace default via {via_b} dev ispb metric 10"));
     }
     for (family, gateway) in [(Family::V4, "10.1.0.1"), (Family::V6, "fd00:a::1")] {
         let requests = PROBES.map(|kind| probe(&site, kind, "a", family, 10)).to_vec();
@@ -236,7 +229,7 @@ fn a_device_of_another_isp_fails_a_probe_whose_address_is_elsewhere() {
     }
     // An address on loopback is nowhere: both may leave by the device. So may an ISP that is told by its mark.
     for (family, address) in [("-4", "10.9.0.2/32"), ("-6", "fd00:9::2/128")] {
-        ip(&site, &format!("{family} address add {address} dev lo"));
+        site.ip(&format!("{family} address add {address} dev lo"));
     }
     let isps = "  a: {source_ip: 10.9.0.2, source_ip6: 'fd00:9::2'}\n  b: {interface: ispb}\n  c: {fwmark: 103}";
     configure(&mut site, isps);
@@ -252,8 +245,8 @@ fn a_device_of_another_isp_fails_a_probe_whose_address_is_elsewhere() {
 fn open_up(site: &Site) {
     site.lab.default_route(Isp::B).unwrap();
     for family in ["-4", "-6"] {
-        ip(site, &format!("{family} route flush table 101"));
-        ip(site, &format!("{family} route add default dev ispa table 101"));
+        site.ip(&format!("{family} route flush table 101"));
+        site.ip(&format!("{family} route add default dev ispa table 101"));
     }
 }
 
@@ -265,7 +258,7 @@ fn an_interface_that_is_down_is_not_left_by_another_one() {
     for (keep, of_v6) in [(0, "source_address_unavailable"), (1, "local_link_down")] {
         let keep_addresses = || std::fs::write("/proc/sys/net/ipv6/conf/ispa/keep_addr_on_down", keep.to_string());
         site.lab.prober().run(keep_addresses).unwrap().unwrap();
-        ip(&site, "link set ispa down");
+        site.ip("link set ispa down");
         for isps in [by_address("", ""), by_address("", ", interface: ispb")] {
             configure(&mut site, &isps);
             site.lab.clear_observed();
@@ -278,9 +271,9 @@ fn an_interface_that_is_down_is_not_left_by_another_one() {
             }
             assert_eq!(site.lab.observed(), [], "it left another way");
         }
-        ip(&site, "link set ispa up");
+        site.ip("link set ispa up");
         if keep == 0 {
-            ip(&site, "-6 address add fd00:a::2/64 dev ispa nodad");
+            site.ip("-6 address add fd00:a::2/64 dev ispa nodad");
         }
     }
 }
@@ -297,7 +290,7 @@ fn an_interface_that_goes_down_meanwhile_is_not_the_networks_fault() {
         let running =
             scope.spawn(|| site.run("tcp", "a", &format!("{}:80", target(Family::V4, 10)), Duration::from_secs(3)));
         support::until("the SYN has left", || !site.lab.observed().is_empty());
-        ip(&site, "link set ispa down");
+        site.ip("link set ispa down");
         running.join().unwrap()
     });
     assert_eq!(reason(&report), "local_link_down", "{:#?}", report.log);
@@ -322,13 +315,13 @@ fn questions_for_names_do_not_leave_another_way_either() {
 fn an_isp_of_another_host_has_no_device_here() {
     let Some(mut site) = start("") else { return };
     // B's addresses are on a third device.
-    ip(&site, "link add aside type veth peer name beside");
-    ip(&site, "link set aside up");
-    ip(&site, "link set beside up");
+    site.ip("link add aside type veth peer name beside");
+    site.ip("link set aside up");
+    site.ip("link set beside up");
     for (address, all) in [("10.9.0.2", "10.9.0.2/32"), ("fd00:9::2", "fd00:9::2/128 nodad")] {
-        ip(&site, &format!("address add {all} dev aside"));
+        site.ip(&format!("address add {all} dev aside"));
         let version = if address.contains(':') { "-6" } else { "-4" };
-        ip(&site, &format!("{version} rule add pref 500 from {address} lookup 102"));
+        site.ip(&format!("{version} rule add pref 500 from {address} lookup 102"));
     }
     configure(
         &mut site,
@@ -345,10 +338,10 @@ fn an_isp_of_another_host_has_no_device_here() {
 fn a_source_on_a_dead_device_whose_way_a_rule_chose_is_as_good_as_any() {
     let Some(mut site) = start("") else { return };
     // The other end of the pair stays down, so that this one has no carrier.
-    ip(&site, "link add aside type veth peer name beside");
-    ip(&site, "link set aside up");
-    ip(&site, "-4 address add 10.9.0.2/32 dev aside");
-    ip(&site, "-4 rule add pref 500 from 10.9.0.2 lookup 102");
+    site.ip("link add aside type veth peer name beside");
+    site.ip("link set aside up");
+    site.ip("-4 address add 10.9.0.2/32 dev aside");
+    site.ip("-4 rule add pref 500 from 10.9.0.2 lookup 102");
     configure(&mut site, "  b: {source_ip: 10.9.0.2}\n  a: {interface: ispa}");
     for default in [Isp::A, Isp::B] {
         site.lab.default_route(default).unwrap();
@@ -359,7 +352,7 @@ fn a_source_on_a_dead_device_whose_way_a_rule_chose_is_as_good_as_any() {
         }
     }
     // Where the rule is gone, it leaves as anybody does.
-    ip(&site, "-4 rule del pref 500");
+    site.ip("-4 rule del pref 500");
     assert_eq!(reason(&trace(&site, "icmp_raw", "b", Family::V4)), "local_link_down");
 }
 
@@ -427,7 +420,7 @@ fn a_trace_proves_the_wrong_way_that_the_kernel_cannot_see() {
     }
     // But not where the kernel knows that the silent router is none of A's.
     for (family, gateway) in [("-4", "10.2.0.1"), ("-6", "fd00:b::1")] {
-        ip(&site, &format!("{family} route replace default via {gateway} dev ispb metric 10"));
+        site.ip(&format!("{family} route replace default via {gateway} dev ispb metric 10"));
     }
     configure(&mut site, &by_address(", $A", ", $B"));
     for family in FAMILIES {
@@ -449,8 +442,8 @@ fn a_wrong_rule_fails_every_probe_whatever_binds_it() {
     };
     // One of B's gateways is on A's link.
     for (version, gateway, on_a) in [("-4", "10.2.0.1", "10.1.0.11"), ("-6", "fd00:b::1", "fd00:a::b")] {
-        ip(&site, &format!("{version} route add default via {gateway} dev ispb table 201"));
-        ip(&site, &format!("{version} route add default via {on_a} dev ispa table 202"));
+        site.ip(&format!("{version} route add default via {gateway} dev ispb table 201"));
+        site.ip(&format!("{version} route add default via {on_a} dev ispa table 202"));
     }
     let rules = |family: Family| {
         let from = Isp::A.source(family);
@@ -506,7 +499,7 @@ fn a_wrong_rule_fails_every_probe_whatever_binds_it() {
 fn a_rule_for_ports_counts_once_the_port_is_known() {
     let Some(site) = start(&by_address("", ", networks: [10.2.0.1, 'fd00:b::1']")) else { return };
     for (family, version, gateway) in [(Family::V4, "-4", "10.2.0.1"), (Family::V6, "-6", "fd00:b::1")] {
-        ip(&site, &format!("{version} route add default via {gateway} dev ispb table 201"));
+        site.ip(&format!("{version} route add default via {gateway} dev ispb table 201"));
         for (module, port, rule) in [
             ("tcp", 80, "ipproto tcp sport 1-65534"),
             ("tcp", 80, "ipproto tcp dport 80"),
@@ -530,7 +523,7 @@ fn answers_that_arrive_on_another_device_are_told_and_no_failure() {
     for family in FAMILIES {
         let (version, from) = (if family == Family::V4 { "-4" } else { "-6" }, Isp::A.source(family));
         // They leave by B's device with A's address, to which answers come by A.
-        ip(&site, &format!("{version} route add default dev ispb src {from} table 203"));
+        site.ip(&format!("{version} route add default dev ispb src {from} table 203"));
         for (isp, rule) in [
             ("address", format!("from {from} lookup 203")),
             ("mark", "fwmark 101 lookup 203".to_owned()),
@@ -703,12 +696,12 @@ fn what_is_silent_before_the_isps_routers_proves_nothing_unless_it_is_known_to_b
     site.lab.change(|now| *now = topology());
     configure(&mut site, &by_address(", $A", ", $B"));
     for (version, source, gateway) in [("-4", "10.1.0.2", "10.1.0.1"), ("-6", "fd00:a::2", "fd00:a::1")] {
-        ip(&site, &format!("{version} rule add pref 600 from {source} lookup 101"));
+        site.ip(&format!("{version} rule add pref 600 from {source} lookup 101"));
         site.lab.change(|topology| topology.a.hops[0].routers[0].answers.silent = true);
         let family = if version == "-4" { Family::V4 } else { Family::V6 };
         let verified = |module: &str| way_out(&trace(&site, module, "a", family)).verified;
         assert_eq!((verified("trace"), verified("trace_later")), (None, Some(true)), "{family:?}");
-        ip(&site, &format!("{version} route replace default via {gateway} dev ispa table 101 metric 10"));
+        site.ip(&format!("{version} route replace default via {gateway} dev ispa table 101 metric 10"));
         assert_eq!(verified("trace"), Some(true), "{family:?}");
     }
 }
@@ -719,9 +712,9 @@ fn of_several_ways_the_one_is_told_that_the_kernel_is_known_to_choose() {
     for (family, address, a, b) in
         [("-4", "10.3.0.2/32", "10.1.0.1", "10.2.0.1"), ("-6", "fd00:c::2/128", "fd00:a::1", "fd00:b::1")]
     {
-        ip(&site, &format!("{family} address add {address} dev lo"));
+        site.ip(&format!("{family} address add {address} dev lo"));
         let ways = format!("nexthop via {a} dev ispa nexthop via {b} dev ispb");
-        ip(&site, &format!("{family} route replace default metric 5 {ways}"));
+        site.ip(&format!("{family} route replace default metric 5 {ways}"));
     }
     let hash = |name: &str| std::fs::write(format!("/proc/sys/net/{name}/fib_multipath_hash_policy"), "1").unwrap();
     site.lab.prober().run(|| ["ipv4", "ipv6"].map(hash)).unwrap();

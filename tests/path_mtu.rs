@@ -405,10 +405,8 @@ fn what_the_kernel_knows_of_the_path_does_not_decide_and_it_learns_nothing_that_
     narrow(&site, &[]);
     for family in FAMILIES {
         let (version, prefix) = if family == Family::V4 { ("-4", 32) } else { ("-6", 128) };
-        let mut command = Command::new("ip");
         let to = format!("{}/{prefix}", address(family, 10));
-        command.args([version, "route", "add", &to, "dev", "ispa", "table", "101", "mtu", "1290"]);
-        assert!(site.lab.prober().spawn(&mut command).unwrap().wait().unwrap().success());
+        site.ip(&format!("{version} route add {to} dev ispa table 101 mtu 1290"));
         assert!(route(&site, family).contains("mtu 1290"), "{}", route(&site, family));
         for protocol in PROTOCOLS {
             assert_found(family, &run(&site, protocol, family), Expected(1500, None, None, None));

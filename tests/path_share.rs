@@ -5,7 +5,6 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
 use std::time::Duration;
 
 use support::lab::Site;
@@ -61,12 +60,6 @@ fn start(topology: Topology) -> Option<Site> {
 
 fn configure(site: &mut Site, text: &str) {
     site.config = config::load_str(text, "test.yml").unwrap_or_else(|errors| panic!("{errors}"));
-}
-
-fn ip(site: &Site, arguments: &str) {
-    let mut command = Command::new("ip");
-    command.args(arguments.split_whitespace());
-    assert!(site.lab.prober().spawn(&mut command).unwrap().wait().unwrap().success(), "ip {arguments}");
 }
 
 fn probe(site: &Site, module: &str, target: &str) -> Report {
@@ -251,7 +244,7 @@ fn flows_that_a_host_spreads_itself_are_told_by_the_way_that_each_took() {
     let hash = |name: &str| std::fs::write(format!("/proc/sys/net/{name}/fib_multipath_hash_policy"), "1").unwrap();
     site.lab.prober().run(|| ["ipv4", "ipv6"].map(hash)).unwrap();
     for (family, address) in [("-4", "10.3.0.2/32"), ("-6", "fd00:c::2/128")] {
-        ip(&site, &format!("{family} address add {address} dev lo"));
+        site.ip(&format!("{family} address add {address} dev lo"));
     }
     // What the lab saw leave by each device.
     let left = |site: &Site| {
@@ -263,7 +256,7 @@ fn flows_that_a_host_spreads_itself_are_told_by_the_way_that_each_took() {
         for (family, via_a, via_b) in [("-4", "10.1.0.1", "10.2.0.1"), ("-6", "fd00:a::1", "fd00:b::1")] {
             let (first, second) = weights.split_at(8);
             let ways = format!("nexthop via {via_a} dev ispa {first} nexthop via {via_b} dev ispb {second}");
-            ip(&site, &format!("{family} route replace default metric 5 {ways}"));
+            site.ip(&format!("{family} route replace default metric 5 {ways}"));
         }
         for family in FAMILIES {
             for module in ["tcp", "udp"] {
@@ -276,11 +269,11 @@ fn flows_that_a_host_spreads_itself_are_told_by_the_way_that_each_took() {
     // The address of production has a rule of its own.
     for (module, family, version) in [("from4", Family::V4, "-4"), ("from6", Family::V6, "-6")] {
         let source = if version == "-4" { "10.3.0.2" } else { "fd00:c::2" };
-        ip(&site, &format!("{version} rule add pref 500 from {source} lookup 102"));
+        site.ip(&format!("{version} rule add pref 500 from {source} lookup 102"));
         let report = probe(&site, module, &target(family, 10).to_string());
         assert_eq!((reason(&report).as_str(), told(&report), left(&site)), ("ok", (0, 20), (0, 20)));
         assert_eq!(measured(&report).source, source.parse().ok());
-        ip(&site, &format!("{version} rule del pref 500"));
+        site.ip(&format!("{version} rule del pref 500"));
     }
     // From the address of production, and with an A whose first router says nothing.
     site.lab.change(|topology| topology.a.hops[0].routers[0].answers.silent = true);
@@ -297,7 +290,7 @@ fn flows_that_a_host_spreads_itself_are_told_by_the_way_that_each_took() {
         ("-4", "nexthop via 10.1.0.1 dev ispa nexthop via 10.1.0.3 dev ispa"),
         ("-6", "nexthop via fd00:a::1 dev ispa nexthop via fd00:a::3 dev ispa"),
     ] {
-        ip(&site, &format!("{family} route replace default metric 5 {ways}"));
+        site.ip(&format!("{family} route replace default metric 5 {ways}"));
     }
     for (module, family) in [("from4", Family::V4), ("from6", Family::V6)] {
         let report = probe(&site, module, &target(family, 10).to_string());
@@ -324,10 +317,10 @@ fn flows_go_to_all_targets_in_turn() {
         assert_eq!((told.device.as_deref(), told.return_mismatch), (Some("ispa"), Some(false)));
         // Where they leave by several devices, no one way is told, and none that answers should come by.
         let (version, length) = if one.is_ipv4() { ("-4", 32) } else { ("-6", 128) };
-        ip(&site, &format!("{version} route add {other}/{length} dev ispb"));
+        site.ip(&format!("{version} route add {other}/{length} dev ispb"));
         let report = probe(&site, "few", &format!("{one}, {}", at(other)));
         assert_eq!((reason(&report).as_str(), report.way_out), ("ok", None));
-        ip(&site, &format!("{version} route del {other}/{length} dev ispb"));
+        site.ip(&format!("{version} route del {other}/{length} dev ispb"));
     }
     // Ways of IPv4 and of IPv6 are not one.
     let report = probe(&site, "few", &format!("{},{}", target(Family::V4, 10), target(Family::V6, 10)));

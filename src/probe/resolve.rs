@@ -158,9 +158,11 @@ struct Record<'a> {
 impl Drop for Record<'_> {
     fn drop(&mut self) {
         let timeline = &self.probe.timeline;
-        let spans = || timeline.phases_of_leg(timeline.leg());
-        let took = self.address.and_then(|_| spans().into_iter().find(|(phase, _)| *phase == Phase::Resolve));
-        let took = took.map(|(_, span)| span);
+        let so_far = || {
+            let phases = timeline.phases_of_leg(timeline.leg());
+            phases.into_iter().find_map(|(phase, span)| (phase == Phase::Resolve).then_some(span))
+        };
+        let took = self.address.and_then(|_| so_far());
         self.probe.resolved(Resolution { name: self.host.to_owned(), address: self.address, took });
     }
 }

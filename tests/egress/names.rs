@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -126,13 +125,6 @@ fn no_question_to_an_isps_name_servers_leaves_through_the_wrong_isp() {
     }
 }
 
-/// Tells the host by which ways packets go.
-fn ip(site: &Site, arguments: &str) {
-    let mut command = Command::new("ip");
-    command.args(arguments.split_whitespace());
-    assert!(site.lab.prober().spawn(&mut command).unwrap().wait().unwrap().success(), "ip {arguments}");
-}
-
 /// A probe of a name that B's name server knows, through B, by its mark: its routers tell whose way it is.
 fn asking(site: &Site, name: &str) -> Request {
     let isps = "isps: {a: {fwmark: 101, networks: [10.1.0.1]}, \
@@ -150,8 +142,8 @@ fn a_question_that_is_asked_again_by_tcp_does_not_leave_another_way() {
     let report = site.run_all(vec![request.clone()]).remove(0);
     assert_eq!(report.failure, None, "{:#?}", report.log);
     site.lab.clear_observed();
-    ip(&site, "route add default via 10.1.0.1 dev ispa table 201");
-    ip(&site, "rule add pref 500 ipproto tcp dport 53 lookup 201");
+    site.ip("route add default via 10.1.0.1 dev ispa table 201");
+    site.ip("rule add pref 500 ipproto tcp dport 53 lookup 201");
     let report = site.run_all(vec![request]).remove(0);
     let failure = report.failure.unwrap();
     assert_eq!((failure.phase, failure.reason), (Phase::Resolve, Reason::EgressMismatch), "{:#?}", report.log);
@@ -166,8 +158,8 @@ fn of_several_ways_a_question_takes_the_isps_or_none() {
     let Some(site) = site(topology(), &format!("{MODULES}{only_v4}")) else { return };
     serve_names(&site, SocketAddr::new(target(Family::V4, 30), 53));
     // Its table has no router that would tell whose it is.
-    ip(&site, &format!("rule del pref {}", 1_000 + Isp::A.mark()));
-    ip(&site, "route replace 198.51.100.30 table 102 nexthop via 10.1.0.1 dev ispa nexthop via 10.2.0.1 dev ispb");
+    site.ip(&format!("rule del pref {}", 1_000 + Isp::A.mark()));
+    site.ip("route replace 198.51.100.30 table 102 nexthop via 10.1.0.1 dev ispa nexthop via 10.2.0.1 dev ispb");
     let by_ports = || std::fs::write("/proc/sys/net/ipv4/fib_multipath_hash_policy", "1");
     site.lab.prober().run(by_ports).unwrap().unwrap();
     site.lab.clear_observed();

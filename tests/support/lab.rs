@@ -93,6 +93,13 @@ impl Site {
         }
     }
 
+    /// Has `ip` change devices, addresses, routes and rules of the prober's host.
+    pub(crate) fn ip(&self, arguments: &str) {
+        let mut command = Command::new("ip");
+        command.args(arguments.split_whitespace());
+        assert!(self.lab.prober().spawn(&mut command).unwrap().wait().unwrap().success(), "ip {arguments}");
+    }
+
     /// Runs requests at the same time, in the prober's namespace.
     pub(crate) fn run_all(&self, requests: Vec<Request>) -> Vec<Report> {
         let run = self.lab.prober().run(|| {

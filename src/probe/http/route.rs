@@ -77,8 +77,8 @@ pub(super) enum Way<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// Opens the connection for a request on its way, under TLS where its URL says so; `facts` are then those of its handshake. What is known of the TCP handshake, with the server or with
-    /// the proxy, goes to `handshake`, and who the proxy is to `through`.
+    /// Opens the connection for a request on its way, under TLS where its URL says so; `facts` are then those of its handshake.
+    /// What is known of the TCP handshake, with the server or with the proxy, goes to `handshake`, and who the proxy is to `through`.
     ///
     /// # Errors
     /// Why there is none.
