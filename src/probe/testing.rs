@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::IntoRawFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -16,8 +17,8 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, Support
 
 use super::{Measurement, Module, Prober, Report, Request, lock, run};
 use crate::flight::Phase;
-use crate::net::Source;
 use crate::net::tls::{Tls, TlsOptions};
+use crate::net::{Family, Source};
 use crate::verdict::Reason;
 
 pub(super) const BOTH: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
@@ -248,6 +249,16 @@ pub(super) fn server_config(identity: Identity) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     config.with_no_client_auth().with_single_cert(identity.chain, identity.key).unwrap()
+}
+
+/// Where nobody listens, nor will while this program runs: a socket that never listens holds the port.
+pub(super) fn closed(ip: IpAddr) -> SocketAddr {
+    let holder = Source::default().tcp(Family::of(ip), 0).unwrap();
+    holder.bind(&SocketAddr::new(ip, 0).into()).unwrap();
+    let address = holder.local_addr().unwrap().as_socket().unwrap();
+    // Held until the program ends.
+    let _ = holder.into_raw_fd();
+    address
 }
 
 /// A server of a version that wants a certificate of the authority.

@@ -385,7 +385,7 @@ async fn a_hostname_is_the_name_in_tls() {
 #[tokio::test]
 async fn a_server_that_is_not_there_or_silent_is_told_by_its_phase() {
     let fast = Duration::from_millis(300);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = closed(V4);
     let report = check(settings(), closed, PATIENCE).await;
     check_failure(&report, Phase::Connect, Reason::ConnectionRefused);
     assert_eq!(measured(&report).ssl, None);

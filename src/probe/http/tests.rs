@@ -213,7 +213,7 @@ async fn a_reset_is_told_by_its_phase() {
     check_failure(&report, Phase::Transfer, Reason::HttpResponseIncomplete);
     let report = get(settings(), format!("https://{}", reset("")), PATIENCE).await;
     check_failure(&report, Phase::Tls, Reason::ConnectionResetHandshake);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = closed(V4);
     let report = get(settings(), closed, PATIENCE).await;
     check_failure(&report, Phase::Connect, Reason::ConnectionRefused);
 }

@@ -104,7 +104,7 @@ fn check_ends(report: &Report, destination: SocketAddr) {
 #[tokio::test]
 async fn a_closed_port_refuses() {
     for ip in BOTH {
-        let address = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
+        let address = closed(ip);
         for prober in [open(vec![], None), half()] {
             let report = probe(&request(prober, address, PATIENCE)).await;
             check_failure(&report, Phase::Connect, Reason::ConnectionRefused);

@@ -1,5 +1,5 @@
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use super::*;
@@ -358,7 +358,7 @@ async fn an_answer_that_is_no_handshake_is_told() {
 #[tokio::test]
 async fn a_server_that_is_not_there_or_silent_is_told_by_its_phase() {
     let fast = Duration::from_millis(300);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = closed(V4);
     let report = talk(settings(vec![]), format!("ws://{closed}/"), PATIENCE).await;
     check_failure(&report, Phase::Connect, Reason::ConnectionRefused);
 

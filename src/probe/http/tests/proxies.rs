@@ -364,7 +364,7 @@ async fn a_proxy_that_speaks_first_is_heard() {
 
 #[tokio::test]
 async fn a_proxy_that_cannot_be_reached_or_says_nothing_is_told_by_its_address() {
-    let closed = TcpListener::bind((V4, 0)).unwrap().local_addr().unwrap();
+    let closed = closed(V4);
     for scheme in ["http", "socks5"] {
         let report = get(with_proxy(&format!("{scheme}://{closed}")), "http://192.0.2.1/", PATIENCE).await;
         check_failure(&report, Phase::Connect, Reason::ConnectionRefused);
@@ -404,7 +404,7 @@ async fn what_a_proxy_forwards_may_be_its_own_words() {
 #[tokio::test]
 async fn hosts_of_no_proxy_are_connected_to_directly_by_name_or_by_address() {
     let (server, _) = web_server(None);
-    let closed = TcpListener::bind((V4, 0)).unwrap().local_addr().unwrap();
+    let closed = closed(V4);
     let preference = Preference { family: crate::net::Family::V4, fallback: true };
     for list in ["localhost", "127.0.0.0/8", "*", "unrelated.example"] {
         let mut settings = Settings { preference, ..with_proxy(&format!("http://{closed}")) };
@@ -510,7 +510,7 @@ async fn http3_is_not_spoken_past_the_isps_proxy() {
 
 #[tokio::test]
 async fn other_probers_pass_the_isps_proxy_by() {
-    let closed = TcpListener::bind((V4, 0)).unwrap().local_addr().unwrap();
+    let closed = closed(V4);
     let listener = TcpListener::bind((V4, 0)).unwrap();
     let request = configured("{prober: tcp}", listener.local_addr().unwrap(), PATIENCE);
     check_success(&probe(&crate::probe::Request { isp: isp(&format!("http://{closed}")), ..request }).await);

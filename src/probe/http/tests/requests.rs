@@ -97,7 +97,7 @@ async fn a_redirect_that_is_not_followed_still_says_where_to() {
 async fn the_certificates_are_those_of_the_last_response() {
     let authority = authority();
     let config = Arc::new(server_config(identity(params(), Some(&authority))));
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = closed(V4);
     let plain = serve(V4, |mut stream| {
         hear(&mut stream);
         say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
@@ -154,7 +154,7 @@ async fn what_comes_instead_of_a_response_came_when_it_came() {
 
 #[tokio::test]
 async fn the_request_that_failed_is_told_as_far_as_it_got() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = closed(V4);
     let redirecting = serve(V4, move |mut stream| {
         hear(&mut stream);
         say(&mut stream, &format!("HTTP/1.1 302 x\r\nLocation: http://{closed}/\r\n\r\n"));

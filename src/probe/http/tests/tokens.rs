@@ -190,7 +190,7 @@ async fn what_is_wrong_with_the_token_server_is_told_in_its_name() {
         });
         format!("http://{address}/token")
     };
-    let closed = format!("http://{}/token", TcpListener::bind((V4, 0)).unwrap().local_addr().unwrap());
+    let closed = format!("http://{}/token", closed(V4));
     let cases = [
         (closed, Reason::ConnectionRefused, "connecting"),
         (says(""), Reason::ConnectionTerminated, "no response"),
