@@ -19,6 +19,8 @@
 //! | [`re2`] | pure | regular expressions as Go reads them |
 //! | [`path`] | pure | what hops and flows mean (statistics, loss, delay, identity, roles, balancing, whose way out), and what is known of addresses: prefixes, autonomous systems |
 //!
+//! Beside them, `file` reads files of a bounded size, and `fnv` is the hash that no release changes.
+//!
 //! # The way of a probe, with no turning back
 //!
 //! `GET /probe` → `server` parses (unknown → 400) → `config` gives the module and the ISP → [`probe::run`] matches on the prober and
