@@ -4,8 +4,6 @@
 mod certificates;
 #[path = "servers/conversations.rs"]
 mod conversations;
-#[path = "servers/proxy.rs"]
-mod proxy;
 #[path = "servers/quic.rs"]
 mod quic;
 #[path = "servers/web.rs"]
@@ -14,21 +12,19 @@ mod web;
 mod websocket;
 
 use std::fs;
-use std::io::BufRead;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::thread;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, SanType};
 
 use crate::support::dns::{NameServer, Sockets, server_config};
 use crate::support::health::{serve_health, serve_health_to};
+use crate::support::proxy::{end_tls, proxy, socks};
 use crate::support::tls::{Authority, Pair};
-use crate::support::{Running, until};
+use crate::support::{Running, serve, until};
 use conversations::{echo, hear, mail, say, serve_sockets};
-use proxy::{end_tls, proxy, socks};
 use quic::serve_http3;
 use web::web;
 
@@ -171,27 +167,4 @@ fn s_server(folder: &Path, openssl: &Path, port: u16, certificate: &str, argumen
     command.args(["-cert", &format!("{certificate}.pem"), "-key", &format!("{certificate}.key")]);
     command.args(arguments.split(' ')).current_dir(folder);
     Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
-}
-
-/// Treats every connection to a port, over both families, on a thread of its own. What the client thinks of it is its business.
-fn serve(port: u16, treat: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) {
-    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
-    let treat = Arc::new(treat);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let treat = Arc::clone(&treat);
-            thread::spawn(move || treat(stream));
-        }
-    });
-}
-
-/// The head of a request; empty where the client went away.
-fn read_head(reader: &mut impl BufRead) -> std::io::Result<String> {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head)? == 0 {
-            return Ok(String::new());
-        }
-    }
-    Ok(head)
 }

@@ -10,14 +10,16 @@ pub(crate) mod lab;
 pub(crate) mod mmdb;
 pub(crate) mod pcap;
 pub(crate) mod peer;
+pub(crate) mod proxy;
 pub(crate) mod tls;
 pub(crate) mod zone;
 
-use std::io::{Read, Write};
-use std::net::{Ipv6Addr, SocketAddr, TcpStream};
+use std::io::{BufRead, Read, Write};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -191,4 +193,28 @@ pub(crate) fn free_port() -> u16 {
     // Held until the program ends.
     let _ = holder.into_raw_fd();
     port
+}
+
+/// Treats every connection to a port, over both families, on a thread of its own. What the client thinks of it is its business.
+pub(crate) fn serve(port: u16, treat: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) {
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
+    let treat = Arc::new(treat);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let treat = Arc::clone(&treat);
+            stream.set_nodelay(true).unwrap();
+            thread::spawn(move || treat(stream));
+        }
+    });
+}
+
+/// The head of a request; empty where the client went away.
+pub(crate) fn read_head(reader: &mut impl BufRead) -> std::io::Result<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Ok(String::new());
+        }
+    }
+    Ok(head)
 }

@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use super::read_head;
 
 /// A proxy of which only `me` with the password `secret` may ask something, or who has the token, and strangers are told so.
-pub(super) fn proxy(mut client: TcpStream) -> std::io::Result<()> {
+pub(crate) fn proxy(mut client: TcpStream) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let head = read_head(&mut reader)?;
     let has = |line: &str| head.lines().any(|known| known.eq_ignore_ascii_case(line));
@@ -44,13 +44,14 @@ fn join(
     mut client: TcpStream,
     mut beyond: TcpStream,
 ) -> std::io::Result<()> {
+    beyond.set_nodelay(true)?;
     let mut to_beyond = beyond.try_clone()?;
     thread::spawn(move || std::io::copy(&mut from_client, &mut to_beyond));
     std::io::copy(&mut beyond, &mut client).map(drop)
 }
 
 /// A proxy of SOCKS 5 (RFC 1928); `private`: only for `me` with the password `secret` (RFC 1929).
-pub(super) fn socks(mut client: TcpStream, private: bool) -> std::io::Result<()> {
+pub(crate) fn socks(mut client: TcpStream, private: bool) -> std::io::Result<()> {
     let methods = take(&mut client, 2)?[1];
     let method = if private { 2 } else { 0 };
     if !take(&mut client, methods.into())?.contains(&method) {
@@ -91,7 +92,7 @@ fn take(from: &mut impl Read, length: usize) -> std::io::Result<Vec<u8>> {
 }
 
 /// Ends TLS on a port, for the server on another.
-pub(super) fn end_tls(port: u16, behind: u16, config: ServerConfig) {
+pub(crate) fn end_tls(port: u16, behind: u16, config: ServerConfig) {
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
     listener.set_nonblocking(true).unwrap();
     thread::spawn(move || {
@@ -101,10 +102,12 @@ pub(super) fn end_tls(port: u16, behind: u16, config: ServerConfig) {
             let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
+                stream.set_nodelay(true).unwrap();
                 tokio::spawn(async move {
                     let mut client = acceptor.accept(stream).await?;
                     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, behind));
                     let mut server = tokio::net::TcpStream::connect(server).await?;
+                    server.set_nodelay(true)?;
                     tokio::io::copy_bidirectional(&mut client, &mut server).await
                 });
             }
