@@ -8,6 +8,7 @@ use hyper::body::{Body as _, Incoming};
 use super::body::Reader;
 use super::exchange::Exchange;
 use super::hop::Hop;
+use super::route::find;
 use super::{Request, Settings, http3};
 use crate::net::tls::TlsFacts;
 use crate::probe::Probe;
@@ -44,7 +45,7 @@ impl<'a> Conversation<'a> {
             probe.failure(Reason::ProberConfigError, format!("the request cannot be sent as it is configured: {error}"))
         };
         if let Some(config) = &settings.http3 {
-            let address = resolve(probe, hop.host(), settings.preference).await?;
+            let address = find(probe, hop, async |host| resolve(probe, host, settings.preference).await).await?;
             let server = http3::Server { address: SocketAddr::new(address, hop.port()), config, tls: &settings.tls };
             authorize(settings, probe, hop).await?;
             let request = hop.request(Version::HTTP_3, None).map_err(unsendable)?;

@@ -1,5 +1,7 @@
 //! One request of a probe, and the next one that its redirect asks for: the rules of Go's `net/http`, which modules were written for.
 
+use std::net::IpAddr;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -66,6 +68,8 @@ pub(super) struct Hop {
     pub(super) cookies: Cookies,
     /// Whether it goes to the target, and not to another server that the target redirected to.
     at_target: bool,
+    /// The address of its host, once that is known: a redirect by a relative URL stays there.
+    pub(super) found: Option<IpAddr>,
 }
 
 impl Hop {
@@ -83,6 +87,7 @@ impl Hop {
             body: settings.body.clone(),
             cookies: Cookies::default(),
             at_target: true,
+            found: None,
         }
     }
 
@@ -101,6 +106,7 @@ impl Hop {
             body: form.into(),
             cookies: Cookies::default(),
             at_target: true,
+            found: None,
         }
     }
 
@@ -157,7 +163,7 @@ impl Hop {
         let relative =
             Url::parse(location) == Err(url::ParseError::RelativeUrlWithoutBase) && !location.starts_with("//");
         if !relative {
-            self.host = None;
+            (self.host, self.found) = (None, None);
         }
         if !is_same_or_below(&url, &self.url) {
             self.authorization = None;

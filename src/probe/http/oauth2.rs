@@ -185,11 +185,11 @@ impl OAuth2 {
         form: String,
         authorization: Option<HeaderValue>,
     ) -> Result<Result<Token, Failure>, Failure> {
-        let hop = Hop::post(self.url.clone(), form, authorization);
+        let mut hop = Hop::post(self.url.clone(), form, authorization);
         let proxies = Proxying::of(probe, self.proxies.as_ref());
         let route = Route { proxies, skip_resolve: true, preference, tls: &self.tls };
         let (mut facts, mut through) = (None, None);
-        let way = route.way(probe, &hop).await?;
+        let way = route.way(probe, &mut hop).await?;
         let reached = route.connect(probe, &hop, way, &mut Handshake::default(), &mut facts, &mut through).await?;
         let version = match facts {
             Some(facts) if facts.alpn.as_deref() == Some("h2") => Version::HTTP_2,

@@ -1,7 +1,7 @@
 //! The way from a request to its server: names, connections, proxies and TLS.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -115,23 +115,28 @@ impl<'a> Route<'a> {
 
     /// Decides the way. As blackbox_exporter does, it resolves the name also for a proxy, unless that is to be skipped, and hands it the
     /// address; `no_proxy` may then speak of the address, too.
-    pub(super) async fn way(self, probe: &Probe<'_>, hop: &Hop) -> Result<Way<'a>, Failure> {
-        let (host, port) = (hop.host(), hop.port());
-        let Some(proxy) = self.proxies.to(hop.over_tls(), host, port) else {
-            return Ok(Way::Direct(SocketAddr::new(resolve(probe, host, self.preference).await?, port)));
+    pub(super) async fn way(self, probe: &Probe<'_>, hop: &mut Hop) -> Result<Way<'a>, Failure> {
+        let port = hop.port();
+        let Some(proxy) = self.proxies.to(hop.over_tls(), hop.host(), port) else {
+            let address = find(probe, hop, async |host| resolve(probe, host, self.preference).await).await?;
+            return Ok(Way::Direct(SocketAddr::new(address, port)));
         };
-        let name = || Destination::Name(host.to_owned(), port);
-        let address = match resolve::literal(host) {
-            None if self.skip_resolve => return Ok(Way::Through(proxy, name())),
+        let literal = resolve::literal(hop.host());
+        let address = match literal {
+            None if self.skip_resolve => {
+                return Ok(Way::Through(proxy, Destination::Name(hop.host().to_owned(), port)));
+            }
             Some(address) if self.skip_resolve => address,
-            None | Some(_) => resolve_beyond(probe, host, self.preference).await?,
+            None | Some(_) => find(probe, hop, async |host| resolve_beyond(probe, host, self.preference).await).await?,
         };
         let address = SocketAddr::new(address, port);
         if self.proxies.to(hop.over_tls(), &address.ip().to_string(), port).is_none() {
             return Ok(Way::Direct(address));
         }
-        let by_name = matches!(proxy.kind, Kind::Socks { by_name: true, .. }) && resolve::literal(host).is_none();
-        Ok(Way::Through(proxy, if by_name { name() } else { Destination::Address(address) }))
+        let by_name = matches!(proxy.kind, Kind::Socks { by_name: true, .. }) && literal.is_none();
+        let destination =
+            if by_name { Destination::Name(hop.host().to_owned(), port) } else { Destination::Address(address) };
+        Ok(Way::Through(proxy, destination))
     }
 
     /// Connects to a proxy, and through it to `destination`, where it is not to forward requests: all of that is [`Phase::Connect`], but for
@@ -172,6 +177,25 @@ impl<'a> Route<'a> {
         };
         probe.aside(Phase::Connect, whom.clone(), talk).await
     }
+}
+
+/// The address of a request's host, looked up unless a redirect stayed with it: then it is the same, as for blackbox_exporter.
+///
+/// # Errors
+/// Those of `look_up`.
+pub(super) async fn find(
+    probe: &Probe<'_>,
+    hop: &mut Hop,
+    look_up: impl AsyncFnOnce(&str) -> Result<IpAddr, Failure>,
+) -> Result<IpAddr, Failure> {
+    let address = match hop.found {
+        Some(address) => {
+            probe.turn_from_connection();
+            address
+        }
+        None => look_up(hop.host()).await?,
+    };
+    Ok(*hop.found.insert(address))
 }
 
 /// Asks a proxy of HTTP for a tunnel (RFC 9110, section 9.3.6).

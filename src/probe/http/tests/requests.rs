@@ -49,8 +49,13 @@ async fn each_request_of_a_chain_has_its_own_part() {
         assert_eq!([a, b, c].map(|request| request.response_headers), [Some(2), Some(1), Some(3)]);
         assert_eq!([&a.content_type, &c.content_type], [&None, &Some("text/plain".to_owned())]);
 
+        let all = [Phase::Resolve, Phase::Connect, Phase::Processing, Phase::Transfer];
         for request in [a, b, c] {
-            assert_eq!(phases(request), [Phase::Resolve, Phase::Connect, Phase::Processing, Phase::Transfer]);
+            assert_eq!(
+                phases(request)[..],
+                all[usize::from(request.url == c.url)..],
+                "a relative redirect stays with the address"
+            );
             let Handshake { local, remote, rtt, syn_retransmits } = request.handshake;
             assert_eq!((local.unwrap().ip(), remote, syn_retransmits), (ip, Some(address), Some(0)));
             assert_eq!(rtt, Some(span(request, Phase::Connect)));
