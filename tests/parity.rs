@@ -18,6 +18,8 @@ mod offers;
 #[path = "parity/servers.rs"]
 mod servers;
 mod support;
+#[path = "parity/timed.rs"]
+mod timed;
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -25,6 +27,7 @@ use std::process::Command;
 use case::{Case, Name};
 use comparison::{CONFIGURATION, Comparison};
 use servers::{HOSTS, ROUTES, Servers};
+use support::lab::alone;
 use support::peer::{BLACKBOX_EXPORTER, Peer};
 use support::{program, skip};
 
@@ -39,6 +42,8 @@ const PROBERS: [(&str, &str); 7] = [
     ("websocket", include_str!("parity/cases/websocket.txt")),
 ];
 
+/// The cases of which is known how long they take.
+const TIMED: &str = include_str!("parity/cases/timed.txt");
 const SURFACE: &str = include_str!("parity/cases/surface.txt");
 const TIMEOUTS: &str = include_str!("parity/cases/timeouts.txt");
 const STARTS: &str = include_str!("parity/cases/starts.txt");
@@ -54,6 +59,10 @@ const OFFERS: Name = Name { text: "offers", since: None };
 
 /// Names that are known, and who is asked for others.
 const MOUNTS: &str = "mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf";
+
+/// What starts the exporters: with proxies in their environment.
+const BY: [&str; 3] =
+    ["env", "HTTP_PROXY=http://me:secret@127.0.0.1:3128", "HTTPS_PROXY=http://me:secret@127.0.0.1:3128"];
 
 /// Set where the test runs in its namespaces.
 const INSIDE: &str = "UPLINK_PARITY_INSIDE";
@@ -73,6 +82,7 @@ fn both_exporters_say_the_same() {
         return compare();
     }
     let Some(peer) = Peer::find() else { return };
+    let _alone = alone();
     if ["nginx", "openssl", "unshare", "ip"].map(program).iter().any(Option::is_none) {
         return;
     }
@@ -91,7 +101,7 @@ fn both_exporters_say_the_same() {
     let Some(possible) = outcomes.iter().position(|outcome| outcome.status.success()) else {
         return skip(&format!("no namespaces: {}", String::from_utf8_lossy(&outcomes[1].stderr)));
     };
-    tell(&peer);
+    tell(&peer, &names());
     let mut test = within(users[possible]);
     test.arg(std::env::current_exe().unwrap()).args(["--exact", "both_exporters_say_the_same", "--nocapture"]);
     test.env(INSIDE, "1").env(BLACKBOX_EXPORTER, &peer.program).env("RUST_BACKTRACE", "0");
@@ -99,9 +109,18 @@ fn both_exporters_say_the_same() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[test]
+fn both_exporters_tell_the_durations_that_there_are() {
+    let Some(peer) = Peer::find() else { return };
+    let _alone = alone();
+    let names: Vec<_> = case::read_timed(TIMED).map(|case| case.name).collect();
+    tell(&peer, &names);
+    let cases: Vec<_> = case::read_timed(TIMED).filter(|case| case.name.is_for(peer.version)).collect();
+    timed::compare(&peer, &cases, &names);
+}
+
 /// Says what is compared, and what is not, and why.
-fn tell(peer: &Peer) {
-    let names = names();
+fn tell(peer: &Peer, names: &[Name]) {
     let (run, rest): (Vec<&Name>, Vec<&Name>) = names.iter().partition(|name| name.is_for(peer.version));
     let mut text = format!("{} cases beside blackbox_exporter {}", run.len(), peer.version);
     if !rest.is_empty() {
@@ -139,7 +158,7 @@ fn compare() {
     });
     std::fs::write(folder.path().join(CONFIGURATION), format!("modules:\n{modules}")).unwrap();
     std::fs::write(folder.path().join("wrong.yml"), WRONG).unwrap();
-    let mut comparison = Comparison::start(&peer, folder.path());
+    let mut comparison = Comparison::start(&peer, folder.path(), &BY, f64::INFINITY);
     for case in &cases {
         comparison.probe(case);
     }
@@ -156,5 +175,6 @@ fn compare() {
     comparison.flags(FLAGS);
     comparison.offers(OFFERS, "tls_by_address");
     comparison.own_metrics(OWN_METRICS, WRONG);
-    comparison.end(&names());
+    let known: Vec<_> = names().into_iter().chain(case::read_timed(TIMED).map(|case| case.name)).collect();
+    comparison.end(&known, |_| true);
 }

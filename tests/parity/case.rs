@@ -1,5 +1,6 @@
 //! What is asked of both exporters: lines of the files in `cases/`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::peer::Version;
@@ -44,18 +45,38 @@ pub(crate) struct Case {
     pub(crate) target: &'static str,
     /// The module's section, as YAML.
     section: &'static str,
+    /// How many seconds each phase takes here, and which there are, where that is known.
+    pub(crate) phases: Option<BTreeMap<&'static str, f64>>,
 }
 
 /// Reads cases, one a line, as the files say.
 pub(crate) fn read(prober: &'static str, lines: &'static str) -> impl Iterator<Item = Case> {
-    rows(lines).map(move |[name, outcome, target, section]| {
-        let (outcome, timeout) = outcome.split_once('@').unwrap_or((outcome, "5000ms"));
-        let timeout = Duration::from_millis(timeout.strip_suffix("ms").unwrap().parse().unwrap());
-        Case { prober, name: Name::read(name), outcome, timeout, target, section }
+    rows(lines).map(move |[name, outcome, target, section]| Case::new(prober, name, outcome, target, section))
+}
+
+/// Reads cases whose phases are known, one a line, as the file says.
+pub(crate) fn read_timed(lines: &'static str) -> impl Iterator<Item = Case> {
+    rows(lines).map(|[name, outcome, target, phases, section]| {
+        let (prober, _) = name.split_once('_').unwrap();
+        let phases = phases.split(' ').map(|phase| phase.split_once('=').unwrap());
+        let phases = phases.map(|(phase, milliseconds)| (phase, milliseconds.parse::<f64>().unwrap() / 1e3)).collect();
+        Case { phases: Some(phases), ..Case::new(prober, name, outcome, target, section) }
     })
 }
 
 impl Case {
+    fn new(
+        prober: &'static str,
+        name: &'static str,
+        outcome: &'static str,
+        target: &'static str,
+        section: &'static str,
+    ) -> Self {
+        let (outcome, timeout) = outcome.split_once('@').unwrap_or((outcome, "5000ms"));
+        let timeout = Duration::from_millis(timeout.strip_suffix("ms").unwrap().parse().unwrap());
+        Self { prober, name: Name::read(name), outcome, timeout, target, section, phases: None }
+    }
+
     /// Its module, as a line of a configuration.
     pub(crate) fn module(&self) -> String {
         let Self { prober, name, section, .. } = self;
@@ -137,17 +158,15 @@ pub(crate) struct Start {
 
 /// Reads them, one a line, as the file says.
 pub(crate) fn read_starts(lines: &'static str) -> impl Iterator<Item = Start> {
-    rows(lines).map(|[name, arguments, ..]| Start {
-        name: Name::read(name),
-        arguments: arguments.split_whitespace().collect(),
-    })
+    rows(lines)
+        .map(|[name, arguments]| Start { name: Name::read(name), arguments: arguments.split_whitespace().collect() })
 }
 
-/// The lines that are no comments, in four columns with two blanks between; the last may be missing.
-fn rows(lines: &'static str) -> impl Iterator<Item = [&'static str; 4]> {
+/// The lines that are no comments, in columns with two blanks between; the last may be missing.
+fn rows<const COLUMNS: usize>(lines: &'static str) -> impl Iterator<Item = [&'static str; COLUMNS]> {
     let lines = lines.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| {
-        let mut columns = line.splitn(4, "  ");
-        [(); 4].map(|()| columns.next().unwrap_or_default())
+        let mut columns = line.splitn(COLUMNS, "  ");
+        [(); COLUMNS].map(|()| columns.next().unwrap_or_default())
     })
 }

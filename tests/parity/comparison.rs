@@ -34,6 +34,8 @@ type Said = BTreeMap<String, f64>;
 pub(crate) struct Comparison<'a> {
     peer: &'a Peer,
     folder: &'a Path,
+    /// By how many seconds durations may differ and still be the same.
+    tolerance: f64,
     _exporters: [Running; 2],
     /// Which cases ran.
     ran: BTreeSet<&'static str>,
@@ -44,26 +46,25 @@ pub(crate) struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    /// Starts both with the same modules, the [`CONFIGURATION`] of a folder.
-    pub(crate) fn start(peer: &'a Peer, folder: &'a Path) -> Self {
+    /// Starts both with the same modules, the [`CONFIGURATION`] of a folder, which a command starts. Durations are the same that do
+    /// not differ by more than `tolerance` seconds.
+    pub(crate) fn start(peer: &'a Peer, folder: &'a Path, by: &[&str], tolerance: f64) -> Self {
         let file = Path::new(CONFIGURATION);
         let mut command = Command::new(ours());
         command.arg(format!("--config.file={}", file.display())).arg(format!("--web.listen-address={OURS}"));
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let exporters = [peer.command(file, THEIRS.parse().unwrap()), command].map(|mut command| {
-            for name in ["HTTP_PROXY", "HTTPS_PROXY"] {
-                command.env(name, "http://me:secret@127.0.0.1:3128");
-            }
-            Running::start(command.current_dir(folder))
+        let exporters = [peer.command(file, THEIRS.parse().unwrap()), command].map(|command| {
+            let mut outer = Command::new(by[0]);
+            outer.args(&by[1..]).arg(command.get_program()).args(command.get_args());
+            Running::start(outer.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null()))
         });
         for address in [THEIRS, OURS] {
             until("the exporter serves", || TcpStream::connect(address).is_ok());
         }
         let (ran, used, wrong) = Default::default();
-        Self { peer, folder, _exporters: exporters, ran, used, wrong }
+        Self { peer, folder, tolerance, _exporters: exporters, ran, used, wrong }
     }
 
-    /// Probes through both at the same time.
+    /// Probes through both at the same time. Here each phase takes as long as it must, if the case says so.
     pub(crate) fn probe(&mut self, case: &Case) {
         let path = format!("/probe?module={}&target={}", case.name.text, case.target);
         let [theirs, ours] = at_once(|address| ask(address, "GET", &path, ""));
@@ -74,7 +75,25 @@ impl<'a> Comparison<'a> {
         diff += &types([theirs.as_ref(), ours.as_ref()]);
         let [theirs, ours] = [theirs, ours].map(|answer| self.series_of(answer.as_ref()));
         diff += &nonsense(&ours, case);
+        diff += &self.mistimed(&ours, case);
         self.compare(case.name, &theirs, &ours, diff);
+    }
+
+    /// Which phases are there that may not be, are absent, or did not take as long as they must.
+    fn mistimed(&self, ours: &Said, case: &Case) -> String {
+        let Some(phases) = &case.phases else { return String::new() };
+        let mut wrong = String::new();
+        let told = ours.iter().filter_map(|(name, seconds)| {
+            Some((name.strip_prefix("probe_phase_duration_seconds{phase=\"")?.split('"').next()?, *seconds))
+        });
+        let told: BTreeMap<_, _> = told.collect();
+        for phase in told.keys().chain(phases.keys()).collect::<BTreeSet<_>>() {
+            let (told, meant) = (told.get(phase), phases.get(phase));
+            if !told.zip(meant).is_some_and(|(told, meant)| (told - meant).abs() < self.tolerance) {
+                writeln!(wrong, "    {phase} takes {told:?} here, not {meant:?}").unwrap();
+            }
+        }
+        wrong
     }
 
     /// Compares what a request is answered with, and as what.
@@ -198,7 +217,8 @@ impl<'a> Comparison<'a> {
         let answered = is_answered(theirs);
         for name in names {
             let (there, here) = (theirs.get(name).copied(), ours.get(name).copied());
-            let same = there == here || (is_duration(name) && there.is_some() && here.is_some());
+            let is_near = || there.zip(here).is_some_and(|(there, here)| (there - here).abs() < self.tolerance);
+            let same = there == here || (is_duration(name) && is_near());
             if !same && !self.is_listed(case.text, name, answered, there, here) {
                 let value = |value: Option<f64>| value.map_or("absent".to_owned(), |value| value.to_string());
                 writeln!(diff, "    {name}: {} there, {} here", value(there), value(here)).unwrap();
@@ -221,12 +241,13 @@ impl<'a> Comparison<'a> {
         false
     }
 
-    /// Says what differs and is not listed, and what is listed and differs in no case; `known` are all cases, those included that
-    /// this version cannot be asked.
-    pub(crate) fn end(self, known: &[Name]) {
+    /// Says what differs and is not listed, and what is listed, belongs here and differs in no case; `known` are all cases, those included
+    /// that this version cannot be asked.
+    pub(crate) fn end(self, known: &[Name], belongs_here: impl Fn(&Difference) -> bool) {
         assert!(self.wrong.is_empty(), "what is not listed differs:\n{}", self.wrong);
         let mut unseen = String::new();
-        for (n, difference) in certain(self.peer.version).enumerate() {
+        for (n, difference) in certain(self.peer.version).enumerate().filter(|(_, difference)| belongs_here(difference))
+        {
             let Difference { series, cases, .. } = difference;
             let ran = |pattern: &str| self.ran.iter().any(|case| case::fits(case, pattern));
             for pattern in cases.iter().filter(|pattern| !known.iter().any(|name| case::fits(name.text, pattern))) {

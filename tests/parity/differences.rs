@@ -2,6 +2,9 @@
 //!
 //! A difference that is not here fails, and so does one here that none of its cases shows.
 
+#[path = "differences/times.rs"]
+mod times;
+
 use crate::case;
 use crate::support::peer::Version;
 
@@ -46,12 +49,13 @@ pub(crate) fn differences(version: Version) -> impl Iterator<Item = &'static Dif
 pub(crate) fn certain(version: Version) -> impl Iterator<Item = &'static Difference> {
     let older = OLDER.iter().filter(move |(before, _)| version < *before);
     let newer = NEWER.iter().filter(move |(since, _)| version >= *since);
-    DIFFERENCES.iter().chain(older.chain(newer).map(|(_, difference)| difference))
+    DIFFERENCES.iter().chain(times::TIMES).chain(older.chain(newer).map(|(_, difference)| difference))
 }
 
 /// The rows of the README's table: what differs from 0.28.
 pub(crate) fn rows() -> impl Iterator<Item = [&'static str; 4]> {
-    let all = DIFFERENCES.iter().chain(NEWER.iter().map(|(_, difference)| difference)).chain(OF_OLDER_GO);
+    let all =
+        DIFFERENCES.iter().chain(times::TIMES).chain(NEWER.iter().map(|(_, difference)| difference)).chain(OF_OLDER_GO);
     all.map(|difference| difference.row).filter(|row| *row != [""; 4])
 }
 
@@ -68,6 +72,10 @@ pub(crate) enum Shape {
     Measured,
     /// It has a value there, and is absent here, where the request is refused.
     Refused,
+    /// It is a time, and a longer one here.
+    Longer,
+    /// It is a time, and a shorter one here.
+    Shorter,
     /// It is 0 there and 1 here, or the other way round.
     Opposite,
     /// It has this value there, and this one here.
@@ -87,6 +95,8 @@ impl Shape {
             Self::Refused => {
                 (there.is_some() && here.is_none()) || matches!((there, here), (Some(0.0 | 200.0), Some(400.0)))
             }
+            Self::Longer => there.zip(here).is_some_and(|(there, here)| there < here),
+            Self::Shorter => there.zip(here).is_some_and(|(there, here)| there > here),
             Self::Opposite => matches!((there, here), (Some(0.0), Some(1.0)) | (Some(1.0), Some(0.0))),
             Self::Values(theirs, ours) => there == Some(theirs) && here == Some(ours),
             Self::Any => true,
@@ -431,7 +441,7 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         series: &["probe_http_ssl", "probe_ssl_", "probe_tls_"],
-        cases: &["http_proxy_over_tls"],
+        cases: &["http_proxy_over_tls*"],
         shapes: &[Shape::Opposite, Shape::There(None)],
         row: [
             "TLS of an `https` proxy, where the target is `http`",

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::lab::Site;
 
-/// A server of HTTP/3 at every address of the far end. It answers `/big` at length, and everything else in a word.
+/// A server of HTTP/3 at every address of the far end. It answers `/big` at length, everything else in a word, and `/moved` with a redirect to `/`.
 pub(crate) fn serve_http3(site: &Site) {
     let read = |name: &str| std::fs::read(site.folder.path().join(name)).unwrap();
     let certificate = CertificateDer::from_pem_slice(&read("cert.pem")).unwrap();
@@ -44,7 +44,11 @@ pub(crate) fn serve_http3(site: &Site) {
                         let mut http = h3::server::Connection::<_, bytes::Bytes>::new(connection).await.ok()?;
                         while let Ok(Some(resolver)) = http.accept().await {
                             let (request, mut stream) = resolver.resolve_request().await.ok()?;
-                            stream.send_response(http::Response::new(())).await.ok()?;
+                            let response = match request.uri().path() {
+                                "/moved" => http::Response::builder().status(302).header("location", "/"),
+                                _ => http::Response::builder(),
+                            };
+                            stream.send_response(response.body(()).unwrap()).await.ok()?;
                             let length = if request.uri().path() == "/big" { 1 << 20 } else { 4 };
                             stream.send_data(vec![b'.'; length].into()).await.ok()?;
                             stream.finish().await.ok()?;

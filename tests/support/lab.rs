@@ -141,7 +141,8 @@ fn write_certificates(folder: &Path) -> rcgen::Issuer<'static, rcgen::KeyPair> {
     std::fs::write(folder.join("ca.pem"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
     let addresses =
         TARGETS.flat_map(|number| [Family::V4, Family::V6].map(|family| target(family, number).to_string()));
-    let leaf = rcgen::CertificateParams::new(addresses.collect::<Vec<_>>()).unwrap();
+    let names = addresses.chain(["web.lab".to_owned()]).collect::<Vec<_>>();
+    let leaf = rcgen::CertificateParams::new(names).unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
     let authority = rcgen::Issuer::new(ca, ca_key);
     let leaf = leaf.signed_by(&key, &authority).unwrap();
@@ -169,6 +170,7 @@ http {{
     location /moved {{ return 302 /there; }}
     location /circle {{ return 302 /circle; }}
     location /big {{ root {path}; }}
+    location /paced/ {{ proxy_pass http://127.0.0.1:8080/; proxy_buffering off; proxy_redirect off; postpone_output 0; proxy_http_version 1.1; }}
     location /grpc.health.v1.Health/ {{ grpc_pass grpc://127.0.0.1:50051; }}
     location /socket {{
       proxy_pass http://127.0.0.1:8080; proxy_http_version 1.1;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,11 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
+    /// An address of a name, known for so many seconds.
+    pub(crate) fn address(&mut self, of: &str, to: IpAddr, ttl: u32) {
+        self.add(of, ttl, RData::from(to));
+    }
+
     /// The name of an address, known for so many seconds.
     pub(crate) fn pointer(&mut self, of: &str, to: &str, ttl: u32) {
         self.add(of, ttl, RData::PTR(PTR(name(to))));
@@ -54,6 +59,8 @@ impl Zone {
     /// The answer to a question; names that are not known are none, which may be kept for a minute.
     fn answer(&self, question: &[u8], by_udp: bool) -> (String, Vec<u8>) {
         let mut message = Message::from_vec(question).unwrap().into_response();
+        // What knows nothing, asks nobody and is nobody's own is taken for a server that is no help.
+        message.metadata.recursion_available = true;
         let (asked, ty) = (message.queries[0].name.clone(), message.queries[0].query_type);
         let mut at = key(&asked.to_string());
         if by_udp && self.long.contains(&at) {
