@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use support::lab::{Site, alone, host};
 use support::pcap::{Capture, Packet};
+use support::zone::{Zone, serve};
 use uplink_exporter::flight::Phase;
 use uplink_exporter::lab::{Action, Fault, Isp, Matches, Path, Topology, target};
 use uplink_exporter::net::Family;
@@ -139,6 +141,39 @@ fn round_trip_times_are_the_labs_and_the_captures() {
             compare_with_capture(&site, module, family, ":80", Some(rtt));
         }
     }
+}
+
+#[test]
+fn resolving_takes_what_the_question_and_its_answer_took_on_the_wire() {
+    let _alone = alone();
+    let server = SocketAddr::new(target(Family::V4, 20), 5353);
+    let section = "{preferred_ip_protocol: ip4, ip_protocol_fallback: false}";
+    let modules = format!("  named: {{prober: http, resolvers: ['{server}'], http: {section}}}\n");
+    let Some(site) = Site::start(topology(12_000), &modules) else { return };
+    let names: Vec<_> = (0..50).map(|number| format!("n{number}.lab")).collect();
+    let mut zone = Zone::default();
+    names.iter().for_each(|name| zone.address(name, target(Family::V4, 10), 60));
+    serve(&site, server, zone);
+    let capture = Capture::start("ispa", site.folder.path(), |command| site.lab.prober().spawn(command).unwrap());
+    // Fifty at once, the first of this process among them: what it takes to make a question is not the name server's time.
+    let request = |name: &String| site.request("named", "a", &format!("http://{name}/"), Duration::from_secs(5));
+    let reports = site.run_all(names.iter().map(request).collect());
+    let packets = capture.stop();
+    let mut apart = Vec::new();
+    for (name, report) in names.iter().zip(&reports) {
+        assert_eq!(report.failure, None, "{:#?}", report.log);
+        assert_adds_up(report);
+        let (label, _) = name.split_once('.').unwrap();
+        let label = [&[label.len() as u8], label.as_bytes(), &[3]].concat();
+        let of_name = |packet: &&Packet| packet.transport.windows(label.len()).any(|bytes| bytes == label);
+        let [question, answer] = packets.iter().filter(of_name).collect::<Vec<_>>()[..] else {
+            panic!("{name} is asked for once")
+        };
+        apart.push(phase(report, Phase::Resolve).unwrap().abs_diff(answer.at - question.at));
+    }
+    let (median, p90) = (percentile(&mut apart, 50), percentile(&mut apart, 90));
+    eprintln!("resolve: from the capture at p50 {median:?}, at p90 {p90:?}");
+    assert!(p90 <= Duration::from_micros(100), "{p90:?} from the capture at p90");
 }
 
 #[test]

@@ -103,14 +103,14 @@ async fn resolve_on(
     probe.turn_from_connection();
     probe.timeline.enter(Phase::Resolve);
     let mut record = Record { probe, host, address: None };
-    // To read an address is the whole of its look-up.
-    probe.timeline.sent(Instant::now());
-    let literal = literal(host);
-    if literal.is_some() {
-        probe.timeline.received(Instant::now());
-    }
-    let address = match literal {
-        Some(address) => of_literal(probe, address, preference, &families)?,
+    let begun = Instant::now();
+    let address = match literal(host) {
+        Some(address) => {
+            // To read an address is the whole of its look-up. Of a name it is what the name server takes: until it is asked, the time is ours.
+            probe.timeline.sent(begun);
+            probe.timeline.received(Instant::now());
+            of_literal(probe, address, preference, &families)?
+        }
         None => match (families.as_slice(), probe.request.resolvers()) {
             ([], _) => return Err(probe.source_failure(&SourceError::NoAddress(preference.family))),
             (families, []) => system.lookup(probe, host, families).await?,

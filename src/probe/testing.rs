@@ -96,6 +96,14 @@ pub(super) fn seconds(report: &Report, phase: Phase) -> Option<f64> {
     report.phases.iter().find(|(reached, _)| *reached == phase).map(|(_, span)| span.as_secs_f64())
 }
 
+/// Has nobody else on this thread a turn for 200 ms, from 40 ms on.
+pub(super) fn stall() -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        std::thread::sleep(Duration::from_millis(200));
+    })
+}
+
 /// Checks how long a phase of the last probe took.
 pub(super) fn check_phase(report: &Report, phase: Phase, milliseconds: std::ops::Range<u64>) {
     let span = report.phases.iter().find(|(reached, _)| *reached == phase).map(|(_, span)| *span);

@@ -1,7 +1,7 @@
 //! One question about an address, to whoever knows.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -10,8 +10,8 @@ use tokio::time::sleep_until;
 
 use crate::net::Source;
 use crate::net::stream::Observer;
-use crate::probe::Request;
 use crate::probe::resolve::exchange;
+use crate::probe::{Request, lock};
 use crate::wire::dns::{Answer, Data, Question, Wanted};
 
 /// Whom to ask.
@@ -129,8 +129,9 @@ async fn ask_one(
     // An id that cannot be guessed, beside the port, which the kernel chooses at random (RFC 5452).
     aws_lc_rs::rand::fill(&mut id).map_err(|_| server)?;
     let question = Question::new(&name, wanted, u16::from_be_bytes(id)).map_err(|_| server)?;
-    let answer = exchange::ask(&asker.request, &via.source, server, &question, &Unobserved).await;
-    let (answer, at) = answer.map_err(|_| server)?;
+    let arrival = Arrival(Arc::new(Mutex::new(Instant::now())));
+    let answer = exchange::ask(&asker.request, &via.source, server, &question, &arrival).await.map_err(|_| server)?;
+    let at = *lock(&arrival.0);
     let (data, ttl) = match answer {
         Answer::Known(data, ttl) => (data, ttl),
         Answer::NoName(ttl) => (Vec::new(), ttl),
@@ -144,12 +145,14 @@ fn keep(ttl: Option<u32>, longest: Duration) -> Duration {
     ttl.map_or(UNSAID, |ttl| Duration::from_secs(ttl.into()).min(longest))
 }
 
-/// Nobody's time is measured here.
+/// When something arrived last; nobody else's time is measured here.
 #[derive(Clone)]
-struct Unobserved;
+struct Arrival(Arc<Mutex<Instant>>);
 
-impl Observer for Unobserved {
+impl Observer for Arrival {
     fn sent(&self, _at: Instant, _bytes: usize) {}
-    fn received(&self, _at: Instant, _bytes: usize) {}
+    fn received(&self, at: Instant, _bytes: usize) {
+        *lock(&self.0) = at;
+    }
     fn waiting(&self, _now: Instant) {}
 }

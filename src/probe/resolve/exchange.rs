@@ -31,19 +31,17 @@ pub(in crate::probe) enum Fault {
     Broken,
 }
 
-/// Asks by UDP, on behalf of a request; returns the answer, and when it arrived. What is no answer to the question is passed over. It waits
-/// for as long as it is let.
+/// Asks by UDP, on behalf of a request. What is no answer to the question is passed over. It waits for as long as it is let.
 pub(super) async fn by_udp(
     request: &Request,
     source: &Source,
     server: SocketAddr,
     question: &Question,
     observer: &impl Observer,
-) -> Result<(Answer, Instant), Fault> {
+) -> Result<Answer, Fault> {
     let socket = udp::connect(source, server).map_err(Fault::Source)?;
     request.will_send(source, socket.local_addr().ok(), server).map_err(Fault::Astray)?;
-    observer.sent(Instant::now(), 0);
-    socket.send(question.bytes()).await.map_err(Fault::Unsent)?;
+    observer.sent(udp::send(&socket, question.bytes()).await.map_err(Fault::Unsent)?, 0);
     // Without EDNS a server is to send no more than 512 bytes; some send as many as a packet holds. A longer datagram is cut, and
     // then no answer.
     let mut buffer = vec![0; 4096];
@@ -55,7 +53,7 @@ pub(super) async fn by_udp(
         if let Some(answer) = question.answer(&buffer[..received.len]) {
             socket.close();
             observer.received(arrived, 0);
-            return Ok((answer, arrived));
+            return Ok(answer);
         }
         share::worked(received.len).await;
     }
@@ -68,7 +66,7 @@ pub(super) async fn by_tcp(
     server: SocketAddr,
     question: &Question,
     observer: &(impl Observer + Clone + Unpin),
-) -> Result<(Answer, Instant), Fault> {
+) -> Result<Answer, Fault> {
     request.will_connect(source, server).map_err(Fault::Astray)?;
     let connecting = tcp::connect(source, server, Opening::Full, false, observer).map_err(Fault::Connect)?;
     connecting.established(observer).await.map_err(Fault::Connect)?;
@@ -83,8 +81,7 @@ pub(super) async fn by_tcp(
         Ok(message)
     };
     let message = conversation.await.map_err(|error: io::Error| Fault::Io(error, None))?;
-    let answer = question.answer(&message).ok_or(Fault::Broken)?;
-    Ok((answer, Instant::now()))
+    question.answer(&message).ok_or(Fault::Broken)
 }
 
 /// The same by UDP, and by TCP where the answer does not fit.
@@ -94,9 +91,9 @@ pub(in crate::probe) async fn ask(
     server: SocketAddr,
     question: &Question,
     observer: &(impl Observer + Clone + Unpin),
-) -> Result<(Answer, Instant), Fault> {
+) -> Result<Answer, Fault> {
     match by_udp(request, source, server, question, observer).await? {
-        (Answer::Truncated, _) => by_tcp(request, source, server, question, observer).await,
+        Answer::Truncated => by_tcp(request, source, server, question, observer).await,
         answer => Ok(answer),
     }
 }

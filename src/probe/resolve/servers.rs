@@ -84,9 +84,7 @@ impl Servers<'_> {
             for turn in 0..self.addresses.len() {
                 let wait = self.patience.wait(self.probe, self.addresses.len(), round, turn);
                 match self.ask(self.addresses[turn], name, families, wait).await {
-                    Ok(Known { addresses, arrived }) => {
-                        // From its arrival on, the answer was ours.
-                        self.probe.timeline.received(arrived);
+                    Ok(addresses) => {
                         self.addresses.rotate_left(turn);
                         return addresses.first().copied().ok_or_else(|| no_address(self.probe, name, families));
                     }
@@ -116,7 +114,13 @@ impl Servers<'_> {
     }
 
     /// Asks one server for one or both families at once; an answer for the first with an address in it needs no second.
-    async fn ask(&self, server: SocketAddr, host: &str, families: &[Family], wait: Duration) -> Result<Known, Failure> {
+    async fn ask(
+        &self,
+        server: SocketAddr,
+        host: &str,
+        families: &[Family],
+        wait: Duration,
+    ) -> Result<Vec<IpAddr>, Failure> {
         self.probe.asked(server.ip(), !self.source.is_unbound());
         let question = |family| async move {
             let silent = || {
@@ -130,8 +134,7 @@ impl Servers<'_> {
                 Err(silent())
             })
         };
-        let has_address =
-            |known: &Result<Known, Failure>| known.as_ref().is_ok_and(|known| !known.addresses.is_empty());
+        let has_address = |known: &Result<Vec<IpAddr>, Failure>| known.as_ref().is_ok_and(|known| !known.is_empty());
         let [first, second] = match families {
             [first, second, ..] => [*first, *second],
             [only] => return question(*only).await,
@@ -155,7 +158,7 @@ impl Servers<'_> {
     }
 
     /// Asks one server for one family: by UDP, and by TCP where the answer does not fit.
-    async fn ask_for(&self, server: SocketAddr, host: &str, family: Family) -> Result<Known, Failure> {
+    async fn ask_for(&self, server: SocketAddr, host: &str, family: Family) -> Result<Vec<IpAddr>, Failure> {
         let no_name = |what: &str| self.probe.failure(Reason::DnsNxdomain, format!("{host}: {what}"));
         let wanted = match family {
             Family::V4 => Wanted::V4,
@@ -168,10 +171,10 @@ impl Servers<'_> {
             .map_err(|error| no_name(&format!("no name: {error}")))?;
         let (request, timeline) = (self.probe.request, &self.probe.timeline);
         let asked = by_udp(request, self.source, server, &question, timeline).await;
-        let (mut answer, mut arrived) = asked.map_err(|fault| self.unasked(server, "", fault))?;
+        let mut answer = asked.map_err(|fault| self.unasked(server, "", fault))?;
         if answer == Answer::Truncated {
             let asked = by_tcp(request, self.source, server, &question, timeline).await;
-            (answer, arrived) = asked.map_err(|fault| self.unasked(server, " by TCP", fault))?;
+            answer = asked.map_err(|fault| self.unasked(server, " by TCP", fault))?;
         }
         self.probe.timeline.waiting(Instant::now());
         match answer {
@@ -180,7 +183,7 @@ impl Servers<'_> {
                     Data::Address(address) => Some(address),
                     Data::Name(_) | Data::Text(_) => None,
                 });
-                Ok(Known { addresses: addresses.collect(), arrived })
+                Ok(addresses.collect())
             }
             Answer::NoName(_) => Err(no_name(&format!("the name server {server} knows no such name"))),
             Answer::Truncated | Answer::Failed(_) => {
@@ -213,10 +216,4 @@ impl Servers<'_> {
             }
         }
     }
-}
-
-/// What a server knows of a name, and when it said so.
-struct Known {
-    addresses: Vec<IpAddr>,
-    arrived: Instant,
 }

@@ -5,6 +5,7 @@ mod system;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -58,6 +59,25 @@ async fn how_long_it_took_is_told_beside_the_phase() {
     let took = report.resolution.as_ref().and_then(|resolution| resolution.took);
     assert_eq!(took, Some(phase), "{report:#?}");
     assert!(phase >= Duration::from_millis(40));
+}
+
+#[tokio::test]
+async fn an_answer_by_tcp_came_when_it_came() {
+    let server = serve_dns(|ty, message| {
+        // Only by TCP, the second time that it is asked for, it takes its time.
+        message.metadata.truncation = true;
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        if ASKED.fetch_add(1, Ordering::Relaxed) > 0 {
+            std::thread::sleep(Duration::from_millis(80));
+        }
+        both(ty, message)
+    });
+    let stall = stall();
+    let preference = Preference { family: Family::V4, fallback: false };
+    let report = look_up("www.example", &[server], Source::default(), preference, PATIENCE).await;
+    stall.await.unwrap();
+    assert_eq!(address(&report), Some(Ipv4Addr::new(127, 0, 0, 7).into()), "{report:#?}");
+    check_phase(&report, Phase::Resolve, 79..105);
 }
 
 fn address(report: &Report) -> Option<IpAddr> {

@@ -142,18 +142,11 @@ async fn what_comes_instead_of_a_response_came_when_it_came() {
             sleep(80);
             say(&mut stream, words);
         });
-        let stall = tokio::spawn(async {
-            tokio::time::sleep(Duration::from_millis(40)).await;
-            // Nobody else has a turn.
-            std::thread::sleep(Duration::from_millis(200));
-        });
+        let stall = stall();
         let report = get(settings(), server, PATIENCE).await;
         stall.await.unwrap();
         assert!(!report.success(), "{report:#?}");
-        let [request] = &measured(&report).requests[..] else { panic!("{report:#?}") };
-        let processing = span(request, Phase::Processing);
-        let told = Duration::from_millis(79)..Duration::from_millis(105);
-        assert!(told.contains(&processing), "{words:?} came after {processing:?}: {report:#?}");
+        check_phase(&report, Phase::Processing, 79..105);
     }
 }
 
