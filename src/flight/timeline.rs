@@ -206,11 +206,12 @@ impl Timeline {
         self.leg.traffic
     }
 
-    /// Something left at `at`: the network's turn begins, or goes on.
+    /// Something left at `at`: the network's turn begins, or goes on. What has arrived by then may still be unread.
     pub fn sent(&mut self, at: Instant) {
-        self.take_turn(at);
-        self.idle(at);
-        self.turn = Turn::Network;
+        if self.turn != Turn::Network {
+            self.idle(at);
+            self.turn = Turn::Network;
+        }
     }
 
     /// A datagram left at `at`, which may have been by itself, for a timer: an acknowledgement that was held back, or one more of what got lost.
@@ -531,6 +532,29 @@ mod tests {
             (31, Step::Finish),
         ];
         assert_eq!(play(&steps), (1, vec![(Phase::Processing, 30), (Phase::Transfer, 0)]));
+        // A goodbye comes instead of a response, and we answer it late, and find out later still that there will be none.
+        let steps = [
+            (0, Step::Enter(Phase::Processing)),
+            (0, Step::Sent),
+            (10, Step::Received),
+            (14, Step::StillDue),
+            (15, Step::Sent),
+            (17, Step::NothingDue),
+            (20, Step::Finish),
+        ];
+        assert_eq!(play(&steps), (10, vec![(Phase::Processing, 10)]));
+        // Settings and the response wait for us since 5 and 10; we acknowledge the ones at 25, and read the other then.
+        let steps = [
+            (0, Step::Enter(Phase::Processing)),
+            (0, Step::Sent),
+            (5, Step::Received),
+            (25, Step::StillDue),
+            (25, Step::Sent),
+            (10, Step::Received),
+            (26, Step::Enter(Phase::Transfer)),
+            (26, Step::Finish),
+        ];
+        assert_eq!(play(&steps), (16, vec![(Phase::Processing, 10), (Phase::Transfer, 0)]));
     }
 
     #[test]

@@ -238,7 +238,9 @@ impl Call<'_> {
         }
     }
 
+    /// Why there is no answer. What came instead is all that was waited for.
     fn failure(&self, what: &str, error: &hyper::Error) -> Failure {
+        self.probe.timeline.nothing_due();
         self.driver.failure(self.probe, what, error)
     }
 

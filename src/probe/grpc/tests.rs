@@ -417,6 +417,28 @@ async fn a_server_that_is_not_there_or_silent_is_told_by_its_phase() {
 }
 
 #[tokio::test]
+async fn what_comes_instead_of_an_answer_came_when_it_came() {
+    let settings_of_server = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let reset = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
+    let goodbye = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
+    for words in [&reset[..], &goodbye, b"HTTP/1.1 400 x\r\n\r\n"] {
+        let words = words.to_vec();
+        let server = serve(V4, move |mut stream| {
+            hear(&mut stream);
+            std::io::Write::write_all(&mut stream, &settings_of_server).unwrap();
+            sleep(80);
+            std::io::Write::write_all(&mut stream, &words).unwrap();
+            sleep(200);
+        });
+        let stall = stall();
+        let report = check(settings(), server, PATIENCE).await;
+        stall.await.unwrap();
+        assert!(!report.success(), "{report:#?}");
+        check_phase(&report, Phase::Processing, 79..105);
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_is_told_from_one_that_speaks_otherwise() {
     let ending = serve(V4, |mut stream| drop(hear(&mut stream)));
     let report = check(settings(), ending, PATIENCE).await;

@@ -245,6 +245,23 @@ async fn interim_responses_are_no_response() {
 }
 
 #[tokio::test]
+async fn what_comes_instead_of_a_response_came_when_it_came() {
+    let authority = authority();
+    for words in
+        [frame(3, 0, 1, &[0, 0, 0, 2]), frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 2]), b"HTTP/1.1 400 x\r\n\r\n".to_vec()]
+    {
+        // What comes behind it, while nobody reads, would give it its own stamp.
+        let url = frames(&authority, vec![(80, words), (200, Vec::new())]);
+        let settings = Settings { tls: trusting(Some(authority.pem()), &["h2"]), ..settings() };
+        let stall = stall();
+        let report = get(settings, &url, PATIENCE).await;
+        stall.await.unwrap();
+        assert!(!report.success(), "{report:#?}");
+        check_phase(&report, Phase::Processing, 79..105);
+    }
+}
+
+#[tokio::test]
 async fn whoever_ends_a_stream_or_the_connection_does_not_break_the_protocol_unless_he_says_so() {
     let authority = authority();
     let head = frame(1, 4, 1, &[0x88]);
