@@ -48,7 +48,7 @@ fn attempt(asked: &Probe, config_file: &Path) -> Result<ExitCode, String> {
         let what = if asked.output == Output::Mtr { "mtr has" } else { "metrics have" };
         return Err(format!("{what} no place for what --debug tells; use --output=text or json"));
     }
-    let config = config::load(config_file).map_err(|errors| errors.to_string())?;
+    let config = config::load_for(config_file, &asked.module).map_err(|errors| errors.to_string())?;
     let Probe { target, module, isp, hostname, .. } = asked;
     let ask = Ask { target, module: Some(module), isp: isp.as_deref(), hostname: hostname.as_deref() };
     let Choice { module, isp, zoned, isps, hostname } = config.choose(&ask).map_err(|rejection| rejection.sentence)?;

@@ -215,6 +215,35 @@ modules:
 }
 
 #[test]
+fn what_is_wrong_with_other_modules_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = web();
+    let secret = "{prober: http, http: {basic_auth: {username: u, password_file: /none/such}}}";
+    std::fs::write(
+        folder.path().join("blackbox.yml"),
+        format!("modules:\n  http_2xx: {{prober: http}}\n  internal: {secret}\n"),
+    )
+    .unwrap();
+    let probe = |module: &str| {
+        let module = format!("--module={module}");
+        command(folder.path(), &["--config.file=blackbox.yml", &module, &format!("http://{server}/")]).output().unwrap()
+    };
+    let output = probe("http_2xx");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let output = probe("internal");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("module \"internal\": http.basic_auth.password_file"),
+        "{}",
+        text(&output.stderr)
+    );
+    // Where there is no such module, nobody knows which one was meant.
+    let output = probe("http_2xy");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("module \"internal\""), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_signal_ends_a_probe_and_leaves_nothing_open() {
     let folder = folder();
     for (signal, code) in [("-INT", 130), ("-TERM", 143)] {

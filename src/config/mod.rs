@@ -121,10 +121,20 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     load_from(path, &Files::default(), None)
 }
 
+/// The same for probes by one module: the others are not looked at, so that their secrets need not be readable. Where there is no such module, all
+/// are.
+///
+/// # Errors
+/// Everything that is wrong with the rest.
+pub fn load_for(path: &Path, module: &str) -> Result<Config, Errors> {
+    let files = Files::default();
+    decoded(&text(path, files.read_or_hear(path, None))?, &path.display().to_string(), &files, Some(module))
+}
+
 /// Loads a configuration, and takes down every file that it came from, also where something is wrong with it; one that comes by a pipe is
 /// waited for as long as `patience` lasts.
 fn load_from(path: &Path, files: &Files, patience: Option<Duration>) -> Result<Config, Errors> {
-    decoded(&text(path, files.read_or_hear(path, patience))?, &path.display().to_string(), files)
+    decoded(&text(path, files.read_or_hear(path, patience))?, &path.display().to_string(), files, None)
 }
 
 /// The text of a configuration that was read.
@@ -142,10 +152,11 @@ fn text(path: &Path, read: io::Result<Vec<u8>>) -> Result<String, Errors> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load_str(text: &str, file: &str) -> Result<Config, Errors> {
-    decoded(text, file, &Files::default())
+    decoded(text, file, &Files::default(), None)
 }
 
-fn decoded(text: &str, file: &str, files: &Files) -> Result<Config, Errors> {
+/// `only` is the module that is wanted, where that is one.
+fn decoded(text: &str, file: &str, files: &Files, only: Option<&str>) -> Result<Config, Errors> {
     let problems = Problems::of(file, files);
     let root = match yaml::parse(text) {
         Ok(Some(root)) => root,
@@ -166,9 +177,11 @@ fn decoded(text: &str, file: &str, files: &Files) -> Result<Config, Errors> {
     let isps: Vec<Arc<Isp>> =
         isps.into_iter().map(|(name, value)| isp::isp(name, &value.owned_by(format!("isp {name:?}")), site)).collect();
     let modules = fields.get("modules").map(|value| value.entries()).unwrap_or_default();
+    let only = only.filter(|only| modules.iter().any(|(name, _)| name == only));
     let mut made_of = BTreeMap::new();
     let modules: Vec<Arc<Module>> = modules
         .into_iter()
+        .filter(|(name, _)| only.is_none_or(|only| only == *name))
         .filter_map(|(name, value)| {
             let yaml = show::print_module(&shown, name).unwrap_or_default();
             let read_before = files.count();

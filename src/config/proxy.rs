@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, header};
+use tracing::warn;
 use url::Url;
 
 use super::decode::{Fields, Value};
@@ -67,7 +68,11 @@ pub(super) fn proxies(
                 proxy(&value, &format!("{name} "), &text, tls.clone(), connect_headers.clone())
             };
             let except = variable("NO_PROXY").map(|(name, text)| {
-                value.noted(NoProxy::parse(&text).map_err(|error| format!("{name}: {error}"))).unwrap_or_default()
+                let (except, unmatched) = NoProxy::of_others(&text);
+                for entry in unmatched {
+                    warn!("{entry:?} in {name} is nothing that a host can match, and is passed over");
+                }
+                except
             });
             let except = Some(except.unwrap_or_default());
             Some(Proxies { http: proxy("HTTP_PROXY"), https: proxy("HTTPS_PROXY"), except })
@@ -210,6 +215,10 @@ mod tests {
         assert_eq!(exceptions("{proxy_url: 'http://p', no_proxy: x}", &[]), Some(true));
         // Where the environment has none, that is what was asked for, too.
         assert_eq!(exceptions("{proxy_from_environment: true}", &[]), Some(true));
+        // It is everybody's, and others pass over what they cannot read.
+        let variables = [("NO_PROXY", "169.254/16,http://172.16.0.0/,example.org,<local>")];
+        let read = read("{proxy_from_environment: true}", &variables).unwrap().unwrap().except.unwrap();
+        assert_eq!(["example.org", "172.16.0.0", "169.254.1.1"].map(|host| read.has(host, 80)), [true, false, false]);
     }
 
     #[test]

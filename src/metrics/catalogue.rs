@@ -203,7 +203,7 @@ catalogue! {
     HOP_SENT = Gauge "probe_traceroute_hop_sent" ["hop"] "Packets that were sent to expire at a hop";
     HOP_RECEIVED = Gauge "probe_traceroute_hop_received" ["hop"] "Packets that were answered by a hop";
     HOP_LOSS = Gauge "probe_traceroute_hop_loss_ratio" ["hop"]
-        "The part of a hop's packets that was not answered, from 0 to 1; routers answer less than they forward";
+        "The part of a hop's packets that was not answered, of those that were not still under way, from 0 to 1; routers answer less than they forward";
     HOP_LOSS_INFO = Info "probe_traceroute_hop_loss_info" ["hop", "class"]
         "What the loss of a hop is: none; rate_limited, answers that its router does not give; forwarding, packets lost on the way; unknown";
     HOP_SEGMENT = Gauge "probe_traceroute_hop_segment_seconds" ["hop"]

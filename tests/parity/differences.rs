@@ -701,7 +701,7 @@ const DIFFERENCES: &[Difference] = &[
         cases: &["dns_garbage_first", "dns_other_question_first_with_other_records"],
         shapes: &[Shape::Opposite, Shape::Measured],
         row: [
-            "a datagram that is no DNS message, or answers another question",
+            "a datagram that is no DNS message, or answers another question, or none",
             "taken for the reply",
             "passed over",
             "anybody can send it",
@@ -818,6 +818,33 @@ const DIFFERENCES: &[Difference] = &[
             "200, a failed probe",
             "400, and one sentence",
             "it is a mistake in the scrape job, not an outage",
+        ],
+    },
+    Difference {
+        series: &[""],
+        cases: &["http_target_of_any_address", "tcp_target_of_any_address"],
+        shapes: &[Shape::Refused],
+        row: [
+            "a target of `0.0.0.0` or `[::]`, for `http` and `tcp`",
+            "this host",
+            "400, and one sentence",
+            "it says where something listens, not who is asked; write `localhost`",
+        ],
+    },
+    Difference {
+        series: &["probe_success", "probe_http_", "probe_failed_due_to_regex"],
+        cases: &[
+            "http_redirect_of_a_name_with_a_token",
+            "http_redirect_of_a_name_with_a_cookie_of_the_module",
+            "http_redirect_of_a_name_says_where_it_comes_from",
+            "http_redirect_of_a_name_to_two_slashes",
+        ],
+        shapes: &[Shape::Any],
+        row: [
+            "a redirect of a target that is a name: `Authorization` and `Cookie` of `headers` to the same name, `Referer`, `Host` for `//other/…`, a `server_name` to the same name",
+            "as if the target were its address: not shown, of the address, the old one, forgotten",
+            "as of a name: shown, of the name, the other one, kept",
+            "as by a browser; there, the URL has the address that was found",
         ],
     },
     Difference {

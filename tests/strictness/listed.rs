@@ -161,6 +161,38 @@ pub(crate) const LISTED: &[Listed] = &[
     ),
     modules(
         [
+            "an entry of `no_proxy` that no host can match: `169.254/16`, `http://a`, `10.`",
+            "passed over (as here what `NO_PROXY` has in the environment, which is everybody's)",
+            "it would not count; write `169.254.0.0/16`",
+        ],
+        &[
+            "prober: http, http: {proxy_url: 'http://p:3128', no_proxy: 'localhost,169.254/16'}",
+            "prober: http, http: {proxy_url: 'http://p:3128', no_proxy: 'http://a'}",
+            "prober: http, http: {proxy_url: 'http://p:3128', no_proxy: '10.'}",
+        ],
+    ),
+    modules(
+        [
+            "what could not work in the section of another prober than the module's",
+            "not looked at",
+            "it is a mistake, which waits for the day when the prober is changed",
+        ],
+        &[
+            "prober: http, tcp: {tls: true, tls_config: {ca_file: /none/such}}",
+            "prober: http, icmp: {source_ip_address: eth0}",
+            "prober: http, dns: {query_name: a..b, valid_rcodes: [noerror]}",
+        ],
+    ),
+    modules(
+        [
+            "`method: CONNECT`",
+            "a request for a tunnel, which a server may answer somehow",
+            "there is no response to measure",
+        ],
+        &["prober: http, http: {method: CONNECT}"],
+    ),
+    modules(
+        [
             "a `source_ip_address` of `0.0.0.0` or `::`, or an IPv4 address as `::ffff:…`",
             "any address; the IPv4 address",
             "it names no address; write it as IPv4",

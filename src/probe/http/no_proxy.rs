@@ -29,8 +29,7 @@ impl NoProxy {
     /// # Errors
     /// The entry that no host can match, and what it may be.
     pub fn parse(list: &str) -> Result<Self, String> {
-        let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        let rules = entries.map(|entry| {
+        let rules = entries(list).map(|entry| {
             Rule::parse(entry).ok_or_else(|| {
                 format!(
                     "{entry:?} is neither a host, a domain (.example.org), an address, a network (10.0.0.0/8) nor *, and no host matches it"
@@ -40,6 +39,19 @@ impl NoProxy {
         Ok(Self { rules: rules.collect::<Result<_, _>>()? })
     }
 
+    /// Reads a list that was made for others, too, such as the environment's: also returns the entries that no host can match.
+    #[must_use]
+    pub fn of_others(list: &str) -> (Self, Vec<&str>) {
+        let (mut rules, mut unmatched) = (Vec::new(), Vec::new());
+        for entry in entries(list) {
+            match Rule::parse(entry) {
+                Some(rule) => rules.push(rule),
+                None => unmatched.push(entry),
+            }
+        }
+        (Self { rules }, unmatched)
+    }
+
     /// Whether a host, which is a name or an address without brackets, is connected to directly at a port. This host itself always is.
     #[must_use]
     pub fn has(&self, host: &str, port: u16) -> bool {
@@ -47,6 +59,10 @@ impl NoProxy {
         let itself = host == "localhost" || address.is_some_and(|address| address.is_loopback());
         itself || self.rules.iter().any(|rule| rule.matches(host, address, port))
     }
+}
+
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|entry| !entry.is_empty())
 }
 
 impl Rule {
