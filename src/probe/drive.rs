@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ pub(super) struct Driver {
     connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
     /// How the connection ended, where it failed.
     error: Option<hyper::Error>,
+    fault: Arc<OnceLock<io::Error>>,
     tasks: Tasks,
     version: Version,
     certificate_asked: bool,
@@ -35,6 +37,11 @@ impl Driver {
     /// For a connection that is yet to become hyper's, of this version.
     pub(super) fn of(connection: &Connection, version: Version) -> Self {
         Self { version, certificate_asked: connection.certificate_asked(), ..Self::default() }
+    }
+
+    /// The connection, watched for a response, whose start `search` finds; what breaks it is kept.
+    pub(super) fn watch(&self, connection: Connection, search: ResponseStart, timeline: SharedTimeline) -> Tap {
+        Tap { fault: Arc::clone(&self.fault), ..Tap::new(connection, search, timeline) }
     }
 
     /// Where hyper spawns what the connection needs.
@@ -69,10 +76,7 @@ impl Driver {
         share::worked(0).await;
         match self.alongside(body.frame()).await {
             Some(Ok(frame)) => Ok(Some(frame)),
-            Some(Err(error)) => {
-                let beneath = self.error.as_ref();
-                Err(failure(probe, "the response broke off", &error, beneath, self.certificate_asked))
-            }
+            Some(Err(error)) => Err(self.told(probe, "the response broke off", &error)),
             // A stream that is reset for no fault hyper takes for one that has ended.
             None if self.version == Version::HTTP_2 && !is_whole(body) => {
                 let detail = "the response broke off: the server did not go on with the stream";
@@ -94,7 +98,7 @@ impl Driver {
 
     /// What an error of a request means whose response has no head.
     pub(super) fn failure(&self, probe: &Probe<'_>, what: &str, error: &hyper::Error) -> Failure {
-        let failure = failure(probe, what, error, self.error.as_ref(), self.certificate_asked);
+        let failure = self.told(probe, what, error);
         if !is_refused_by_h2(error) {
             return failure;
         }
@@ -102,6 +106,16 @@ impl Driver {
         let likely = "its head has a header that HTTP/2 forbids (Connection, Keep-Alive, Proxy-Connection, TE, Transfer-Encoding, Upgrade: \
                       RFC 9113, section 8.2.2), or violates it otherwise";
         Failure { phase: Phase::Processing, detail: format!("{}; {likely}", failure.detail), ..failure }
+    }
+
+    fn told(&self, probe: &Probe<'_>, what: &str, error: &hyper::Error) -> Failure {
+        failure(
+            probe,
+            what,
+            error,
+            Beneath { error: self.error.as_ref(), fault: self.fault.get() },
+            self.certificate_asked,
+        )
     }
 }
 
@@ -118,24 +132,33 @@ pub(super) fn broken_off(probe: &Probe<'_>) -> Reason {
     }
 }
 
+/// How the connection of a request ended, where it failed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beneath<'a> {
+    /// As hyper tells it.
+    pub(super) error: Option<&'a hyper::Error>,
+    /// As it was met, where [`Driver::watch`] saw it: h2 keeps no more of it than its kind.
+    pub(super) fault: Option<&'a io::Error>,
+}
+
 /// What the error of a request means, and that of the connection that carried it.
 pub(super) fn failure(
     probe: &Probe<'_>,
     what: &str,
     error: &hyper::Error,
-    beneath: Option<&hyper::Error>,
+    beneath: Beneath<'_>,
     certificate_asked: bool,
 ) -> Failure {
     let detail = |error: &hyper::Error| {
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         format!("{what}: {error}{cause}")
     };
-    let errors = || [Some(error), beneath].into_iter().flatten();
+    let errors = || [Some(error), beneath.error].into_iter().flatten();
     if let Some((error, reason)) = errors().find_map(|error| Some((error, said_by_http2(probe, error)?))) {
         return probe.failure(reason, detail(error));
     }
     // The connection knows what happened to it better than the request.
-    if let Some(io) = errors().find_map(io_error) {
+    if let Some(io) = beneath.fault.or_else(|| errors().find_map(io_error)) {
         let failure = tls::failure(probe, what, io, certificate_asked);
         return match failure.reason {
             // hyper's own words about what came, such as a chunk without a size.
@@ -189,6 +212,16 @@ fn io_error(error: &hyper::Error) -> Option<&io::Error> {
     None
 }
 
+/// The same error, as far as it is looked at: by its number, or by what rustls says.
+fn copy(error: &io::Error) -> io::Error {
+    let said = || error.get_ref()?.downcast_ref::<rustls::Error>();
+    match (error.raw_os_error(), said()) {
+        (Some(number), _) => io::Error::from_raw_os_error(number),
+        (None, Some(said)) => io::Error::new(error.kind(), said.clone()),
+        (None, None) => error.kind().into(),
+    }
+}
+
 /// A connection, above TLS, that ends [`Phase::Processing`] with the first byte of the response.
 ///
 /// The bytes have just been read from below, so the timeline stands at the stamp of their arrival. What comes before the response
@@ -206,17 +239,27 @@ pub(super) struct Tap {
     search: Option<ResponseStart>,
     /// What hyper would not take of a head of HTTP/1.
     head: Option<Head>,
+    /// What broke the connection.
+    fault: Arc<OnceLock<io::Error>>,
     timeline: SharedTimeline,
 }
 
 impl Tap {
-    /// Watches a connection for a response, whose start `search` finds.
-    pub(super) fn new(connection: Connection, search: ResponseStart, timeline: SharedTimeline) -> Self {
+    fn new(connection: Connection, search: ResponseStart, timeline: SharedTimeline) -> Self {
         let head = matches!(search, ResponseStart::Http1(_)).then(Head::default);
-        Self { connection, asked: false, early: None, deaf: false, search: Some(search), head, timeline }
+        Self {
+            connection,
+            asked: false,
+            early: None,
+            deaf: false,
+            search: Some(search),
+            head,
+            fault: Arc::default(),
+            timeline,
+        }
     }
 
-    /// The same of an answer of HTTP/1 by somebody on the way to the server, with which no phase ends.
+    /// Watches a connection for an answer of HTTP/1 by somebody on the way to the server, with which no phase ends.
     pub(super) fn on_the_way(connection: Connection, timeline: SharedTimeline) -> Self {
         Self { search: None, ..Self::new(connection, ResponseStart::http1(), timeline) }
     }
@@ -226,12 +269,12 @@ impl Tap {
         self.connection
     }
 
-    /// What becomes of an attempt to write `length` bytes.
-    fn written(&mut self, result: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
+    /// What becomes of an attempt to write, which is otherwise `done`. Of a server that hangs up what it has said by then is still to be read.
+    fn written<T>(&mut self, result: Poll<io::Result<T>>, done: T) -> Poll<io::Result<T>> {
         match result {
-            Poll::Ready(Err(error)) if self.head.is_some() && hung_up(&error) => {
+            Poll::Ready(Err(error)) if hung_up(&error) => {
                 self.deaf = true;
-                Poll::Ready(Ok(length))
+                Poll::Ready(Ok(done))
             }
             result => result,
         }
@@ -257,7 +300,7 @@ const BEFORE: usize = share::PIECE / 64;
 
 impl AsyncRead for Tap {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { connection, asked, early, search, head, timeline, .. } = self.get_mut();
+        let Self { connection, asked, early, search, head, fault, timeline, .. } = self.get_mut();
         if !*asked {
             *early = Some(cx.waker().clone());
             return Poll::Pending;
@@ -267,8 +310,11 @@ impl AsyncRead for Tap {
         let most = if search.is_some() { BEFORE } else { share::PIECE };
         let mut part = ReadBuf::new(buffer.initialize_unfilled_to(buffer.remaining().min(most)));
         let mut result = Pin::new(connection).poll_read(cx, &mut part);
-        if result.is_ready() {
+        if let Poll::Ready(result) = &result {
             unit.made_progress();
+            if let Err(error) = result {
+                fault.get_or_init(|| copy(error));
+            }
         }
         let came = part.filled().len();
         if let Some(head) = head {
@@ -327,7 +373,11 @@ impl AsyncWrite for Tap {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_flush(cx)
+        if self.deaf {
+            return Poll::Ready(Ok(()));
+        }
+        let result = Pin::new(&mut self.connection).poll_flush(cx);
+        self.written(result, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

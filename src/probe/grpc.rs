@@ -13,7 +13,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 
 use super::connection::{self, Connection, Handshake};
-use super::drive::{Driver, Tap};
+use super::drive::Driver;
 use super::resolve::{Preference, resolve};
 use super::services::Carrier;
 use super::{Probe, USER_AGENT, host, tls};
@@ -154,7 +154,7 @@ impl Call<'_> {
     ) -> Result<HeaderMap, Failure> {
         let timeline = &self.probe.timeline;
         timeline.enter(Phase::Processing);
-        let io = TokioIo::new(Tap::new(connection, ResponseStart::http2(), timeline.clone()));
+        let io = TokioIo::new(self.driver.watch(connection, ResponseStart::http2(), timeline.clone()));
         let mut builder = http2::Builder::new(self.driver.spawner());
         let handshake = builder.max_header_list_size(LONGEST_HEADERS).handshake(io);
         let handshake = self.driver.alongside(handshake).await;

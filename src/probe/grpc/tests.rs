@@ -360,6 +360,14 @@ async fn tls_has_its_phase_and_its_facts() {
     let plain = serve_calls(V4, None, |_| well());
     let report = check(over_tls(), plain, PATIENCE).await;
     check_failure(&report, Phase::Tls, Reason::TlsProtocolError);
+
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut config = demanding(version, &authority);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let closed_shop = serve_calls(V4, Some(config), |_| well());
+        let report = check(over_tls(), closed_shop, PATIENCE).await;
+        check_failure(&report, Phase::Tls, Reason::TlsClientCertRejected);
+    }
 }
 
 #[tokio::test]

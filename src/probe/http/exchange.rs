@@ -13,7 +13,7 @@ use super::body::Reader;
 use crate::flight::Phase;
 use crate::probe::Probe;
 use crate::probe::connection::Connection;
-use crate::probe::drive::{Driver, Tap};
+use crate::probe::drive::Driver;
 use crate::verdict::{Failure, Reason};
 use crate::wire::http::ResponseStart;
 
@@ -61,7 +61,7 @@ impl<'a> Exchange<'a> {
         connection: Connection,
         request: Request<Full<Bytes>>,
     ) -> hyper::Result<Response<Incoming>> {
-        let io = TokioIo::new(Tap::new(connection, ResponseStart::http1(), self.probe.timeline.clone()));
+        let io = TokioIo::new(self.driver.watch(connection, ResponseStart::http1(), self.probe.timeline.clone()));
         let mut builder = http1::Builder::new();
         // Some old servers know headers in their usual spelling only, and fold long ones over several lines.
         builder.title_case_headers(true).allow_obsolete_multiline_headers_in_responses(true);
@@ -76,7 +76,7 @@ impl<'a> Exchange<'a> {
         connection: Connection,
         request: Request<Full<Bytes>>,
     ) -> hyper::Result<Response<Incoming>> {
-        let io = TokioIo::new(Tap::new(connection, ResponseStart::http2(), self.probe.timeline.clone()));
+        let io = TokioIo::new(self.driver.watch(connection, ResponseStart::http2(), self.probe.timeline.clone()));
         let mut builder = http2::Builder::new(self.driver.spawner());
         let handshake = builder.max_header_list_size(LONGEST_HEAD as u32).handshake(io);
         let (mut sender, connection) = self.driver.alongside(handshake).await?;

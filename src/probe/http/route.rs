@@ -17,7 +17,7 @@ use super::proxy::{Kind, Proxies, Proxy};
 use crate::flight::Phase;
 use crate::net::tls::{Tls, TlsFacts};
 use crate::probe::connection::{self, Connection, Handshake};
-use crate::probe::drive::{self, Tap};
+use crate::probe::drive::{self, Beneath, Tap};
 use crate::probe::resolve::{self, Preference, resolve, resolve_beyond};
 use crate::probe::{Probe, tls};
 use crate::verdict::{Failure, Reason};
@@ -219,7 +219,7 @@ async fn tunnel(
     })?;
     let fail = |error: &hyper::Error, beneath: Option<&hyper::Error>| {
         let what = format!("no answer to CONNECT {authority}");
-        drive::failure(probe, &what, error, beneath, certificate_asked)
+        drive::failure(probe, &what, error, Beneath { error: beneath, fault: None }, certificate_asked)
     };
     let mut builder = http1::Builder::new();
     builder.title_case_headers(true);

@@ -504,6 +504,16 @@ async fn a_server_that_wants_a_certificate_refuses_in_the_tls_phase() {
         };
         let tls = Arc::new(Tls::new(options).unwrap());
         check_success(&get(Settings { tls, ..settings() }, &url, PATIENCE).await);
+
+        // h2 does not keep what it met; nor does it read on where the server hangs up with what we say unread.
+        let mut config = demanding(version, &authority);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let url = tls_server(config);
+        for _ in 0..20 {
+            let tls = trusting(Some(authority.pem()), &["h2"]);
+            let report = get(Settings { tls, ..settings() }, &url, PATIENCE).await;
+            check_failure(&report, Phase::Tls, Reason::TlsClientCertRejected);
+        }
     }
 }
 
