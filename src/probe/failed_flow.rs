@@ -38,6 +38,10 @@ pub struct FailedFlow {
     pub remote: SocketAddr,
     /// How it ended.
     pub end: End,
+    /// Whether it left through the ISP that was named; nothing where that cannot be told.
+    pub verified: Option<bool>,
+    /// Where it did not: whose router it met, in a sentence.
+    pub astray: Option<String>,
     /// How long that took, beside the probe's own duration.
     pub duration: Duration,
     /// What answered; of no flows, where no packet left.
@@ -259,7 +263,8 @@ impl Probe<'_> {
     }
 }
 
-/// Traces the flow that made a probe fail, or slow, until the probe's time is over. All else of the report stays as it is.
+/// Traces the flow that made a probe fail, or slow, until the probe's time is over. All else of the report stays as it is, but for what its routers
+/// prove of the way out.
 pub(super) async fn follow(probe: &Probe<'_>, tracing: &Tracing, report: &mut Report) {
     let Some((held, cause)) = probe.failed_flow(report.failure.as_ref()) else { return };
     let (begun, follower) = (Instant::now(), probe.follower());
@@ -285,7 +290,20 @@ pub(super) async fn follow(probe: &Probe<'_>, tracing: &Tracing, report: &mut Re
         }
         Err(_) => End::NotTraced("the packets_per_second of its ISP are used up".to_owned()),
     };
-    let flow = FailedFlow { cause, local, remote, end, duration: begun.elapsed(), trace };
+    let (mut verified, mut astray) = (None, None);
+    if trace.flows > 0 {
+        // Its way was that of the probe's own packets.
+        let (way_out, wrong_way) = follower.way_out(Some(&trace));
+        if let Some(way_out) = way_out {
+            report.way_out.get_or_insert_default().learn(&way_out);
+            verified = way_out.verified;
+        }
+        astray = wrong_way.map(|failure| failure.detail);
+    }
+    if let Some(astray) = &astray {
+        follower.note(format_args!("the flow does not leave through its ISP: {astray}"));
+    }
+    let flow = FailedFlow { cause, local, remote, end, verified, astray, duration: begun.elapsed(), trace };
     report.log.append(&mut follower.take_log(Some(format!("the flow {flow}"))));
     report.failed_flow = Some(flow);
 }
@@ -380,7 +398,8 @@ mod tests {
         let hop = |(number, received): (u8, &u32)| Hop { number, sent: 3, received: *received, ..Hop::default() };
         trace.hops = (1..).zip(answers).map(hop).collect();
         let at = SocketAddr::new([192, 0, 2, 1].into(), 80);
-        FailedFlow { cause: Cause::Failure, local: at, remote: at, end, duration: PATIENCE, trace }
+        let (verified, astray) = (None, None);
+        FailedFlow { cause: Cause::Failure, local: at, remote: at, end, verified, astray, duration: PATIENCE, trace }
     }
 
     #[test]

@@ -143,6 +143,9 @@ fn failed_flow(page: &mut Page, flow: &FailedFlow) {
         page.entry("", format_args!("traced since {} took {took} ms", phase.name()));
     }
     page.entry("", format_args!("it {flow}"));
+    if let Some(astray) = &flow.astray {
+        page.entry("", format_args!("it does not leave through its ISP: {astray}"));
+    }
     if flow.trace.flows > 0 {
         traceroute::hops(page, &flow.trace);
     }
