@@ -600,6 +600,22 @@ pub(crate) fn widest_trace(hops: u8) -> Report {
     }
 }
 
+/// A probe of `http` that has every series that one can have, but for the trace of its flow.
+pub(crate) fn widest_http() -> Report {
+    let mut report = http_success();
+    let Measurement::Http(measured) = &mut report.measurement else { panic!("it is of http") };
+    measured.requests.last_mut().unwrap().handshake.rtt = Some(Duration::from_micros(9_900));
+    report.phases.insert(0, (Phase::Token, Duration::from_millis(90)));
+    report.failure = failure(Phase::Transfer, Reason::AssertionFailedBody, "no", None);
+    report.way_out = way_out("10.0.0.1", false, true);
+    report
+}
+
+/// The trace of a flow that has every series that one can have.
+pub(crate) fn widest_flow() -> Option<FailedFlow> {
+    tcp_flow_ends().failed_flow
+}
+
 fn egress_success() -> Report {
     let taken = |isp: &str, flows| egress::Taken { isp: isp.to_owned(), flows };
     let measured = egress::Measurement {
