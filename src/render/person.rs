@@ -158,7 +158,7 @@ fn leaving(way_out: &WayOut) -> String {
         device.as_ref().map(|device| format!("by {device}")),
         gateway.map(|gateway| format!("via {gateway}")),
         first_hop.map(|router| format!("first router {router}")),
-        verified.map(|verified| if verified { "which is the ISP's" } else { "which is not the ISP's" }.to_owned()),
+        verified.map(|verified| if verified { "through the ISP" } else { "not through the ISP" }.to_owned()),
         return_mismatch.filter(|mismatch| *mismatch).map(|_| "answers came by another device".to_owned()),
     ];
     told.into_iter().flatten().collect::<Vec<_>>().join(", ")
