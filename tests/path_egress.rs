@@ -51,6 +51,7 @@ const MODULES: &str = "modules:
   trace: {prober: traceroute}
   trace_udp: {prober: traceroute, traceroute: {protocol: udp}}
   trace_tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
+  traced: {prober: tcp, tcp: {on_failure: trace, trace_after: {connect: 1ms}}}
   trace_later: {prober: traceroute, traceroute: {first_hop: 2}}
 ";
 
@@ -402,6 +403,31 @@ fn a_trace_proves_the_wrong_way_that_the_kernel_cannot_see() {
         // It works, and by which way is not known.
         let report = site.run("tcp", "a", &format!("{}:80", host(family, 10)), Duration::from_secs(3));
         assert_eq!((reason(&report).as_str(), way_out(&report).verified), ("ok", None));
+    }
+    // So does the trace of a flow that failed, or was slow, whose reason, and success, stay.
+    site.lab.change(|topology| {
+        let of = Matches { port: Some(82), ..Matches::default() };
+        topology.faults.push(Fault { of, action: Action::Drop });
+    });
+    for family in FAMILIES {
+        let first = router(Isp::B, family, 1);
+        let astray = format!("hop 1, {first}, is a router of ISP b");
+        for (port, expected) in [(80, "ok"), (81, "connection_refused"), (82, "connection_timeout")] {
+            let target = format!("{}:{port}", host(family, 10));
+            for (isp, proof) in [("a", Some(astray.as_str())), ("b", None)] {
+                let report = site.run("traced", isp, &target, Duration::from_secs(3));
+                assert_eq!(reason(&report), expected, "{:#?}", report.log);
+                let told = way_out(&report);
+                assert_eq!((told.first_hop, told.verified), (Some(first), Some(isp == "b")), "{:#?}", report.log);
+                let flow = report.failed_flow.as_ref().unwrap();
+                assert_eq!((flow.verified, flow.astray.as_deref()), (Some(isp == "b"), proof));
+                let said = |text: &str| proof.is_some_and(|proof| text.contains(proof));
+                assert_eq!(report.log.iter().any(|line| said(&line.text)), proof.is_some(), "{:#?}", report.log);
+                let families = metrics::of_report(&report);
+                let verified = families.iter().find(|of| of.name == "probe_egress_verified").unwrap();
+                assert_eq!(verified.samples[0].value, f64::from(u8::from(isp == "b")));
+            }
+        }
     }
     // Hops before the first that is asked are said to be the site's own.
     for family in FAMILIES {

@@ -21,6 +21,9 @@ const MODULES: &str = "
   icmp: {prober: traceroute, traceroute: {protocol: icmp}}
   udp: {prober: traceroute, traceroute: {protocol: udp}}
   tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
+  icmp_from_4: {prober: traceroute, traceroute: {protocol: icmp, first_hop: 4}}
+  udp_from_4: {prober: traceroute, traceroute: {protocol: udp, first_hop: 4}}
+  tcp_from_4: {prober: traceroute, traceroute: {protocol: tcp, port: 80, first_hop: 4}}
   icmp_many: {prober: traceroute, traceroute: {protocol: icmp, count: 150, interval: 8ms}}
   udp_many: {prober: traceroute, traceroute: {protocol: udp, count: 150, interval: 8ms}}
   tcp_many: {prober: traceroute, traceroute: {protocol: tcp, port: 80, count: 150, interval: 8ms}}
@@ -185,6 +188,20 @@ fn where_no_step_is_larger_than_the_others_none_is_named_and_no_slow_router_is()
         let report = run(&site, protocol, family);
         assert_eq!(onset(trace(&report)), None, "{protocol} {family:?} {:#?}", trace(&report).hops);
         assert_eq!(metric(&report, "probe_traceroute_delay_onset_hop"), None);
+    }
+}
+
+#[test]
+fn hops_that_are_not_asked_make_no_step_of_an_even_path_and_hide_none_behind_them() {
+    let _alone = alone();
+    let Some(site) = start(&[8, 8, 8, 8, 8, 8, 8, 8]) else { return };
+    for (protocol, family) in all() {
+        let report = run(&site, &format!("{protocol}_from_4"), family);
+        assert_eq!(onset(trace(&report)), None, "{protocol} {family:?} {:#?}", trace(&report).hops);
+    }
+    site.lab.change(|topology| router(topology, 6).link.rtt = ms(26));
+    for (protocol, family) in all() {
+        assert_onset(&site, &run(&site, &format!("{protocol}_from_4"), family), 6, 5, 26.0);
     }
 }
 

@@ -8,14 +8,14 @@ mod reports;
 #[path = "render/schema.rs"]
 mod schema;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use serde_json::Value;
 use uplink_exporter::flight::Phase;
 use uplink_exporter::metrics::{CATALOGUE, of_report};
 use uplink_exporter::net::Source;
-use uplink_exporter::probe::Report;
+use uplink_exporter::probe::{Measurement, Report};
 use uplink_exporter::render;
 
 const SCHEMA: &str = include_str!("../src/render/report.schema.json");
@@ -148,6 +148,52 @@ fn a_trace_costs_no_more_series_than_the_readme_says() {
     let told = format!(
         "A trace costs at most {others} series, and {per_hop} for each of its hops: {} with 30, the most by default.",
         series(30)
+    );
+    assert!(include_str!("../README.md").contains(&told), "the README must say: {told}");
+}
+
+#[test]
+fn a_probe_costs_no_more_series_than_the_readme_says() {
+    let series = |report: &Report| -> usize { of_report(report).iter().map(|family| family.samples.len()).sum() };
+    let widest = reports::widest_http();
+    let most = series(&widest);
+    let told = of_report(&widest).into_iter().map(|family| family.name).collect::<BTreeSet<_>>();
+    let of_http = CATALOGUE.iter().map(|metric| metric.name).filter(|name| {
+        ["probe_http_", "probe_ssl_", "probe_tls_", "probe_egress_info", "probe_egress_verified", "probe_failure_"]
+            .iter()
+            .any(|of_http| name.starts_with(of_http))
+    });
+    assert_eq!(of_http.filter(|name| !told.contains(name)).collect::<Vec<_>>(), [""; 0]);
+    // All that a report of another prober has, and what any probe may have beside it.
+    let any = [
+        "probe_isp_info",
+        "probe_egress_info",
+        "probe_egress_verified",
+        "probe_return_mismatch",
+        "probe_failure_info",
+        "probe_dns_lookup_time_seconds",
+        "probe_ip_protocol",
+        "probe_ip_addr_hash",
+    ];
+    let mut by_prober: HashMap<_, BTreeMap<&str, usize>> = HashMap::new();
+    for (_, report) in reports::all() {
+        if matches!(report.measurement, Measurement::Traceroute(_) | Measurement::Egress(_)) {
+            continue;
+        }
+        let kind = std::mem::discriminant(&report.measurement);
+        let all = by_prober.entry(kind).or_insert_with(|| any.map(|name| (name, 1)).into());
+        for family in of_report(&Report { failed_flow: None, ..report }) {
+            let known = all.entry(family.name).or_default();
+            *known = family.samples.len().max(*known);
+        }
+    }
+    for all in by_prober.values() {
+        assert!(all.values().sum::<usize>() <= most, "{all:?}");
+    }
+    let of_flow = series(&Report { failed_flow: reports::widest_flow(), ..widest }) - most;
+    let told = format!(
+        "A probe has at most {most} series, [a trace more](#roles-and-series), `egress` 4 more for each ISP,
+`on_failure: trace` {of_flow} more."
     );
     assert!(include_str!("../README.md").contains(&told), "the README must say: {told}");
 }

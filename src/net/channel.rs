@@ -6,13 +6,16 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use socket2::{Protocol, Socket};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::conversation::{Answer, Reply};
 use super::filter::Filter;
@@ -46,7 +49,7 @@ pub(super) enum Hears {
         block: u16,
     },
     /// Those to packets of one flow, whose connection is gone: whatever its other end still says of it is answered by a reset, as the kernel
-    /// would.
+    /// would, and, while its SYNs are waited for, by some more: there is reason to think that packets are lost.
     Flow {
         /// Our address and port.
         local: SocketAddr,
@@ -70,6 +73,8 @@ pub(super) struct Channel {
     sending: Mutex<Sending>,
     /// The sequence number of the next echo request of a datagram socket.
     sequence: AtomicU16,
+    /// Whether resets are being said again.
+    resetting: AtomicBool,
 }
 
 /// A packet on its way out.
@@ -88,6 +93,14 @@ pub(super) struct Departing<'a> {
     /// Its number in the conversation.
     pub(super) number: u32,
 }
+
+/// How often a reset is said again to a peer that has missed one, and how much later each time. It then asks for none for half a second
+/// (Linux: `tcp_invalid_ratelimit`), and a trace is mostly over by then.
+const RESETS_AGAIN: u32 = 7;
+const RESET_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long it takes until the last of them has left.
+pub const RESETS: Duration = RESET_INTERVAL.saturating_mul(RESETS_AGAIN);
 
 /// The state of the sending side. Sends go one at a time, so that the numbers of the kernel's stamps are known.
 #[derive(Debug, Default)]
@@ -135,6 +148,7 @@ impl Channel {
             table,
             sending: Mutex::default(),
             sequence: AtomicU16::new(0),
+            resetting: AtomicBool::new(false),
         });
         let driver = tokio::spawn(drive(Arc::clone(&channel)));
         Ok(Opened { channel, driver: driver.abort_handle() })
@@ -199,16 +213,35 @@ impl Channel {
 
     /// Ends a connection that was half opened, as the kernel would have.
     fn reset(&self, local: IpAddr, remote: IpAddr, answer: &Incoming) {
-        let packet = Outgoing {
-            source_port: answer.destination_port,
-            destination_port: answer.source_port,
-            sequence: answer.acknowledgement.unwrap_or(0),
-            kind: Packet::Reset,
-        };
-        let mut bytes = Vec::new();
-        let Some(()) = packet.emit(local, remote, &mut bytes) else { return };
+        if let Some(bytes) = reset(local, remote, answer) {
+            self.send_reset(local, remote, &bytes);
+        }
+    }
+
+    /// Does so several times more, while somebody waits for an answer of the flow.
+    fn reset_again(self: &Arc<Self>, flow: Key, answer: &Incoming) {
+        let Some(bytes) = reset(flow.local, flow.remote, answer) else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
+        // However often it is asked for meanwhile.
+        if self.resetting.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let channel = Arc::clone(self);
+        runtime.spawn(async move {
+            for _ in 0..RESETS_AGAIN {
+                sleep(RESET_INTERVAL).await;
+                if !channel.table.contains(&flow) {
+                    break;
+                }
+                channel.send_reset(flow.local, flow.remote, &bytes);
+            }
+            channel.resetting.store(false, Ordering::Relaxed);
+        });
+    }
+
+    fn send_reset(&self, local: IpAddr, remote: IpAddr, bytes: &[u8]) {
         let mut sending = self.lock();
-        match self.transmit(&bytes, remote, SendOptions { hop_limit: None, source: Some(local) }) {
+        match self.transmit(bytes, remote, SendOptions { hop_limit: None, source: Some(local) }) {
             Ok(()) => sending.expect(None),
             Err(error) => {
                 tracing::debug!(%remote, %error, "the reset was not sent");
@@ -248,7 +281,7 @@ impl Channel {
     }
 
     /// Reads a batch of what has arrived; says whether that was all.
-    fn read_batch(&self, buffer: &mut [u8]) -> bool {
+    fn read_batch(self: &Arc<Self>, buffer: &mut [u8]) -> bool {
         for _ in 0..BATCH {
             match sys::receive(self.socket.get_ref(), buffer, 0) {
                 Ok(received) => self.deliver(&received, &buffer[..received.len]),
@@ -261,7 +294,7 @@ impl Channel {
     }
 
     /// Reads all that has arrived, without being woken for it.
-    pub(super) fn read_now(&self) {
+    pub(super) fn read_now(self: &Arc<Self>) {
         if self.kind == Kind::Ping {
             self.read_errors(&mut self.lock(), None);
         }
@@ -270,7 +303,7 @@ impl Channel {
     }
 
     /// Gives a received packet to who waits for it.
-    fn deliver(&self, received: &Received, bytes: &[u8]) {
+    fn deliver(self: &Arc<Self>, received: &Received, bytes: &[u8]) {
         let Some(peer) = received.peer.map(|peer| peer.ip()) else { return };
         let arrived = received.stamp.unwrap_or_else(clock::now);
         let (bytes, local, hop_limit) = match (self.kind, self.family) {
@@ -342,7 +375,7 @@ impl Channel {
         }
     }
 
-    fn of_tcp(&self, local: IpAddr, remote: IpAddr, bytes: &[u8]) -> Option<(Key, Reply)> {
+    fn of_tcp(self: &Arc<Self>, local: IpAddr, remote: IpAddr, bytes: &[u8]) -> Option<(Key, Reply)> {
         let answer = Incoming::parse(bytes)?;
         let sequence = answer.acknowledgement?.wrapping_sub(1);
         let name = Name::Tcp { local: answer.destination_port, remote: answer.source_port, sequence };
@@ -357,7 +390,13 @@ impl Channel {
             // lost. As long as it does, it answers no other.
             (false, _) if self.is_of_flow(local, remote, &answer) => {
                 self.reset(local, remote, &answer);
-                None
+                let name = Name::Flow { local: answer.destination_port, remote: answer.source_port };
+                let flow = Key { local, remote, name };
+                let answers = answer.bare && matches!(self.hears, Hears::Flow { .. }) && self.table.contains(&flow);
+                answers.then(|| {
+                    self.reset_again(flow, &answer);
+                    (flow, Reply::Acknowledgement)
+                })
             }
             (false, _) => None,
         }
@@ -414,6 +453,18 @@ impl Channel {
     fn lock(&self) -> MutexGuard<'_, Sending> {
         self.sending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What ends the connection that an answer is of.
+fn reset(local: IpAddr, remote: IpAddr, answer: &Incoming) -> Option<Vec<u8>> {
+    let packet = Outgoing {
+        source_port: answer.destination_port,
+        destination_port: answer.source_port,
+        sequence: answer.acknowledgement.unwrap_or(0),
+        kind: Packet::Reset,
+    };
+    let mut bytes = Vec::new();
+    packet.emit(local, remote, &mut bytes).map(|()| bytes)
 }
 
 /// A full inbox loses the answer: nobody reads it, or someone floods it with duplicates.

@@ -62,6 +62,9 @@ pub enum Reply {
     },
     /// The port is closed.
     Reset,
+    /// The destination has a connection of that flow, which we have ended: something of the flow got there, and no SYN is answered before it has
+    /// heard of the end (RFC 5961, section 4). It is said of the whole flow: its number is that of the first packet.
+    Acknowledgement,
     /// An ICMP error, of the family of its sender.
     Error {
         /// Type.
@@ -84,6 +87,7 @@ impl fmt::Display for Reply {
             Self::SynAck { clock: _, mss: None } => f.write_str("a SYN-ACK"),
             Self::SynAck { clock: _, mss: Some(mss) } => write!(f, "a SYN-ACK, for segments of {mss} bytes"),
             Self::Reset => f.write_str("a reset"),
+            Self::Acknowledgement => f.write_str("an acknowledgement of the connection before"),
             Self::Error { ty, code, labels: _, mtu, mss } => {
                 write!(f, "ICMP type {ty}, code {code}")?;
                 if let Some(mtu) = mtu {

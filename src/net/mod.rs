@@ -24,6 +24,7 @@ mod strays;
 mod table;
 mod way;
 
+pub use channel::RESETS;
 pub use conversation::{Answer, Conversation, Refusal, Reply, Shape, Syns};
 pub use netlink::Heading;
 pub use network::{Flow, Network};

@@ -56,7 +56,8 @@ impl Analysis {
         let loss = loss::classify(&counts, reached && host);
         let times: Vec<&Statistics> = hops.iter().map(|hop| hop.rtt).collect();
         let labelled: Vec<bool> = hops.iter().map(|hop| hop.labelled).collect();
-        let (segments, delay_onset) = delay::delay(&times, &labelled, reached);
+        let not_asked = hops.first().map_or(0, |first| usize::from(first.number.saturating_sub(1)));
+        let (segments, delay_onset) = delay::delay(not_asked, &times, &labelled, reached);
         let answered: Vec<bool> = hops.iter().map(|hop| hop.latest.is_some()).collect();
         let isp: Vec<Option<bool>> = hops.iter().map(|hop| hop.isp).collect();
         let route = || route::route_hash(hops.iter().filter_map(|hop| Some((hop.number, hop.latest?))));

@@ -48,6 +48,8 @@ struct Stretch {
     hop: usize,
     after: Option<usize>,
     step: f64,
+    /// How many links it has.
+    links: usize,
     /// How many hops behind answered.
     behind: usize,
     /// How many packets were answered, and by how much they were later than the envelope in all.
@@ -56,9 +58,9 @@ struct Stretch {
 }
 
 impl Stretch {
-    /// How many links it has.
-    fn links(&self) -> f64 {
-        (self.hop - self.after.map_or(0, |after| after + 1) + 1) as f64
+    /// What each of its links adds, were they alike.
+    fn per_link(&self) -> f64 {
+        self.step / self.links as f64
     }
 }
 
@@ -86,13 +88,19 @@ fn spread(rtt: &Statistics) -> Option<f64> {
     (count > 1.0).then(|| excess * count / (count - 1.0))
 }
 
-/// What each hop is known to add to the round-trip time, in seconds, and the one that adds most, where one does. `labelled` says of each hop
-/// whether packets came to it with MPLS labels, and `reached` that the last of the hops is the destination.
+/// What each hop is known to add to the round-trip time, in seconds, and the one that adds most of those that stand out, where one does. Before the
+/// first of the hops are `not_asked` others: their links are of the stretch that belongs to the first that tells. `labelled` says of each
+/// hop whether packets came to it with MPLS labels, and `reached` that the last of the hops is the destination.
 ///
 /// Segments are never negative, and add up to the round-trip time of the destination. A hop that answered, and says nothing of the path, has 0,
 /// and its share is in the next; one that did not answer has none, nor has the last that did, where that is not the destination.
 #[must_use]
-pub(super) fn delay(hops: &[&Statistics], labelled: &[bool], reached: bool) -> (Vec<Option<f64>>, Option<DelayOnset>) {
+pub(super) fn delay(
+    not_asked: usize,
+    hops: &[&Statistics],
+    labelled: &[bool],
+    reached: bool,
+) -> (Vec<Option<f64>>, Option<DelayOnset>) {
     let mut segments = vec![None; hops.len()];
     let mut stretches: Vec<Stretch> = Vec::new();
     // The envelope up to the last hop that tells.
@@ -114,19 +122,21 @@ pub(super) fn delay(hops: &[&Statistics], labelled: &[bool], reached: bool) -> (
         let step = nanoseconds(envelope - level);
         segments[hop] = Some(step);
         let excess = rtt.count() as f64 * (avg - envelope);
-        stretches.push(Stretch { hop, after, step, behind: behind.len(), packets: rtt.count(), excess });
+        let links = after.map_or(not_asked + hop + 1, |after| hop - after);
+        stretches.push(Stretch { hop, after, step, links, behind: behind.len(), packets: rtt.count(), excess });
         (level, after) = (envelope, Some(hop));
     }
-    let kept = |stretch: &&Stretch| reached || stretch.behind >= KEPT_BY;
-    let largest = stretches.iter().filter(kept).map(|stretch| stretch.step).fold(0.0, f64::max);
-    let first = stretches.iter().position(|stretch| stretch.step >= (1.0 - ALIKE) * largest);
-    let onset = first.and_then(|first| {
-        let Stretch { hop, after, step, .. } = stretches[first];
-        let others = stretches.iter().filter(|other| other.hop != hop).map(|other| other.step / other.links());
-        let usual = middle(others) * stretches[first].links();
-        let least = LEAST_STEP.max(STANDS_OUT * usual).max(by_chance(&stretches[first..]));
-        (step >= least).then_some(DelayOnset { hop, after, step })
-    });
+    let stands_out = |index: &usize| {
+        let stretch = &stretches[*index];
+        let others = stretches.iter().filter(|other| other.hop != stretch.hop).map(Stretch::per_link);
+        let usual = middle(others) * stretch.links as f64;
+        let least = LEAST_STEP.max(STANDS_OUT * usual).max(by_chance(&stretches[*index..]));
+        (reached || stretch.behind >= KEPT_BY) && stretch.step >= least
+    };
+    let standing_out = || (0..stretches.len()).filter(stands_out).map(|index| stretches[index]);
+    let largest = standing_out().map(|stretch| stretch.step).fold(0.0, f64::max);
+    let onset = standing_out().find(|stretch| stretch.step >= (1.0 - ALIKE) * largest);
+    let onset = onset.map(|Stretch { hop, after, step, .. }| DelayOnset { hop, after, step });
     (segments, onset)
 }
 
@@ -183,7 +193,7 @@ mod tests {
 
     /// As of [`super::delay`].
     fn delay(hops: &[Statistics], reached: bool) -> (Vec<Option<f64>>, Option<DelayOnset>) {
-        super::delay(&hops.iter().collect::<Vec<_>>(), &vec![false; hops.len()], reached)
+        super::delay(0, &hops.iter().collect::<Vec<_>>(), &vec![false; hops.len()], reached)
     }
 
     /// The hops of the onset, from 1, the one before as 0 where there is none, and the step in milliseconds.
@@ -273,6 +283,40 @@ mod tests {
         assert_eq!(onset(&steady(&[1.0, 31.0, 32.0, 72.0, 73.0]), true), Some((4, 3, 40.0)));
     }
 
+    /// As of [`onset`], where hops are asked from one on; by the time of each link in milliseconds.
+    fn onset_from(first_hop: usize, links: &[f64]) -> Option<(usize, usize, f64)> {
+        let sums = links.iter().scan(0.0, |sum, link| {
+            *sum += link;
+            Some(*sum)
+        });
+        let hops = steady(&sums.skip(first_hop - 1).collect::<Vec<_>>());
+        let labelled = vec![false; hops.len()];
+        let (_, onset) = super::delay(first_hop - 1, &hops.iter().collect::<Vec<_>>(), &labelled, true);
+        let DelayOnset { hop, after, step } = onset?;
+        Some((hop + first_hop, after.map_or(0, |after| after + first_hop), (step * 1e6).round() / 1e3))
+    }
+
+    #[test]
+    fn links_before_the_first_hop_that_was_asked_count_as_links_of_the_first_stretch() {
+        for first_hop in 1..8 {
+            assert_eq!(onset_from(first_hop, &[4.0; 8]), None, "from {first_hop} on");
+            assert_eq!(onset_from(first_hop, &[10.0; 8]), None, "from {first_hop} on");
+        }
+        // A step behind the first hop that is asked, which the way there does not hide.
+        for first_hop in 1..=6 {
+            let links = [4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 15.0, 4.0, 4.0, 4.0];
+            assert_eq!(onset_from(first_hop, &links), Some((7, 6, 15.0)), "from {first_hop} on");
+        }
+        // One before it, which is somewhere up to there.
+        assert_eq!(onset_from(3, &[1.0, 30.0, 1.0, 1.0, 1.0, 1.0]), Some((3, 0, 32.0)));
+    }
+
+    #[test]
+    fn silent_hops_that_take_no_longer_than_others_hide_no_step() {
+        let times: [&[f64]; 9] = [&[4.0], SILENT, SILENT, SILENT, &[20.0], &[24.0], &[39.0], &[43.0], &[47.0]];
+        assert_eq!(onset(&hops(&times), true), Some((7, 6, 15.0)));
+    }
+
     #[test]
     fn what_may_be_chance_is_not_named() {
         // Three answers of the destination, which came whenever they liked.
@@ -293,17 +337,17 @@ mod tests {
         // The third to the fifth answer by the sixth, before which the step is.
         let tunnel = hops(&[&[1.0], &[2.0], &[41.0], &[41.2], &[41.1], &[41.0], &[42.0]]);
         let labelled = [false, false, true, true, true, false, false];
-        let (segments, onset) = super::delay(&tunnel.iter().collect::<Vec<_>>(), &labelled, true);
+        let (segments, onset) = super::delay(0, &tunnel.iter().collect::<Vec<_>>(), &labelled, true);
         let onset = onset.unwrap();
         assert_eq!((onset.hop, onset.after), (5, Some(1)));
         assert_eq!(segments[2..5], [Some(0.0); 3]);
         // So is one of them that takes its time.
         let slow = hops(&[&[1.0], &[2.0], &[41.0], &[43.5], &[41.1], &[42.5], &[42.0]]);
-        let (_, onset) = super::delay(&slow.iter().collect::<Vec<_>>(), &labelled, true);
+        let (_, onset) = super::delay(0, &slow.iter().collect::<Vec<_>>(), &labelled, true);
         assert!(onset.is_some_and(|onset| onset.hop >= 5 && onset.after == Some(1)), "{onset:?}");
         // Where each answers for itself, the step is at the first.
         let open = hops(&[&[1.0], &[2.0], &[38.0], &[40.0], &[42.0], &[44.0], &[45.0]]);
-        let (_, onset) = super::delay(&open.iter().collect::<Vec<_>>(), &labelled, true);
+        let (_, onset) = super::delay(0, &open.iter().collect::<Vec<_>>(), &labelled, true);
         assert_eq!(onset.map(|onset| (onset.hop, onset.after)), Some((2, Some(1))));
     }
 

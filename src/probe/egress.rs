@@ -357,7 +357,7 @@ impl Found<'_> {
         }
         let refused = match answer.reply {
             Reply::Error { ty, code, .. } => packets::is_unreachable(answer.from, ty).then_some((ty, code)),
-            Reply::Echo | Reply::SynAck { .. } | Reply::Reset => None,
+            Reply::Echo | Reply::SynAck { .. } | Reply::Reset | Reply::Acknowledgement => None,
         };
         if let Some(says) = refused
             && let Some(failure) = packets::reported(probe, destinations[0].ip(), answer.from, says)

@@ -3,13 +3,14 @@
 //!
 //! The connection is ended before the first packet of the trace, whatever became of it: packets of a trace then meet no connection that they could
 //! harm, nor one that would answer in their place. They are SYNs of other sequence numbers; what a server, or the rest of the old connection there,
-//! answers them with is reset, so that nothing is left half open.
+//! answers them with is reset, so that nothing is left half open. Where the end of the connection was lost, a server still has it, and says so: it is
+//! told again, and the trace begins anew.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::traceroute::{self, Hop};
+use super::traceroute::{self, Ended, Hop};
 use super::{Probe, Report, lock};
 use crate::flight::Phase;
 use crate::net::flow::{Held, Transport};
@@ -37,6 +38,10 @@ pub struct FailedFlow {
     pub remote: SocketAddr,
     /// How it ended.
     pub end: End,
+    /// Whether it left through the ISP that was named; nothing where that cannot be told.
+    pub verified: Option<bool>,
+    /// Where it did not: whose router it met, in a sentence.
+    pub astray: Option<String>,
     /// How long that took, beside the probe's own duration.
     pub duration: Duration,
     /// What answered; of no flows, where no packet left.
@@ -62,7 +67,7 @@ pub enum Cause {
 pub enum End {
     /// The destination answered.
     Reached,
-    /// The destination answered half of what was to get there, or less: from this hop on, packets are lost.
+    /// Half of what was to get to this hop, or further, was not answered, or more: from there on, packets are lost.
     Lossy(u8),
     /// Somebody said that it goes no further, in a sentence.
     Unreachable(String),
@@ -117,9 +122,11 @@ impl FailedFlow {
     #[must_use]
     pub fn reached(&self) -> Option<bool> {
         match self.end {
-            End::Reached | End::Lossy(_) => Some(true),
+            End::Reached => Some(true),
             End::Unreachable(_) => Some(self.trace.reached),
-            End::Silent => (self.trace.protocol != traceroute::Protocol::Udp).then_some(false),
+            End::Lossy(_) | End::Silent => {
+                (self.trace.reached || self.trace.protocol != traceroute::Protocol::Udp).then_some(self.trace.reached)
+            }
             End::CutShort | End::NotPermitted(_) | End::NotTraced(_) => None,
         }
     }
@@ -127,8 +134,8 @@ impl FailedFlow {
     /// The last hop that answered; nothing where none did. A router that forwards no further mostly says so only of packets whose hop limit
     /// would have led them beyond it: that is still its own hop.
     ///
-    /// Where packets are lost, that is the last one before. Nor is the destination told as a hop where it may be a nearer one: hops before it did not
-    /// answer, and not all that was to get there did.
+    /// Where packets are lost, that is the last one before. Nor is the destination told as a hop where it may be a nearer one (hops before it did not
+    /// answer, and not all that was to get there did), and where it answered no packet that has a hop.
     #[must_use]
     pub fn last_hop(&self) -> Option<&Hop> {
         if let End::Lossy(from) = self.end {
@@ -140,6 +147,9 @@ impl FailedFlow {
             return None;
         }
         let address = |hop: &Hop| hop.latest.map(|(_, address)| address);
+        if self.end == End::Reached && address(last) != self.trace.destination {
+            return None;
+        }
         let refuses = matches!(self.end, End::Unreachable(_));
         Some(before.last().filter(|before| refuses && address(before) == address(last)).unwrap_or(last))
     }
@@ -161,11 +171,13 @@ impl fmt::Display for FailedFlow {
         match (&self.end, last) {
             (End::Reached, Some(last)) => write!(f, "reaches its destination at {last}"),
             (End::Reached, None) => f.write_str("reaches its destination"),
-            (End::Lossy(from), Some(last)) => {
-                write!(f, "reaches its destination with few packets: behind {last}, from hop {from} on, they are lost")
-            }
-            (End::Lossy(from), None) => {
-                write!(f, "reaches its destination with few packets: from hop {from} on, they are lost")
+            (End::Lossy(from), last) => {
+                f.write_str(match self.reached() {
+                    Some(true) => "reaches its destination with few packets: ",
+                    _ => "loses packets before its destination: ",
+                })?;
+                last.map_or(Ok(()), |last| write!(f, "behind {last}, "))?;
+                write!(f, "from hop {from} on, they are lost")
             }
             (End::Unreachable(detail), Some(last)) => write!(f, "ends at {last}: {detail}"),
             (End::Silent, Some(last)) => {
@@ -251,7 +263,8 @@ impl Probe<'_> {
     }
 }
 
-/// Traces the flow that made a probe fail, or slow, until the probe's time is over. All else of the report stays as it is.
+/// Traces the flow that made a probe fail, or slow, until the probe's time is over. All else of the report stays as it is, but for what its routers
+/// prove of the way out.
 pub(super) async fn follow(probe: &Probe<'_>, tracing: &Tracing, report: &mut Report) {
     let Some((held, cause)) = probe.failed_flow(report.failure.as_ref()) else { return };
     let (begun, follower) = (Instant::now(), probe.follower());
@@ -277,7 +290,20 @@ pub(super) async fn follow(probe: &Probe<'_>, tracing: &Tracing, report: &mut Re
         }
         Err(_) => End::NotTraced("the packets_per_second of its ISP are used up".to_owned()),
     };
-    let flow = FailedFlow { cause, local, remote, end, duration: begun.elapsed(), trace };
+    let (mut verified, mut astray) = (None, None);
+    if trace.flows > 0 {
+        // Its way was that of the probe's own packets.
+        let (way_out, wrong_way) = follower.way_out(Some(&trace));
+        if let Some(way_out) = way_out {
+            report.way_out.get_or_insert_default().learn(&way_out);
+            verified = way_out.verified;
+        }
+        astray = wrong_way.map(|failure| failure.detail);
+    }
+    if let Some(astray) = &astray {
+        follower.note(format_args!("the flow does not leave through its ISP: {astray}"));
+    }
+    let flow = FailedFlow { cause, local, remote, end, verified, astray, duration: begun.elapsed(), trace };
     report.log.append(&mut follower.take_log(Some(format!("the flow {flow}"))));
     report.failed_flow = Some(flow);
 }
@@ -312,20 +338,36 @@ async fn trace_flow(
     if let Err(failure) = probe.leaves_by(Some(local), &conversation.heading()) {
         return End::NotTraced(failure.detail);
     }
-    match traceroute::again(&tracing.trace, probe, conversation, destination, trace).await {
+    let ended = traceroute::again(&tracing.trace, probe, conversation, destination, trace).await;
+    // A destination may answer a part of the SYNs of one flow only, where all is well; routers lose with it what is lost on the way.
+    let is_before = |from: u8| trace.hops.last().is_some_and(|last| from < last.number);
+    match ended {
         Err(failure) => End::NotTraced(failure.detail),
-        Ok((Some(failure), _)) if !trace.reached || failure.offender == Some(destination) => {
+        Ok(Ended { refused: Some(failure), .. }) if !trace.reached || failure.offender == Some(destination) => {
             End::Unreachable(failure.detail)
         }
-        Ok(_) if trace.reached => lossy_from(trace).filter(|_| !success).map_or(End::Reached, End::Lossy),
-        Ok((_, took)) if is_cut_short(trace, took, tracing.trace.wait) => End::CutShort,
+        Ok(ended) if let Some(from) = lossy_from(trace, ended.unheard).filter(|from| !success || is_before(*from)) => {
+            End::Lossy(from)
+        }
+        Ok(_) if trace.reached => End::Reached,
+        Ok(Ended { took, .. }) if is_cut_short(trace, took, tracing.trace.wait) => End::CutShort,
         Ok(_) => End::Silent,
     }
 }
 
-/// The hop from which packets are lost on the way to a destination that half of those that were to go as far did not come back from. By the
-/// few that it was sent itself, chance would decide.
-fn lossy_from(trace: &traceroute::Measurement) -> Option<u8> {
+/// The hop from which packets are lost on the way, where half of those that were to go as far were not answered. By the few that one hop was sent,
+/// chance would decide.
+///
+/// A destination that is `unheard` is one to which packets are lost, wherever that is: behind the last hop that answered all then.
+fn lossy_from(trace: &traceroute::Measurement, unheard: bool) -> Option<u8> {
+    let behind_all = || {
+        let last = trace.hops.iter().rev().find(|hop| hop.received > 0 && hop.lost == 0);
+        last.map_or(trace.first_hop, |last| last.number.saturating_add(1))
+    };
+    lossy_by_counts(trace).or_else(|| unheard.then(behind_all))
+}
+
+fn lossy_by_counts(trace: &traceroute::Measurement) -> Option<u8> {
     let onset = trace.analysis.loss_onset?;
     let behind = trace.hops.iter().zip(&trace.analysis.loss).skip(onset);
     let behind = behind.filter(|(_, class)| **class != Some(LossClass::RateLimited));
@@ -356,7 +398,8 @@ mod tests {
         let hop = |(number, received): (u8, &u32)| Hop { number, sent: 3, received: *received, ..Hop::default() };
         trace.hops = (1..).zip(answers).map(hop).collect();
         let at = SocketAddr::new([192, 0, 2, 1].into(), 80);
-        FailedFlow { cause: Cause::Failure, local: at, remote: at, end, duration: PATIENCE, trace }
+        let (verified, astray) = (None, None);
+        FailedFlow { cause: Cause::Failure, local: at, remote: at, end, verified, astray, duration: PATIENCE, trace }
     }
 
     #[test]
@@ -371,6 +414,31 @@ mod tests {
         assert_eq!(last(&[0, 0, 1], End::Lossy(1)), None);
         let said = flow(&[3, 3, 0, 0, 1], End::Lossy(3)).to_string();
         assert_eq!(said, "reaches its destination with few packets: behind hop 2, from hop 3 on, they are lost");
+    }
+
+    #[test]
+    fn loss_is_told_where_the_destination_was_not_heard() {
+        let mut flow = flow(&[3, 3, 1, 1], End::Lossy(3));
+        flow.trace.reached = false;
+        assert_eq!((flow.reached(), flow.last_hop().map(|hop| hop.number)), (Some(false), Some(2)));
+        assert_eq!(
+            flow.to_string(),
+            "loses packets before its destination: behind hop 2, from hop 3 on, they are lost"
+        );
+        flow.trace.protocol = traceroute::Protocol::Udp;
+        assert_eq!(flow.reached(), None, "a server that speaks QUIC says nothing");
+    }
+
+    #[test]
+    fn a_destination_that_answers_for_its_connection_only_has_no_hop_and_loss_is_behind_the_last_that_answered_all() {
+        let mut flow = flow(&[3, 3, 2], End::Reached);
+        flow.trace.destination = Some([192, 0, 2, 1].into());
+        flow.trace.hops.iter_mut().for_each(|hop| hop.lost = hop.sent - hop.received);
+        assert_eq!((flow.last_hop(), flow.reached()), (None, Some(true)));
+        assert_eq!(flow.to_string(), "reaches its destination");
+        assert_eq!((lossy_from(&flow.trace, false), lossy_from(&flow.trace, true)), (None, Some(3)));
+        flow.trace.hops.clear();
+        assert_eq!(lossy_from(&flow.trace, true), Some(1));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(super) async fn measure(
                         None => probe.timeline.waiting(Instant::now()),
                     }
                 }
-                Reply::Echo => probe.timeline.waiting(Instant::now()),
+                Reply::Echo | Reply::Acknowledgement => probe.timeline.waiting(Instant::now()),
             }
         }
         probe.timeline.waited(again);

@@ -157,7 +157,7 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 said = Some(failure);
             }
             Reply::Echo => take(&answer, &mut series, probe, measured),
-            Reply::SynAck { .. } | Reply::Reset => {}
+            Reply::SynAck { .. } | Reply::Reset | Reply::Acknowledgement => {}
         }
     }
     match (measured.received, said) {

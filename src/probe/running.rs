@@ -201,7 +201,11 @@ impl<'a> Probe<'a> {
             timeline.nothing_left();
         }
         let failure = failure.map(|failure| self.own_cause(self.local_cause(failure), &timeline));
-        let (way_out, wrong_way) = self.way_out(&measurement);
+        let trace = match &measurement {
+            Measurement::Traceroute(measured) => Some(measured),
+            _ => None,
+        };
+        let (way_out, wrong_way) = self.way_out(trace);
         // What this host could not do says nothing of its way; all else that failed did so on a wrong one.
         let failure = match failure {
             Some(failure) if failure.reason.is_of_this_host() => Some(failure),

@@ -17,8 +17,8 @@ use crate::path::{Analysis, AutonomousSystem, Balance, Carried, Clamp, Count, He
 use crate::wire::icmp::Label;
 use crate::wire::tcp::mss_within;
 pub use flows::Flows;
-pub(super) use measure::again;
 pub use measure::measure;
+pub(super) use measure::{Ended, again};
 pub use mtu::Mtu;
 
 /// The `traceroute:` section of a module.

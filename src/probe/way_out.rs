@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::judge::{Astray, LOOPBACK, heading, of_isps};
-use super::{Measurement, Probe, lock, traceroute};
+use super::{Probe, lock, traceroute};
 use crate::flight::Phase;
 use crate::net::{Heading, Way};
 use crate::path::egress::{Router, Sign, is_of, of_path};
@@ -131,7 +131,7 @@ impl Probe<'_> {
     }
 
     /// All that is known of the way out, and that it was not the ISP's where the path says so.
-    pub(super) fn way_out(&self, measurement: &Measurement) -> (Option<WayOut>, Option<Failure>) {
+    pub(super) fn way_out(&self, trace: Option<&traceroute::Measurement>) -> (Option<WayOut>, Option<Failure>) {
         let mut out = WayOut::default();
         if let Some(Leaving { way, local: _, verified, returned_elsewhere }) = lock(&self.notes).leaving.take() {
             out.device = Some(way.device);
@@ -140,7 +140,7 @@ impl Probe<'_> {
             out.return_mismatch = returned_elsewhere;
         }
         let mut failure = None;
-        if let Measurement::Traceroute(measured) = measurement {
+        if let Some(measured) = trace {
             let mut hops = routers(measured);
             out.first_hop = hops.iter().flatten().next().map(|router| router.address);
             // Where the first hop says nothing, the kernel knows who it is.
@@ -173,6 +173,17 @@ impl Probe<'_> {
     }
 }
 
+impl WayOut {
+    /// Takes what the trace of a flow of the probe told: one that left through another ISP is one too many.
+    pub(super) fn learn(&mut self, traced: &Self) {
+        self.first_hop = self.first_hop.or(traced.first_hop);
+        self.verified = match traced.verified {
+            Some(false) => Some(false),
+            proven => self.verified.or(proven),
+        };
+    }
+}
+
 /// Who answered at each hop, from the first that was asked on (those before are the site's own), without the ends of the path.
 fn routers(measured: &traceroute::Measurement) -> Vec<Vec<Router>> {
     let ends = [measured.source, measured.destination];
@@ -194,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::net::Source;
-    use crate::probe::{Isp, Request, icmp, testing};
+    use crate::probe::{Isp, Measurement, Request, icmp, testing};
 
     #[tokio::test]
     async fn what_the_kernel_does_not_say_is_no_failure() {
@@ -212,6 +223,19 @@ mod tests {
             matches!(log[..], [line] if line.starts_with("the kernel does not say which way it leaves: ")),
             "{log:?}"
         );
+    }
+
+    #[test]
+    fn a_trace_tells_what_was_not_known_and_a_wrong_way_whatever_was() {
+        let verdicts = [None, Some(true), Some(false)];
+        let learnt = |known, traced| {
+            let mut out = WayOut { verified: known, ..WayOut::default() };
+            out.learn(&WayOut { verified: traced, ..WayOut::default() });
+            out.verified
+        };
+        assert_eq!(verdicts.map(|known| learnt(known, None)), verdicts);
+        assert_eq!(verdicts.map(|known| learnt(known, Some(true))), [Some(true), Some(true), Some(false)]);
+        assert_eq!(verdicts.map(|known| learnt(known, Some(false))), [Some(false); 3]);
     }
 
     #[tokio::test]

@@ -143,6 +143,9 @@ fn failed_flow(page: &mut Page, flow: &FailedFlow) {
         page.entry("", format_args!("traced since {} took {took} ms", phase.name()));
     }
     page.entry("", format_args!("it {flow}"));
+    if let Some(astray) = &flow.astray {
+        page.entry("", format_args!("it does not leave through its ISP: {astray}"));
+    }
     if flow.trace.flows > 0 {
         traceroute::hops(page, &flow.trace);
     }
@@ -155,7 +158,7 @@ fn leaving(way_out: &WayOut) -> String {
         device.as_ref().map(|device| format!("by {device}")),
         gateway.map(|gateway| format!("via {gateway}")),
         first_hop.map(|router| format!("first router {router}")),
-        verified.map(|verified| if verified { "which is the ISP's" } else { "which is not the ISP's" }.to_owned()),
+        verified.map(|verified| if verified { "through the ISP" } else { "not through the ISP" }.to_owned()),
         return_mismatch.filter(|mismatch| *mismatch).map(|_| "answers came by another device".to_owned()),
     ];
     told.into_iter().flatten().collect::<Vec<_>>().join(", ")

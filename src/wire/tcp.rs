@@ -86,6 +86,8 @@ pub struct Incoming {
     pub syn: bool,
     /// Whether it refuses or ends one.
     pub reset: bool,
+    /// Whether it acknowledges, and says nothing else: neither data, nor that there is no more.
+    pub bare: bool,
     /// The clock of our packet that it answers, where it has the timestamp option.
     pub echoed: Option<u32>,
     /// The largest segment that its sender takes, where it says so (RFC 9293, section 3.7.1).
@@ -106,6 +108,9 @@ impl Incoming {
             acknowledgement: acknowledges.then(|| packet.get_acknowledgement()),
             syn: flags & TcpFlags::SYN != 0,
             reset: flags & TcpFlags::RST != 0,
+            bare: acknowledges
+                && flags & (TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST) == 0
+                && bytes.len() <= usize::from(packet.get_data_offset()) * 4,
             echoed: options(bytes).filter(|_| acknowledges).find_map(echoed_clock),
             mss: mss(bytes),
         })
@@ -214,6 +219,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_only_acknowledges_is_told_from_what_says_more() {
+        let is_bare = |flags: u8, data: usize| {
+            let mut packet = vec![0; 20 + data];
+            (packet[12], packet[13]) = (5 << 4, flags);
+            Incoming::parse(&packet).unwrap().bare
+        };
+        assert!(is_bare(TcpFlags::ACK, 0) && !is_bare(TcpFlags::ACK, 1) && !is_bare(0, 0));
+        for more in [TcpFlags::SYN, TcpFlags::FIN, TcpFlags::RST] {
+            assert!(!is_bare(TcpFlags::ACK | more, 0));
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_emitted_is_parsed_again(
@@ -230,7 +248,7 @@ mod tests {
                     Incoming::parse(&bytes),
                     Some(Incoming {
                         source_port, destination_port, sequence,
-                        acknowledgement: None, syn: !reset, reset, echoed: None, mss: (!reset).then_some(mss),
+                        acknowledgement: None, syn: !reset, reset, bare: false, echoed: None, mss: (!reset).then_some(mss),
                     })
                 );
                 let whole = checksum::transport(source, destination, IpNextHeaderProtocols::Tcp, &bytes, usize::MAX);

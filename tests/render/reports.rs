@@ -243,7 +243,8 @@ fn failed_flow(cause: Cause, end: End, reached: bool, hops: Vec<traceroute::Hop>
         clamp: Clamp::default(),
     });
     let (local, remote) = ("10.10.10.12:40000".parse().unwrap(), "192.0.2.25:25".parse().unwrap());
-    Some(FailedFlow { cause, local, remote, end, duration: Duration::from_millis(930), trace })
+    let (verified, astray, duration) = (None, None, Duration::from_millis(930));
+    Some(FailedFlow { cause, local, remote, end, verified, astray, duration, trace })
 }
 
 fn tcp_unanswered() -> Report {
@@ -263,7 +264,13 @@ fn tcp_flow_ends() -> Report {
     last.routers[0].systems = vec![AutonomousSystem { number: 64_500, name: Some("TRANSIT - Example".to_owned()) }];
     let hops = vec![hop(1, &[1, 1, 2], &[("10.0.0.1", 3)]), hop(2, &[], &[]), last];
     let mut report = tcp_unanswered();
-    report.failed_flow = failed_flow(Cause::Failure, End::Silent, false, hops);
+    let astray = "hop 1, 10.0.0.1, is a router of ISP sk".to_owned();
+    report.failed_flow = failed_flow(Cause::Failure, End::Silent, false, hops).map(|flow| FailedFlow {
+        verified: Some(false),
+        astray: Some(astray),
+        ..flow
+    });
+    report.way_out = Some(WayOut { first_hop: "10.0.0.1".parse().ok(), verified: Some(false), ..WayOut::default() });
     report
 }
 
@@ -591,6 +598,22 @@ pub(crate) fn widest_trace(hops: u8) -> Report {
         way_out: way_out("2001:db8:1::", false, true),
         ..report
     }
+}
+
+/// A probe of `http` that has every series that one can have, but for the trace of its flow.
+pub(crate) fn widest_http() -> Report {
+    let mut report = http_success();
+    let Measurement::Http(measured) = &mut report.measurement else { panic!("it is of http") };
+    measured.requests.last_mut().unwrap().handshake.rtt = Some(Duration::from_micros(9_900));
+    report.phases.insert(0, (Phase::Token, Duration::from_millis(90)));
+    report.failure = failure(Phase::Transfer, Reason::AssertionFailedBody, "no", None);
+    report.way_out = way_out("10.0.0.1", false, true);
+    report
+}
+
+/// The trace of a flow that has every series that one can have.
+pub(crate) fn widest_flow() -> Option<FailedFlow> {
+    tcp_flow_ends().failed_flow
 }
 
 fn egress_success() -> Report {

@@ -39,6 +39,8 @@ pub(super) struct Exploration {
     plan: Plan,
     flows: Flows,
     bundle: Bundle,
+    /// The trace of the bundle that is the first flow's.
+    first: usize,
     /// Of each trace of the bundle, whether it follows its flow, or only asks one hop of it once more.
     follows: Vec<bool>,
     sightings: Sightings,
@@ -73,6 +75,7 @@ impl Exploration {
             plan,
             flows,
             bundle: Bundle::default(),
+            first: 0,
             follows: Vec::new(),
             sightings: Sightings::new(plan.first_hop),
             begun: 0,
@@ -136,7 +139,25 @@ impl Exploration {
             }
             self.news = true;
         }
-        Some(News { flow, hop, counts: trace == 0 })
+        Some(News { flow, hop, counts: trace == self.first })
+    }
+
+    /// Begins the only flow once more, at a time, where nobody has told its end yet, and there is time to tell it then: what its packets met so far
+    /// does not count. Whether it does so; only once.
+    pub(super) fn begin_anew(&mut self, at: Instant) -> bool {
+        let patience = self.first().known_patience();
+        if self.is_anew() || self.first().end_hop().is_some() || at + patience > self.plan.end {
+            return false;
+        }
+        self.bundle.cut(0);
+        self.first = self.bundle.add(0, Trace::new(self.plan, at), at);
+        self.follows.push(true);
+        true
+    }
+
+    /// Whether the first flow began once more.
+    pub(super) fn is_anew(&self) -> bool {
+        self.first != 0
     }
 
     /// A flow cannot be had: there are to be no more than before it.
@@ -150,7 +171,7 @@ impl Exploration {
 
     /// Whether the packet of a number is one of the first flow's trace.
     pub(super) fn is_first(&self, number: u32) -> bool {
-        self.bundle.of(number) == Some(0)
+        self.bundle.of(number) == Some(self.first)
     }
 
     /// The number that the next packet of the first flow would have.
@@ -160,7 +181,7 @@ impl Exploration {
 
     /// The trace of the first flow.
     pub(super) fn first(&self) -> &Trace {
-        self.bundle.trace(0).1
+        self.bundle.trace(self.first).1
     }
 
     /// What the flows met; nothing where there is only one.

@@ -12,7 +12,7 @@ use crate::flight::bundle::Step;
 use crate::flight::trace::{Plan, Trace};
 use crate::fnv::Fnv;
 use crate::net::clock::instant_of;
-use crate::net::{Answer, Conversation, Flow, Refusal, Reply, Shape, Syns};
+use crate::net::{Answer, Conversation, Flow, RESETS, Refusal, Reply, Shape, Syns};
 use crate::probe::identity::{Fact, Inquiry};
 use crate::probe::resolve::resolve;
 use crate::probe::{Probe, packets};
@@ -92,8 +92,17 @@ async fn trace(
 /// The shortest time after which a packet is lost on a path whose destination has answered; and three times the slowest answer.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Traces one flow, that of a conversation. Returns who said last that its packets go no further, if anybody did, and how long the trace took,
-/// without finding out who its routers are.
+/// How the trace of one flow ended.
+pub(in crate::probe) struct Ended {
+    /// Who said last that its packets go no further, if anybody did.
+    pub(in crate::probe) refused: Option<Failure>,
+    /// Whether the destination had the connection before, and answered no SYN since it was told the end of it: these are lost, or that was.
+    pub(in crate::probe) unheard: bool,
+    /// How long it took, without finding out who its routers are.
+    pub(in crate::probe) took: Duration,
+}
+
+/// Traces one flow, that of a conversation.
 ///
 /// # Errors
 /// Why packets do not leave.
@@ -103,7 +112,7 @@ pub(in crate::probe) async fn again(
     conversation: Conversation,
     destination: IpAddr,
     measured: &mut Measurement,
-) -> Result<(Option<Failure>, Duration), Failure> {
+) -> Result<Ended, Failure> {
     let mut inquiry = Inquiry::new(probe, settings.names, settings.registry.as_ref());
     measured.source = Some(conversation.local());
     measured.packet_size = Some(conversation.packet_size());
@@ -127,7 +136,8 @@ pub(in crate::probe) async fn again(
         inquiry.finish(|fact| measured.learn(fact)).await;
     }
     measured.analysis = measured.meaning(|router| probe.is_of_isp(router));
-    Ok((ended?, took))
+    let unheard = exploration.is_anew() && exploration.first().end_hop().is_none();
+    Ok(Ended { refused: ended?, unheard, took })
 }
 
 /// Sends the packets of a trace, and takes their answers; `open` opens the conversation of another flow. Returns who said last that the packets
@@ -194,6 +204,15 @@ async fn follow(
             },
         };
         if !packets::in_time(probe, &answer) {
+            continue;
+        }
+        // It says nothing of a hop.
+        if answer.reply == Reply::Acknowledgement {
+            probe.note(format_args!("{destination}: {}", answer.reply));
+            measured.reached = true;
+            if exploration.begin_anew(Instant::now() + RESETS) {
+                measured.hops.clear();
+            }
             continue;
         }
         let meaning = meaning(probe, destination, &answer);
@@ -274,7 +293,7 @@ pub(super) enum Meaning {
 /// What an answer means for the path to a destination.
 pub(super) fn meaning(probe: &Probe<'_>, destination: IpAddr, answer: &Answer) -> Meaning {
     match answer.reply {
-        Reply::Echo | Reply::SynAck { .. } | Reply::Reset => Meaning::Destination,
+        Reply::Echo | Reply::SynAck { .. } | Reply::Reset | Reply::Acknowledgement => Meaning::Destination,
         Reply::Error { ty, code, .. } => {
             if !packets::is_unreachable(answer.from, ty) {
                 return Meaning::Hop;

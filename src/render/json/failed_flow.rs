@@ -25,6 +25,10 @@ pub(super) struct FailedFlow<'a> {
     last_hop: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_silent_hop: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    astray: Option<&'a str>,
     duration_seconds: Seconds,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<Traceroute<'a>>,
@@ -32,7 +36,7 @@ pub(super) struct FailedFlow<'a> {
 
 impl<'a> FailedFlow<'a> {
     pub(super) fn of(flow: &'a probe::FailedFlow) -> Self {
-        let probe::FailedFlow { cause, local, remote, end, duration, trace } = flow;
+        let probe::FailedFlow { cause, local, remote, end, verified, astray, duration, trace } = flow;
         let took = match cause {
             Cause::Failure => None,
             Cause::Slow { phase: _, took } => Some(Seconds(*took)),
@@ -47,6 +51,8 @@ impl<'a> FailedFlow<'a> {
             reached: flow.reached(),
             last_hop: flow.last_hop().map(|hop| hop.number),
             first_silent_hop: flow.first_silent_hop(),
+            verified: *verified,
+            astray: astray.as_deref(),
             duration_seconds: Seconds(*duration),
             trace: (trace.flows > 0).then(|| Traceroute::of(trace)),
         }

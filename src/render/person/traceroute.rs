@@ -219,7 +219,7 @@ fn meaning(page: &mut Page, hops: &[Hop], analysis: &Analysis) {
         let more = format!("{} ms more at {}", milliseconds(*step), named(*hop));
         match after {
             Some(after) => page.entry("delay", format_args!("{more} than at {}", named(*after))),
-            None => page.entry("delay", more),
+            None => page.entry("delay", format_args!("{more} than here")),
         }
     }
     let mut title = "loss";

@@ -170,6 +170,38 @@ fn the_first_flow_is_asked_as_if_it_were_alone() {
 }
 
 #[test]
+fn what_is_begun_anew_counts_from_then_on_and_only_once() {
+    let now = Instant::now();
+    let plan = Plan { first_hop: 1, max_hops: 3, rounds: 2, interval: 50 * MS, wait: 100 * MS, end: now + 1_000 * MS };
+    let mut exploration = Exploration::new(plan, Flows::Count(1), now);
+    let mut sent = Vec::new();
+    let mut send = |exploration: &mut Exploration, until: Instant| {
+        let mut at = now;
+        loop {
+            match exploration.step(at) {
+                Step::Send { number, hop, .. } => sent.push((at - now, number, hop, exploration.is_first(number))),
+                Step::Wait(next) if next <= until => at = next,
+                Step::Over(_) => {}
+                Step::Wait(_) | Step::Done => return std::mem::take(&mut sent),
+            }
+        }
+    };
+    assert_eq!(send(&mut exploration, now + 10 * MS).len(), 3);
+    assert!(!exploration.is_anew() && exploration.begin_anew(now + 30 * MS));
+    assert!(exploration.is_anew() && !exploration.begin_anew(now + 40 * MS), "once");
+    let again = send(&mut exploration, now + 2_000 * MS);
+    // Its numbers go on, since late answers name those before.
+    let numbers: Vec<_> = again.iter().map(|(_, number, hop, _)| (*number, *hop)).collect();
+    assert_eq!(numbers, [(3, 1), (4, 2), (5, 3), (6, 1), (7, 2), (8, 3)]);
+    assert!(again.iter().all(|(at, _, _, is_first)| *is_first && *at >= 30 * MS), "{again:?}");
+    assert!(!exploration.is_first(0));
+    assert_eq!(exploration.first().sent(1), 2);
+
+    let mut late = Exploration::new(plan, Flows::Count(1), now);
+    assert!(!late.begin_anew(now + 950 * MS) && !late.is_anew(), "no time is left to wait for an answer");
+}
+
+#[test]
 fn many_flows_take_hardly_longer_than_one_and_keep_their_pace() {
     let hops = vec![wide(1); 20];
     let internet = Internet::of(1, &hops);
