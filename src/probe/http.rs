@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Version, header, response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, response};
 use url::{Position, Url};
 
 use self::target::Asked;
@@ -287,7 +287,7 @@ fn note_head(measured: &mut Measurement, hop: &Hop, head: &response::Parts, ende
     let header = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let stated = || header(header::CONTENT_LENGTH).and_then(|length| length.trim().parse().ok());
     // Without the header the length is known only where there can be no body.
-    let nothing = ended && !hop.asks_for_head();
+    let nothing = !hop.asks_for_head() && (ended || head.status == StatusCode::NO_CONTENT);
     // In HTTP/1 what these say is the length of another response, as Go has it (RFC 9112, section 6.3).
     let of_http1 = head.version < Version::HTTP_2;
     let has_none = of_http1 && nothing && matches!(head.status.as_u16(), 204 | 304);

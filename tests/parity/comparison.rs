@@ -79,19 +79,33 @@ impl<'a> Comparison<'a> {
         self.compare(case.name, &theirs, &ours, diff);
     }
 
-    /// Which phases are there that may not be, are absent, or did not take as long as they must.
+    /// Which phases are there that may not be, are absent, or did not take as long as they must, in whichever family; and the whole, where it is
+    /// not what they are together.
     fn mistimed(&self, ours: &Said, case: &Case) -> String {
         let Some(phases) = &case.phases else { return String::new() };
+        let is_near = |told: f64, meant: f64| (told - meant).abs() < self.tolerance;
         let mut wrong = String::new();
-        let told = ours.iter().filter_map(|(name, seconds)| {
-            Some((name.strip_prefix("probe_phase_duration_seconds{phase=\"")?.split('"').next()?, *seconds))
-        });
-        let told: BTreeMap<_, _> = told.collect();
-        for phase in told.keys().chain(phases.keys()).collect::<BTreeSet<_>>() {
-            let (told, meant) = (told.get(phase), phases.get(phase));
-            if !told.zip(meant).is_some_and(|(told, meant)| (told - meant).abs() < self.tolerance) {
-                writeln!(wrong, "    {phase} takes {told:?} here, not {meant:?}").unwrap();
+        let whole = ours["probe_duration_seconds"];
+        if !is_near(whole, phases.values().sum()) {
+            writeln!(wrong, "    it takes {whole} here, not as long as its phases").unwrap();
+        }
+        let mut told = BTreeSet::new();
+        for (name, seconds) in ours {
+            let Some((family, phase)) = name.split_once("_duration_seconds{phase=\"") else { continue };
+            let phase = phase.trim_end_matches("\"}");
+            // To blackbox_exporter, TLS to a name server is a part of connecting.
+            let more = phases.get("tls").filter(|_| (family, phase) == ("probe_dns", "connect"));
+            let meant = phases.get(phase).map(|meant| meant + more.copied().unwrap_or_default());
+            if family == "probe_phase" {
+                told.insert(phase);
             }
+            // Those of one prober may have its own names.
+            if meant.map_or(family == "probe_phase", |meant| !is_near(*seconds, meant)) {
+                writeln!(wrong, "    {name} is {seconds} here, not {meant:?}").unwrap();
+            }
+        }
+        for phase in phases.keys().filter(|phase| !told.contains(*phase)) {
+            writeln!(wrong, "    {phase} is absent here").unwrap();
         }
         wrong
     }

@@ -44,6 +44,7 @@ async fn treat(incoming: quinn::Incoming) -> Option<()> {
         let response = http::Response::builder().header("content-length", "4").header("x-is", "h3");
         let response = match path {
             "/missing" => response.status(404),
+            "/nothing" => http::Response::builder().status(204),
             "/moved" => response.status(302).header("location", "/"),
             // Whether it would be: no body is told by its length.
             "/compressed" if request.headers().contains_key("accept-encoding") => {
@@ -56,7 +57,9 @@ async fn treat(incoming: quinn::Incoming) -> Option<()> {
         let is_compressed = response.headers_ref().is_some_and(|headers| headers.contains_key("content-encoding"));
         let body = if is_compressed { gzip(b"well").into() } else { "well".into() };
         stream.send_response(response.body(()).unwrap()).await.ok()?;
-        stream.send_data(body).await.ok()?;
+        if path != "/nothing" {
+            stream.send_data(body).await.ok()?;
+        }
         stream.finish().await.ok()?;
     }
     Some(())
