@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ pub(super) struct Channel {
     sequence: AtomicU16,
     /// Whether resets are being said again.
     resetting: AtomicBool,
+    /// How many resets were said to what else came of a flow.
+    resets: AtomicU32,
 }
 
 /// A packet on its way out.
@@ -98,6 +100,9 @@ pub(super) struct Departing<'a> {
 /// (Linux: `tcp_invalid_ratelimit`), and a trace is mostly over by then.
 const RESETS_AGAIN: u32 = 7;
 const RESET_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The most resets that are said to what comes of a flow beside answers to its SYNs: a peer that answers each of them would go on for ever.
+const MOST_RESETS: u32 = 256;
 
 /// How long it takes until the last of them has left.
 pub const RESETS: Duration = RESET_INTERVAL.saturating_mul(RESETS_AGAIN);
@@ -149,6 +154,7 @@ impl Channel {
             sending: Mutex::default(),
             sequence: AtomicU16::new(0),
             resetting: AtomicBool::new(false),
+            resets: AtomicU32::new(0),
         });
         let driver = tokio::spawn(drive(Arc::clone(&channel)));
         Ok(Opened { channel, driver: driver.abort_handle() })
@@ -389,7 +395,9 @@ impl Channel {
             // Of a connection that there is not (RFC 9293, section 3.5.2), though its other end may think so: of a SYN before, where the reset was
             // lost. As long as it does, it answers no other.
             (false, _) if self.is_of_flow(local, remote, &answer) => {
-                self.reset(local, remote, &answer);
+                if self.resets.fetch_add(1, Ordering::Relaxed) < MOST_RESETS {
+                    self.reset(local, remote, &answer);
+                }
                 let name = Name::Flow { local: answer.destination_port, remote: answer.source_port };
                 let flow = Key { local, remote, name };
                 let answers = answer.bare && matches!(self.hears, Hears::Flow { .. }) && self.table.contains(&flow);

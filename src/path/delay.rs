@@ -129,13 +129,15 @@ pub(super) fn delay(
     let stands_out = |index: &usize| {
         let stretch = &stretches[*index];
         let others = stretches.iter().filter(|other| other.hop != stretch.hop).map(Stretch::per_link);
-        let usual = middle(others) * stretch.links as f64;
-        let least = LEAST_STEP.max(STANDS_OUT * usual).max(by_chance(&stretches[*index..]));
+        let least = LEAST_STEP.max(STANDS_OUT * middle(others) * stretch.links as f64);
         (reached || stretch.behind >= KEPT_BY) && stretch.step >= least
     };
-    let standing_out = || (0..stretches.len()).filter(stands_out).map(|index| stretches[index]);
-    let largest = standing_out().map(|stretch| stretch.step).fold(0.0, f64::max);
-    let onset = standing_out().find(|stretch| stretch.step >= (1.0 - ALIKE) * largest);
+    let standing_out = || (0..stretches.len()).filter(stands_out);
+    let largest = standing_out().map(|index| stretches[index].step).fold(0.0, f64::max);
+    let first = standing_out().find(|index| stretches[*index].step >= (1.0 - ALIKE) * largest);
+    // Where that is uncertain, a smaller one that is not is no less the smaller one.
+    let onset = first.filter(|index| stretches[*index].step >= by_chance(&stretches[*index..]));
+    let onset = onset.map(|index| stretches[index]);
     let onset = onset.map(|Stretch { hop, after, step, .. }| DelayOnset { hop, after, step });
     (segments, onset)
 }
@@ -324,6 +326,9 @@ mod tests {
         assert_eq!(onset(&hops(&times), true), None);
         times[2] = &[12.0, 12.3, 13.0];
         assert_eq!(onset(&hops(&times), true), Some((3, 2, 10.0)));
+        // Nor is a small step that is certain, elsewhere: the large one is there.
+        let times: [&[f64]; 4] = [&[1.0, 1.0, 1.1], &[5.0, 5.1, 5.0], &[6.0, 6.1, 6.0], &[70.0, 95.0, 160.0]];
+        assert_eq!(onset(&hops(&times), true), None);
         // One packet is no series, but hops behind that keep the step are.
         assert_eq!(onset(&hops(&[&[1.0], &[12.0]]), true), None);
         assert_eq!(onset(&hops(&[&[1.0], &[12.0], &[12.5], &[13.0]]), true), Some((2, 1, 11.0)));
