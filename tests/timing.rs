@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use support::http3::serve_http3;
 use support::lab::{Site, alone, host};
 use support::pcap::{Capture, Packet};
 use support::zone::{Zone, serve};
@@ -174,6 +175,34 @@ fn resolving_takes_what_the_question_and_its_answer_took_on_the_wire() {
     let (median, p90) = (percentile(&mut apart, 50), percentile(&mut apart, 90));
     eprintln!("resolve: from the capture at p50 {median:?}, at p90 {p90:?}");
     assert!(p90 <= Duration::from_micros(100), "{p90:?} from the capture at p90");
+}
+
+#[test]
+fn connecting_by_quic_takes_what_the_first_datagrams_took_on_the_wire() {
+    let _alone = alone();
+    let section = "{enable_http3: true, enable_http2: false, tls_config: {ca_file: CA}}";
+    let Some(site) = Site::start(topology(12_000), &format!("  quic: {{prober: http, http: {section}}}\n")) else {
+        return;
+    };
+    serve_http3(&site);
+    let capture = Capture::start("ispa", site.folder.path(), |command| site.lab.prober().spawn(command).unwrap());
+    // Twenty at once: until its first datagram leaves, each waits for the others.
+    let url = format!("https://{}/", host(Family::V4, 10));
+    let reports = site.run_all((0..20).map(|_| site.request("quic", "a", &url, Duration::from_secs(5))).collect());
+    let packets = capture.stop();
+    let mut apart = Vec::new();
+    for report in &reports {
+        assert_eq!(report.failure, None, "{:#?}", report.log);
+        assert_adds_up(report);
+        let Measurement::Http(measured) = &report.measurement else { panic!("{report:?}") };
+        let port = measured.requests[0].handshake.local.unwrap().port();
+        let sent = packets.iter().find(|packet| packet.protocol == 17 && packet.ports().0 == port).unwrap();
+        let answer = packets.iter().find(|packet| packet.protocol == 17 && packet.ports().1 == port).unwrap();
+        apart.push(phase(report, Phase::Connect).unwrap().abs_diff(answer.at - sent.at));
+    }
+    let (median, p90) = (percentile(&mut apart, 50), percentile(&mut apart, 90));
+    eprintln!("connect by QUIC: from the capture at p50 {median:?}, at p90 {p90:?}");
+    assert!(p90 <= Duration::from_micros(500), "{p90:?} from the capture at p90");
 }
 
 #[test]

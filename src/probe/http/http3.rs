@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use h3::client::{RequestStream, SendRequest};
 use h3::error::StreamError;
 use h3_quinn::{BidiStream, OpenStreams};
-use http::{Request, response};
+use http::{Request, StatusCode, header, response};
 use http_body_util::Full;
 use quinn::{AsyncTimer, AsyncUdpSocket, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, VarInt};
 use rustls::AlertDescription;
@@ -56,6 +56,8 @@ pub(super) struct Exchange<'a> {
     stream: RequestStream<BidiStream<Bytes>, Bytes>,
     /// The last sender that is dropped ends the connection.
     _sender: SendRequest<OpenStreams, Bytes>,
+    /// How many bytes the body is to have, where that is known.
+    due: Option<u64>,
 }
 
 /// The server of a request, and how it is spoken to.
@@ -136,7 +138,9 @@ impl<'a> Exchange<'a> {
         let answered = answered.map_err(|error| quic.failure("no response", error.as_ref()));
         let (stream, sender, response) = answered?;
         probe.timeline.enter(Phase::Transfer);
-        Ok((Self { quic, stream, _sender: sender }, response.into_parts().0))
+        let head = response.into_parts().0;
+        let due = length_of_body(hop, &head);
+        Ok((Self { quic, stream, _sender: sender, due }, head))
     }
 
     /// Reads the body to its end; `length` counts what `reader` makes of it.
@@ -144,12 +148,18 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// Why its end did not come, or was not waited for.
     pub(super) async fn read(&mut self, reader: &mut Reader, length: &mut u64) -> Result<(), Failure> {
-        let Self { quic, stream, .. } = self;
+        let Self { quic, stream, due, .. } = self;
+        let mut came = 0;
         loop {
             share::worked(FRAME).await;
             let data = quic.run(stream.recv_data()).await;
             let data = data.map_err(|error| quic.failure("the response broke off", Some(&error)))?;
             let Some(mut data) = data else { break };
+            came += data.remaining() as u64;
+            if let Some(due) = due.filter(|due| came > *due) {
+                let detail = format!("the response has more than the {due} bytes that its Content-Length says");
+                return Err(quic.probe.failure(Reason::HttpProtocolError, detail));
+            }
             while data.has_remaining() {
                 let part = data.chunk();
                 let (taken, count) = (reader.take(part, length).await, part.len());
@@ -159,8 +169,20 @@ impl<'a> Exchange<'a> {
         }
         // What may leave behind the request is a goodbye.
         quic.probe.timeline.nothing_due();
+        if let Some(due) = due.filter(|due| came < *due) {
+            let detail = format!("the response ended after {came} of the {due} bytes that its Content-Length says");
+            return Err(quic.probe.failure(Reason::HttpResponseIncomplete, detail));
+        }
         reader.end(length).map_err(|error| unreadable(quic.probe, reader, &error))
     }
+}
+
+/// How long the body of a response is by its `Content-Length`, which h3 does not look at: another one is malformed (RFC 9114, section 4.1.2).
+/// Nothing where there is to be no body, or nobody says.
+fn length_of_body(hop: &Hop, head: &response::Parts) -> Option<u64> {
+    let has_none = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let stated = head.headers.get(header::CONTENT_LENGTH).filter(|_| !has_none && !hop.asks_for_head());
+    stated?.to_str().ok()?.parse().ok()
 }
 
 impl<'a> Quic<'a> {
@@ -178,8 +200,8 @@ impl<'a> Quic<'a> {
         probe.talks_to(address.ip());
         handshake.remote = Some(address);
         let mut work = Work::default();
-        let (timeline, answered) = (probe.timeline.clone(), AtomicBool::new(false));
-        let watch = Watch { timeline, answered, asked: Arc::clone(&work.asked) };
+        let (timeline, [begun, answered]) = (probe.timeline.clone(), <[AtomicBool; 2]>::default());
+        let watch = Watch { timeline, begun, answered, asked: Arc::clone(&work.asked) };
         let datagrams = Datagrams::open(probe.source(), address, watch);
         let datagrams = Arc::new(datagrams.map_err(|error| probe.source_failure(&error))?);
         handshake.local = datagrams.local();
@@ -312,6 +334,8 @@ fn quic_failure(probe: &Probe<'_>, what: &str, error: &ConnectionError, certific
 /// Tells the timeline what leaves and what comes.
 struct Watch {
     timeline: SharedTimeline,
+    /// Whether a datagram has left. What was waited for until then was this host.
+    begun: AtomicBool,
     /// Whether the server has sent a datagram.
     answered: AtomicBool,
     /// Whether all of the request was sent. What leaves then acknowledges, or says goodbye, and no server waits for that, as none does in TCP,
@@ -321,7 +345,9 @@ struct Watch {
 
 impl Observer for Watch {
     fn sent(&self, at: Instant, bytes: usize) {
-        if !self.asked.load(Ordering::Relaxed) {
+        if !self.begun.swap(true, Ordering::Relaxed) {
+            self.timeline.sent(at);
+        } else if !self.asked.load(Ordering::Relaxed) {
             self.timeline.sent_datagram(at);
         }
         self.timeline.carried(Traffic { sent: bytes as u64, received: 0 });

@@ -44,6 +44,9 @@ async fn treat(incoming: quinn::Incoming) -> Option<()> {
         let response = http::Response::builder().header("content-length", "4").header("x-is", "h3");
         let response = match path {
             "/missing" => response.status(404),
+            // Four bytes come.
+            "/cut" => http::Response::builder().header("content-length", "9"),
+            "/long" => http::Response::builder().header("content-length", "2"),
             "/nothing" => http::Response::builder().status(204),
             "/moved" => response.status(302).header("location", "/"),
             // Whether it would be: no body is told by its length.
