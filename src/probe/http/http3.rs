@@ -154,17 +154,20 @@ impl<'a> Exchange<'a> {
             share::worked(FRAME).await;
             let data = quic.run(stream.recv_data()).await;
             let data = data.map_err(|error| quic.failure("the response broke off", Some(&error)))?;
-            let Some(mut data) = data else { break };
+            let Some(data) = data else { break };
+            let room = due.map_or(usize::MAX, |due| usize::try_from(due - came).unwrap_or(usize::MAX));
+            let too_many = data.remaining() > room;
+            let mut data = data.take(room);
             came += data.remaining() as u64;
-            if let Some(due) = due.filter(|due| came > *due) {
-                let detail = format!("the response has more than the {due} bytes that its Content-Length says");
-                return Err(quic.probe.failure(Reason::HttpProtocolError, detail));
-            }
             while data.has_remaining() {
                 let part = data.chunk();
                 let (taken, count) = (reader.take(part, length).await, part.len());
                 taken.map_err(|error| unreadable(quic.probe, reader, &error))?;
                 data.advance(count);
+            }
+            if too_many {
+                let detail = format!("the response has more than the {came} bytes that its Content-Length says");
+                return Err(quic.probe.failure(Reason::HttpProtocolError, detail));
             }
         }
         // What may leave behind the request is a goodbye.

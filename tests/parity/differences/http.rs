@@ -21,6 +21,17 @@ pub(super) const HTTP: &[Difference] = &[
         row: [""; 4],
     },
     Difference {
+        series: &["probe_success"],
+        cases: &["http_3_body_is_cut"],
+        shapes: &[Shape::Opposite],
+        row: [
+            "a response over HTTP/3 that is shorter than its `Content-Length`",
+            "a success",
+            "`http_response_incomplete`",
+            "as over HTTP/1 and HTTP/2; it is malformed (RFC 9114, section 4.1.2)",
+        ],
+    },
+    Difference {
         series: &["probe_http_status_code", "probe_http_version", "probe_http_content_length", "probe_http_ssl"],
         cases: &[
             "http_redirected_to_a_closed_port",
