@@ -3,19 +3,18 @@
 //! A driver task reads what a socket's kernel filter lets through and gives it to who waits for it. Packets are stamped by the kernel
 //! when they leave and when they arrive; stamps of departure come from the socket's error queue, by number.
 
+mod reset;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use socket2::{Protocol, Socket};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 
 use super::conversation::{Answer, Reply};
 use super::filter::Filter;
@@ -24,8 +23,10 @@ use super::sys::{self, ExtendedError, Origin, Received, SendOptions, Stamp};
 use super::table::{Key, Name, Table, Waiter};
 use super::{Family, Source, SourceError, clock};
 use crate::wire::icmp::{Echo, Message};
-use crate::wire::tcp::{Incoming, Kind as Packet, Outgoing};
+use crate::wire::tcp::Incoming;
 use crate::wire::{Quote, Transport, ip};
+use reset::Resets;
+pub use reset::TIME as RESETS;
 
 /// What a channel speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,10 +74,7 @@ pub(super) struct Channel {
     sending: Mutex<Sending>,
     /// The sequence number of the next echo request of a datagram socket.
     sequence: AtomicU16,
-    /// Whether resets are being said again.
-    resetting: AtomicBool,
-    /// How many resets were said to what else came of a flow.
-    resets: AtomicU32,
+    resets: Resets,
 }
 
 /// A packet on its way out.
@@ -95,17 +93,6 @@ pub(super) struct Departing<'a> {
     /// Its number in the conversation.
     pub(super) number: u32,
 }
-
-/// How often a reset is said again to a peer that has missed one, and how much later each time. It then asks for none for half a second
-/// (Linux: `tcp_invalid_ratelimit`), and a trace is mostly over by then.
-const RESETS_AGAIN: u32 = 7;
-const RESET_INTERVAL: Duration = Duration::from_millis(10);
-
-/// The most resets that are said to what comes of a flow beside answers to its SYNs: a peer that answers each of them would go on for ever.
-const MOST_RESETS: u32 = 256;
-
-/// How long it takes until the last of them has left.
-pub const RESETS: Duration = RESET_INTERVAL.saturating_mul(RESETS_AGAIN);
 
 /// The state of the sending side. Sends go one at a time, so that the numbers of the kernel's stamps are known.
 #[derive(Debug, Default)]
@@ -153,8 +140,7 @@ impl Channel {
             table,
             sending: Mutex::default(),
             sequence: AtomicU16::new(0),
-            resetting: AtomicBool::new(false),
-            resets: AtomicU32::new(0),
+            resets: Resets::default(),
         });
         let driver = tokio::spawn(drive(Arc::clone(&channel)));
         Ok(Opened { channel, driver: driver.abort_handle() })
@@ -215,46 +201,6 @@ impl Channel {
             result = sys::send(socket, bytes, to, options);
         }
         result.map(drop)
-    }
-
-    /// Ends a connection that was half opened, as the kernel would have.
-    fn reset(&self, local: IpAddr, remote: IpAddr, answer: &Incoming) {
-        if let Some(bytes) = reset(local, remote, answer) {
-            self.send_reset(local, remote, &bytes);
-        }
-    }
-
-    /// Does so several times more, while somebody waits for an answer of the flow.
-    fn reset_again(self: &Arc<Self>, flow: Key, answer: &Incoming) {
-        let Some(bytes) = reset(flow.local, flow.remote, answer) else { return };
-        let Ok(runtime) = Handle::try_current() else { return };
-        // However often it is asked for meanwhile.
-        if self.resetting.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let channel = Arc::clone(self);
-        runtime.spawn(async move {
-            for _ in 0..RESETS_AGAIN {
-                sleep(RESET_INTERVAL).await;
-                if !channel.table.contains(&flow) {
-                    break;
-                }
-                channel.send_reset(flow.local, flow.remote, &bytes);
-            }
-            channel.resetting.store(false, Ordering::Relaxed);
-        });
-    }
-
-    fn send_reset(&self, local: IpAddr, remote: IpAddr, bytes: &[u8]) {
-        let mut sending = self.lock();
-        match self.transmit(bytes, remote, SendOptions { hop_limit: None, source: Some(local) }) {
-            Ok(()) => sending.expect(None),
-            Err(error) => {
-                tracing::debug!(%remote, %error, "the reset was not sent");
-                self.read_errors(&mut sending, None);
-                self.renumber(&mut sending);
-            }
-        }
     }
 
     /// Starts the kernel's numbers again: whether a failed send took one depends on the kernel and on where it failed.
@@ -395,9 +341,7 @@ impl Channel {
             // Of a connection that there is not (RFC 9293, section 3.5.2), though its other end may think so: of a SYN before, where the reset was
             // lost. As long as it does, it answers no other.
             (false, _) if self.is_of_flow(local, remote, &answer) => {
-                if self.resets.fetch_add(1, Ordering::Relaxed) < MOST_RESETS {
-                    self.reset(local, remote, &answer);
-                }
+                self.reset_stray(local, remote, &answer);
                 let name = Name::Flow { local: answer.destination_port, remote: answer.source_port };
                 let flow = Key { local, remote, name };
                 let answers = answer.bare && matches!(self.hears, Hears::Flow { .. }) && self.table.contains(&flow);
@@ -461,18 +405,6 @@ impl Channel {
     fn lock(&self) -> MutexGuard<'_, Sending> {
         self.sending.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What ends the connection that an answer is of.
-fn reset(local: IpAddr, remote: IpAddr, answer: &Incoming) -> Option<Vec<u8>> {
-    let packet = Outgoing {
-        source_port: answer.destination_port,
-        destination_port: answer.source_port,
-        sequence: answer.acknowledgement.unwrap_or(0),
-        kind: Packet::Reset,
-    };
-    let mut bytes = Vec::new();
-    packet.emit(local, remote, &mut bytes).map(|()| bytes)
 }
 
 /// A full inbox loses the answer: nobody reads it, or someone floods it with duplicates.
