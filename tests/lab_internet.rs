@@ -555,7 +555,9 @@ fn udp_error(source: &Source, to: IpAddr, ttl: u8) -> Option<sys::ExtendedError>
 
 fn error_of(socket: &Socket, ttl: u8) -> Option<sys::ExtendedError> {
     let to = socket.peer_addr().unwrap().as_socket().unwrap();
-    sys::send(socket, b"?", to, SendOptions { hop_limit: Some(ttl), source: None }).unwrap();
+    let send = || sys::send(socket, b"?", to, SendOptions { hop_limit: Some(ttl), source: None });
+    // The kernel queues what a packet met before it tells the socket of it, which then tells the next call, whoever has read the queue meanwhile.
+    send().or_else(|_| send()).unwrap();
     sys::wait_readable([socket.as_fd()], Some(Duration::from_secs(1))).unwrap();
     sys::receive(socket, &mut [0; 2048], libc::MSG_ERRQUEUE).ok()?.error
 }

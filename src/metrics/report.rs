@@ -19,8 +19,9 @@ use crate::verdict::Failure;
 use crate::wire::dns::message::{Reply, Section};
 use crate::wire::grpc::Serving;
 
-/// The longest label value in bytes: what the network says does not decide over Prometheus' memory.
-const LABEL_LIMIT: usize = 1024;
+/// The longest label value in bytes: what the network says does not decide over Prometheus' memory. No handshake of TLS has a certificate with
+/// more (rustls takes messages of 64 KiB), so that all of its names are there.
+const LABEL_LIMIT: usize = 64 << 10;
 
 /// Addresses of a hop that become series; a load balancer of more is told by the JSON.
 const ADDRESSES_PER_HOP: usize = 8;
@@ -556,9 +557,9 @@ mod tests {
 
     #[test]
     fn labels_are_cut_between_characters() {
-        assert_eq!(bounded(&"x".repeat(2000)).len(), LABEL_LIMIT);
-        assert_eq!(bounded(&"é".repeat(2000)).chars().count(), 512);
-        assert_eq!(bounded(&format!("x{}", "한".repeat(400))).len(), 1 + 341 * 3);
+        assert_eq!(bounded(&"x".repeat(70_000)).len(), LABEL_LIMIT);
+        assert_eq!(bounded(&"é".repeat(40_000)).chars().count(), 32_768);
+        assert_eq!(bounded(&"한".repeat(30_000)).len(), 21_845 * 3);
     }
 
     #[test]

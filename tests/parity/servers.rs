@@ -95,6 +95,9 @@ fn write_certificates(folder: &Path, openssl: &Path) -> Pair {
     let good = authority.sign("Parity, Inc", sans.clone(), usage.clone(), 2100);
     fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
     good.write(folder, "good");
+    let many: Vec<_> = (0..100).map(|number| format!("host{number:03}.customer.test")).collect();
+    let many = sans.iter().cloned().chain(names(&many.iter().map(String::as_str).collect::<Vec<_>>())).collect();
+    authority.sign("many", many, usage.clone(), 2100).write(folder, "many");
     authority.sign("expired", sans.clone(), usage.clone(), 2001).write(folder, "expired");
     authority.sign("wrong", names(&["wrong.test"]), usage, 2080).write(folder, "wrong");
     authority.client("client", Vec::new()).write(folder, "client");
@@ -139,7 +142,7 @@ http {{
   access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f;
   uwsgi_temp_path {path}/u; scgi_temp_path {path}/s; default_type text/plain;
   server {{ listen 80; listen [::]:80; root {path}/www; {places} }}
-  {}{}{}{}{}{}{}{}{of_companies}
+  {}{}{}{}{}{}{}{}{}{of_companies}
 }}
 ",
         server(443, "good", places),
@@ -147,6 +150,7 @@ http {{
         server(445, "expired", ""),
         server(446, "good", "ssl_protocols TLSv1.2; ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256;"),
         server(447, "wrong", ""),
+        server(450, "many", ""),
         server(449, "good", "location /grpc.health.v1.Health/ { grpc_pass grpc://127.0.0.1:50051; }"),
         server(9445, "good", "location / { proxy_pass http://127.0.0.1:8080; }"),
         server(448, "good", &format!("ssl_verify_client on; ssl_client_certificate {path}/ca.pem;")),
