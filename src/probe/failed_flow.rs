@@ -358,10 +358,11 @@ async fn trace_flow(
 /// The hop from which packets are lost on the way, where half of those that were to go as far were not answered. By the few that one hop was sent,
 /// chance would decide.
 ///
-/// Where a destination is `unheard`, some loss is enough, since what it was told was lost: behind the last hop that answered all then. Without any
-/// it holds the connection whatever it is told, as one that ended it first may (RFC 1337).
+/// Where a destination is `unheard`, some loss is enough, since what it was told was lost: behind the last hop that answered all then. Without any,
+/// but for answers that a router withholds, it holds the connection whatever it is told, as one that ended it first may (RFC 1337).
 fn lossy_from(trace: &traceroute::Measurement, unheard: bool) -> Option<u8> {
-    let loses = trace.hops.iter().any(|hop| hop.received > 0 && hop.lost > 0);
+    let mut hops = trace.hops.iter().zip(&trace.analysis.loss);
+    let loses = hops.any(|(hop, class)| hop.received > 0 && hop.lost > 0 && *class != Some(LossClass::RateLimited));
     let behind_all = || {
         let last = trace.hops.iter().rev().find(|hop| hop.received > 0 && hop.lost == 0);
         last.map_or(trace.first_hop, |last| last.number.saturating_add(1))
@@ -438,7 +439,11 @@ mod tests {
         flow.trace.hops.iter_mut().for_each(|hop| hop.lost = hop.sent - hop.received);
         assert_eq!((flow.last_hop(), flow.reached()), (None, Some(true)));
         assert_eq!(flow.to_string(), "reaches its destination");
+        flow.trace.analysis.loss = vec![None, None, Some(LossClass::Unknown)];
         assert_eq!((lossy_from(&flow.trace, false), lossy_from(&flow.trace, true)), (None, Some(3)));
+        // A router that says less than it forwards loses nothing.
+        flow.trace.analysis.loss[2] = Some(LossClass::RateLimited);
+        assert_eq!(lossy_from(&flow.trace, true), None);
         // It was heard, and holds what it has.
         flow.trace.hops.pop();
         assert_eq!(lossy_from(&flow.trace, true), None);
