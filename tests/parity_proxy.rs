@@ -10,7 +10,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -20,19 +20,9 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use support::peer::Peer;
 use support::{Exporter, free_port, get};
 
-/// Serves every connection by itself.
+/// Serves every connection by itself, on loopback.
 fn serve(treat: impl Fn(TcpStream) -> Option<()> + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let treat = Arc::new(treat);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let treat = Arc::clone(&treat);
-            stream.set_nodelay(true).unwrap();
-            thread::spawn(move || treat(stream));
-        }
-    });
-    address
+    ([127, 0, 0, 1], support::serve(0, treat)).into()
 }
 
 fn head(stream: &mut impl Read) -> Option<String> {

@@ -73,7 +73,7 @@ impl Servers {
         serve(7, echo);
         serve(7000, |stream| say(stream, b"SSH-2.0-OpenSSH_9.2\r\n"));
         serve(7001, hear);
-        serve(7002, |_| Ok(()));
+        serve(7002, drop);
         serve(7003, |stream| say(stream, &[b'a'; 70_000]));
         serve(7004, |stream| say(stream, b"first\r\nsecond\n\nlast\n"));
         serve(7005, |stream| say(stream, b"half"));

@@ -195,17 +195,20 @@ pub(crate) fn free_port() -> u16 {
     port
 }
 
-/// Treats every connection to a port, over both families, on a thread of its own. What the client thinks of it is its business.
-pub(crate) fn serve(port: u16, treat: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) {
+/// Treats every connection to a port, or to any for 0, over both families, on a thread of its own; returns the port. What the client thinks of it
+/// is its business.
+pub(crate) fn serve<T>(port: u16, treat: impl Fn(TcpStream) -> T + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
+    let port = listener.local_addr().unwrap().port();
     let treat = Arc::new(treat);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let treat = Arc::clone(&treat);
             stream.set_nodelay(true).unwrap();
-            thread::spawn(move || treat(stream));
+            thread::spawn(move || drop(treat(stream)));
         }
     });
+    port
 }
 
 /// The head of a request; empty where the client went away.
