@@ -74,6 +74,7 @@ pub(super) struct Channel {
     sending: Mutex<Sending>,
     /// The sequence number of the next echo request of a datagram socket.
     sequence: AtomicU16,
+    /// What was said of late to who thinks that there is a connection.
     resets: Resets,
 }
 

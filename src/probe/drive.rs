@@ -27,6 +27,7 @@ pub(super) struct Driver {
     connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
     /// How the connection ended, where it failed.
     error: Option<hyper::Error>,
+    /// What broke it, as the watched connection met it.
     fault: Arc<OnceLock<io::Error>>,
     tasks: Tasks,
     version: Version,
@@ -41,7 +42,7 @@ impl Driver {
 
     /// The connection, watched for a response, whose start `search` finds; what breaks it is kept.
     pub(super) fn watch(&self, connection: Connection, search: ResponseStart, timeline: SharedTimeline) -> Tap {
-        Tap { fault: Arc::clone(&self.fault), ..Tap::new(connection, search, timeline) }
+        Tap::new(connection, search, Arc::clone(&self.fault), timeline)
     }
 
     /// Where hyper spawns what the connection needs.
@@ -245,23 +246,19 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    fn new(connection: Connection, search: ResponseStart, timeline: SharedTimeline) -> Self {
+    fn new(
+        connection: Connection,
+        search: ResponseStart,
+        fault: Arc<OnceLock<io::Error>>,
+        timeline: SharedTimeline,
+    ) -> Self {
         let head = matches!(search, ResponseStart::Http1(_)).then(Head::default);
-        Self {
-            connection,
-            asked: false,
-            early: None,
-            deaf: false,
-            search: Some(search),
-            head,
-            fault: Arc::default(),
-            timeline,
-        }
+        Self { connection, asked: false, early: None, deaf: false, search: Some(search), head, fault, timeline }
     }
 
     /// Watches a connection for an answer of HTTP/1 by somebody on the way to the server, with which no phase ends.
     pub(super) fn on_the_way(connection: Connection, timeline: SharedTimeline) -> Self {
-        Self { search: None, ..Self::new(connection, ResponseStart::http1(), timeline) }
+        Self { search: None, ..Self::new(connection, ResponseStart::http1(), Arc::default(), timeline) }
     }
 
     /// The connection, for what follows.
