@@ -3,11 +3,12 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::lab::Site;
+use support::pcap::Capture;
 use support::{Answer, Exporter, ask, until, value};
 use uplink_exporter::lab::{Action, Fault, Isp, Matches, Path, TARGETS, Topology, target};
 use uplink_exporter::net::Family;
@@ -18,6 +19,8 @@ const MODULES: &str = "modules:
   flows: {prober: traceroute, traceroute: {max_hops: 20, count: 1, flows: auto, interval: 50ms}}
   failing: {prober: tcp, timeout: 2s, tcp: {on_failure: trace}}
 ";
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Twenty hops, the target included.
 fn start(isps: &str) -> Option<(Site, Exporter)> {
@@ -104,6 +107,30 @@ fn a_hundred_traces_at_once_stay_inside_the_packets_of_their_isp() {
     assert_eq!(packets, run * 60, "of those that were refused, nothing was sent");
     let refused = "uplink_exporter_probes_refused_total{isp=\"a\",limit=\"packets_per_second\"}";
     assert_eq!(within(&site, || metric(address, refused)), Some((100 - run) as f64));
+}
+
+#[test]
+fn the_packets_of_a_hundred_traces_through_an_isp_leave_at_one_pace() {
+    let Some((site, exporter)) = start("  a: {source_ip: 10.1.0.2}\n  b: {source_ip: 10.2.0.2}") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let capture = Capture::start("ispa", folder.path(), |command| site.lab.prober().spawn(command).unwrap());
+    let begun = Instant::now();
+    assert_eq!(traces(&site, exporter.address, "a", 100), [200; 100]);
+    let took = begun.elapsed();
+    let source: IpAddr = [10, 1, 0, 2].into();
+    let sent: Vec<Duration> =
+        capture.stop().iter().filter(|packet| packet.source == source).map(|packet| packet.at).collect();
+    assert_eq!(sent.len(), 6_000);
+    // 2,400, what is left of each trace's last turn, and what half a second at a standstill would delay.
+    let within_a_second = |from: Duration| sent.iter().filter(|at| (from..from + SECOND).contains(*at)).count();
+    let most = sent.iter().copied().map(within_a_second).max();
+    assert!(most < Some(2_400 + 3 * 100 + 1_200), "{most:?} within a second");
+    assert!(took < 5 * SECOND, "{took:?}");
+
+    let (alone, begun) = (target(Family::V4, 10), Instant::now());
+    within(&site, || probe(exporter.address, "trace", "a", alone));
+    let took = begun.elapsed();
+    assert!(took < SECOND, "nobody is waited for by a trace alone, which took {took:?}");
 }
 
 #[test]

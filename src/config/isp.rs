@@ -42,7 +42,8 @@ pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
     let budget = limit("packets_per_second").map(|rate| Arc::new(Budget::new(rate)));
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or(site).to_owned();
     fields.finish();
-    Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy, territory, max_probes, budget })
+    let pace = Arc::default();
+    Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy, territory, max_probes, pace, budget })
 }
 
 fn is_name(name: &str) -> bool {

@@ -1,14 +1,10 @@
 //! Several traces to one destination side by side, each of a flow, at one pace.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::pace::{PACKETS, Pace};
 use super::trace::{Step as TraceStep, Trace};
-
-/// From one packet to the next, of all flows together: 4,000 in a second.
-pub const PACE: Duration = Duration::from_micros(250);
-
-/// How many packets may leave at once to make up for a wait that ended late: timers know milliseconds.
-const CATCH_UP: u32 = 8;
 
 /// The bits of a packet's number that are its number in its flow. The flow is above them.
 const NUMBER_BITS: u32 = 24;
@@ -17,13 +13,15 @@ const NUMBER_BITS: u32 = 24;
 pub const MOST_FLOWS: usize = 1 << (u32::BITS - NUMBER_BITS);
 
 /// Traces under way. A flow may have several, one for all hops and others for some of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bundle {
+    /// The pace of its packets, and of those of others.
+    pace: Arc<Pace>,
     strands: Vec<Strand>,
     /// Of each flow, the packets that were sent: of which trace, and their numbers there.
     sent: Vec<Vec<(usize, u32)>>,
-    /// When the pace allows the next packet.
-    next: Option<Instant>,
+    /// The turn that it has: when it begins, and how many packets may still leave in it, or later.
+    turn: Option<(Instant, u32)>,
 }
 
 #[derive(Debug)]
@@ -66,6 +64,12 @@ pub struct Answered {
 }
 
 impl Bundle {
+    /// No traces yet, whose packets are to leave at a pace.
+    #[must_use]
+    pub fn new(pace: Arc<Pace>) -> Self {
+        Self { pace, strands: Vec::new(), sent: Vec::new(), turn: None }
+    }
+
     /// Adds a trace of a flow that begins at `now`; returns its index. Of flows beyond [`MOST_FLOWS`], nothing is sent.
     pub fn add(&mut self, flow: usize, trace: Trace, now: Instant) -> usize {
         self.sent.resize_with(self.sent.len().max(flow + 1), Vec::new);
@@ -73,22 +77,23 @@ impl Bundle {
         self.strands.len() - 1
     }
 
-    /// What to do now. A packet that is to be sent counts as sent at `now`.
-    pub fn step(&mut self, now: Instant) -> Step {
+    /// What to do now. A packet that is to be sent counts as sent at `now`; it waits `longest` for a turn at most.
+    pub fn step(&mut self, now: Instant, longest: Duration) -> Step {
         loop {
             let due = |(index, strand): (usize, &Strand)| Some((strand.due?, index));
             let Some((due, index)) = self.strands.iter().enumerate().filter_map(due).min() else { return Step::Done };
-            // A trace alone has a pace of its own.
-            let allowed = self.next.filter(|_| self.strands.len() > 1).unwrap_or(due);
-            if due.max(allowed) > now {
-                return Step::Wait(due.max(allowed));
+            if due > now {
+                return Step::Wait(due);
+            }
+            let (turn, left) = *self.turn.get_or_insert_with(|| (self.pace.turn(now, longest), PACKETS));
+            if turn > now {
+                return Step::Wait(turn);
             }
             let strand = &mut self.strands[index];
             match strand.trace.step(now) {
                 TraceStep::Send { number, hop } => {
                     strand.due = Some(now);
-                    let earliest = now.checked_sub(PACE * CATCH_UP).unwrap_or(now);
-                    self.next = Some(self.next.map_or(now, |next| next.max(earliest)) + PACE);
+                    self.turn = (left > 1).then_some((turn, left - 1));
                     let flow = strand.flow;
                     let sent = &mut self.sent[flow];
                     sent.push((index, number));
@@ -151,6 +156,7 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_secs(1);
 
     fn trace(hops: (u8, u8), rounds: u32, start: Instant) -> Trace {
         let (first_hop, max_hops) = hops;
@@ -167,7 +173,7 @@ mod tests {
     fn run(bundle: &mut Bundle, start: Instant) -> (Vec<Sent>, Vec<usize>) {
         let (mut now, mut sent, mut over) = (start, Vec::new(), Vec::new());
         loop {
-            match bundle.step(now) {
+            match bundle.step(now, LONGEST) {
                 Step::Send { flow, number, hop } => sent.push((now - start, flow, number, hop)),
                 Step::Wait(until) => {
                     assert!(until > now, "it waits for what has been");
@@ -182,8 +188,8 @@ mod tests {
     #[test]
     fn a_trace_alone_keeps_its_own_pace() {
         let start = Instant::now();
-        let mut bundle = Bundle::default();
-        assert_eq!(bundle.step(start), Step::Done);
+        let mut bundle = Bundle::new(Arc::default());
+        assert_eq!(bundle.step(start, LONGEST), Step::Done);
         bundle.add(0, trace((1, 3), 2, start), start);
         let (sent, over) = run(&mut bundle, start);
         let of_rounds = [(0, 0, 1), (1, 1, 2), (2, 2, 3), (100, 3, 1), (101, 4, 2), (102, 5, 3)];
@@ -194,16 +200,16 @@ mod tests {
     #[test]
     fn flows_share_one_pace_and_their_packets_are_numbered_each_for_itself() {
         let start = Instant::now();
-        let mut bundle = Bundle::default();
+        let mut bundle = Bundle::new(Arc::default());
         for flow in 0..10 {
             assert_eq!(bundle.add(flow, trace((1, 4), 1, start), start), flow);
         }
         // A second trace of a flow goes on with its numbers.
         bundle.add(3, trace((2, 2), 1, start), start);
         let (sent, mut over) = run(&mut bundle, start);
-        assert_eq!(sent.len(), 41);
-        assert!(sent.windows(2).all(|pair| pair[1].0 - pair[0].0 >= PACE), "{sent:?}");
-        assert!(sent.last().unwrap().0 <= 41 * PACE, "{sent:?}");
+        let times: Vec<_> = sent.iter().map(|packet| packet.0).collect();
+        assert_eq!(times.len(), 41);
+        assert_eq!([times[11], times[12], times[23], times[24], times[40]], [1, 5, 5, 10, 15].map(|at| at * MS));
         for flow in 0..10 {
             let numbers: Vec<u32> = sent.iter().filter(|packet| packet.1 == flow).map(|packet| packet.2).collect();
             let count = if flow == 3 { 5 } else { 4 };
@@ -214,9 +220,24 @@ mod tests {
     }
 
     #[test]
+    fn bundles_of_one_pace_take_turns() {
+        let (start, pace) = (Instant::now(), Arc::<Pace>::default());
+        let mut bundles = [0; 5].map(|_| Bundle::new(Arc::clone(&pace)));
+        for bundle in &mut bundles {
+            bundle.add(0, trace((1, 1), 1, start), start);
+        }
+        let steps = bundles.each_mut().map(|bundle| bundle.step(start, LONGEST));
+        let send = Step::Send { flow: 0, number: 0, hop: 1 };
+        let wait = Step::Wait(start + 5 * MS);
+        assert_eq!(steps, [send, send, send, wait, wait]);
+        assert_eq!(bundles[3].step(start + 2 * MS, LONGEST), wait, "it keeps its turn");
+        assert_eq!(bundles[4].step(start + 6 * MS, LONGEST), send);
+    }
+
+    #[test]
     fn an_answer_belongs_to_the_trace_that_asked_and_counts_once() {
         let start = Instant::now();
-        let mut bundle = Bundle::default();
+        let mut bundle = Bundle::new(Arc::default());
         bundle.add(0, trace((1, 2), 1, start), start);
         bundle.add(7, trace((5, 5), 1, start), start);
         let (sent, _) = run(&mut bundle, start);
@@ -234,18 +255,21 @@ mod tests {
     #[test]
     fn an_answer_ends_a_trace_that_waits_for_nothing_else() {
         let start = Instant::now();
-        let mut bundle = Bundle::default();
+        let mut bundle = Bundle::new(Arc::default());
         bundle.add(0, trace((1, 1), 1, start), start);
-        assert_eq!(bundle.step(start), Step::Send { flow: 0, number: 0, hop: 1 });
-        assert_eq!(bundle.step(start), Step::Wait(start + 50 * MS));
+        assert_eq!(bundle.step(start, LONGEST), Step::Send { flow: 0, number: 0, hop: 1 });
+        assert_eq!(bundle.step(start, LONGEST), Step::Wait(start + 50 * MS));
         bundle.answered(0, 5 * MS, true, start + 5 * MS);
-        assert_eq!((bundle.step(start + 5 * MS), bundle.step(start + 5 * MS)), (Step::Over(0), Step::Done));
+        assert_eq!(
+            (bundle.step(start + 5 * MS, LONGEST), bundle.step(start + 5 * MS, LONGEST)),
+            (Step::Over(0), Step::Done)
+        );
     }
 
     #[test]
     fn a_flow_that_is_cut_sends_nothing_more_and_one_that_cannot_be_numbered_nothing_at_all() {
         let start = Instant::now();
-        let mut bundle = Bundle::default();
+        let mut bundle = Bundle::new(Arc::default());
         bundle.add(0, trace((1, 3), 1, start), start);
         bundle.add(1, trace((1, 3), 1, start), start);
         bundle.add(MOST_FLOWS, trace((1, 3), 1, start), start);
@@ -253,19 +277,5 @@ mod tests {
         let (sent, over) = run(&mut bundle, start);
         assert!(sent.len() == 3 && sent.iter().all(|packet| packet.1 == 0), "{sent:?}");
         assert_eq!(over, [0]);
-    }
-
-    #[test]
-    fn a_wait_that_ended_late_is_made_up_for_by_a_few_packets_at_once() {
-        let start = Instant::now();
-        let mut bundle = Bundle::default();
-        for flow in 0..40 {
-            bundle.add(flow, trace((1, 1), 1, start), start);
-        }
-        let at_once =
-            |bundle: &mut Bundle, now| (0..40).take_while(|_| matches!(bundle.step(now), Step::Send { .. })).count();
-        assert_eq!(at_once(&mut bundle, start), 1);
-        assert_eq!(at_once(&mut bundle, start + MS), 4);
-        assert_eq!(at_once(&mut bundle, start + 30 * MS), CATCH_UP as usize + 1);
     }
 }

@@ -23,6 +23,9 @@ pub struct Plan {
 /// packets that would go beyond it have left.
 const SPACING: Duration = Duration::from_millis(1);
 
+/// How many packets of a round may follow at once on one that left late.
+const MADE_UP: u32 = 3;
+
 /// Patience with a hop whose round-trip time is known: at least this, and ...
 const PATIENCE_FLOOR: Duration = Duration::from_millis(200);
 /// ... so many times its slowest round trip. A packet that is later than that is lost; TCP's own first retransmission comes after 3
@@ -135,7 +138,7 @@ impl Trace {
         let again = self.again();
         match (self.next, again) {
             (Some((round, hop, due)), _) if due <= now => {
-                self.advance(round, hop, now);
+                self.advance(round, hop, due, now);
                 self.send(hop, false, now)
             }
             (None, Some((hop, due))) if due <= now => self.send(hop, true, now),
@@ -244,15 +247,16 @@ impl Trace {
         self.packets.iter().filter(is_overdue).map(|packet| packet.hop)
     }
 
-    /// Chooses the packet behind the one of `round` and `hop`, which leaves now.
-    fn advance(&mut self, round: u32, hop: u8, now: Instant) {
+    /// Chooses the packet behind the one of `round` and `hop`, which was due, and leaves now.
+    fn advance(&mut self, round: u32, hop: u8, due: Instant, now: Instant) {
         if hop == self.plan.first_hop {
             self.round_began = now;
         }
+        let due = now.checked_sub(SPACING * MADE_UP).map_or(now, |earliest| due.max(earliest));
         self.next = if hop < self.end_hop.unwrap_or(self.plan.max_hops) {
-            Some((round, hop + 1, now + SPACING))
+            Some((round, hop + 1, due + SPACING))
         } else {
-            self.round_after(round, now + SPACING)
+            self.round_after(round, due + SPACING)
         };
     }
 

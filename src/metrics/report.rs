@@ -135,7 +135,7 @@ impl Families {
     }
 
     fn isp(&mut self, isp: &Isp, probed: Option<IpAddr>) {
-        let Isp { name, site, source, resolvers: _, proxy: _, territory: _, max_probes: _, budget: _ } = isp;
+        let Isp { name, site, source, resolvers: _, proxy: _, territory: _, max_probes: _, pace: _, budget: _ } = isp;
         let sources = [source.v4.map(IpAddr::V4), source.v6.map(IpAddr::V6)].into_iter().flatten();
         // Before there is an address to probe, either source might have been the one.
         let sources = sources.filter(|source| probed.is_none_or(|probed| probed.is_ipv4() == source.is_ipv4()));

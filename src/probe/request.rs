@@ -9,6 +9,7 @@ use super::Budget;
 use super::Prober;
 use super::http::Proxy;
 use super::identity::Identities;
+use crate::flight::pace::Pace;
 use crate::net::{Network, Source};
 use crate::path::egress::Territory;
 
@@ -52,6 +53,12 @@ impl Request {
     #[must_use]
     pub fn uplink(&self) -> Option<&Arc<Isp>> {
         self.isp.as_ref().filter(|_| self.module.prober.leaves_this_host())
+    }
+
+    /// The pace of its traces' packets: those of all that leave through the same ISP share one.
+    #[must_use]
+    pub fn pace(&self) -> Arc<Pace> {
+        self.isp.as_ref().map(|isp| Arc::clone(&isp.pace)).unwrap_or_default()
     }
 
     /// The name servers that are asked from there: the module's own, or else the ISP's; without any, the system's are asked.
@@ -100,6 +107,8 @@ pub struct Isp {
     pub territory: Territory,
     /// How many probes go through it at a time; nothing sets no limit.
     pub max_probes: Option<u32>,
+    /// The pace that the packets of all traces through it leave at.
+    pub pace: Arc<Pace>,
     /// How many packets a second this program sends through it that it makes itself: all but those of the kernel's connections; nothing sets no limit.
     pub budget: Option<Arc<Budget>>,
 }

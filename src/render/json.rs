@@ -261,7 +261,8 @@ impl<'a> Report<'a> {
 
 impl<'a> Isp<'a> {
     fn of(isp: &'a probe::Isp) -> Self {
-        let probe::Isp { name, site, source, resolvers: _, proxy: _, territory: _, max_probes: _, budget: _ } = isp;
+        let probe::Isp { name, site, source, resolvers: _, proxy: _, territory: _, max_probes: _, pace: _, budget: _ } =
+            isp;
         Self {
             name,
             site,

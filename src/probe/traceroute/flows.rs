@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::flight::bundle::{self, Bundle, MOST_FLOWS, PACE, Step};
+use crate::flight::bundle::{self, Bundle, MOST_FLOWS, Step};
+use crate::flight::pace::{PACKETS, Pace};
 use crate::flight::trace::{Plan, Trace};
 use crate::net::Answer;
 use crate::path::{Balance, Doubt, Sightings, Wanted, enough};
@@ -32,12 +34,17 @@ const TELLING_INTERVAL: Duration = Duration::from_millis(5);
 /// How often what was heard is looked through for what else to ask.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Which part of a trace's time its packets may wait for their turn, where many traces run.
+const FOR_TURNS: u32 = 2;
+
 /// The flows of a trace under way.
 #[derive(Debug)]
 pub(super) struct Exploration {
     /// Of the first flow.
     plan: Plan,
     flows: Flows,
+    /// How long it may take.
+    time: Duration,
     bundle: Bundle,
     /// The trace of the bundle that is the first flow's.
     first: usize,
@@ -69,12 +76,13 @@ pub(super) struct News {
 }
 
 impl Exploration {
-    /// Begins at `now`, with a first flow that does what `plan` says.
-    pub(super) fn new(plan: Plan, flows: Flows, now: Instant) -> Self {
+    /// Begins at `now`, with a first flow that does what `plan` says; its packets leave at a pace.
+    pub(super) fn new(plan: Plan, flows: Flows, pace: Arc<Pace>, now: Instant) -> Self {
         let mut exploration = Self {
             plan,
             flows,
-            bundle: Bundle::default(),
+            time: plan.end.saturating_duration_since(now),
+            bundle: Bundle::new(pace),
             first: 0,
             follows: Vec::new(),
             sightings: Sightings::new(plan.first_hop),
@@ -102,7 +110,7 @@ impl Exploration {
                 self.follow(&hops, now);
             }
             let next = wants.then_some(self.next);
-            match self.bundle.step(now) {
+            match self.bundle.step(now, self.longest()) {
                 Step::Over(trace) => {
                     let (flow, _) = self.bundle.trace(trace);
                     // What was under way when the time was over may still have been answered.
@@ -189,6 +197,17 @@ impl Exploration {
         self.explores().then(|| self.sightings.survey().balance())
     }
 
+    /// How long packets may wait for a turn, so that all have theirs in time.
+    fn longest(&self) -> Duration {
+        let flows = match self.flows {
+            Flows::Count(flows) => flows,
+            Flows::Auto => self.begun,
+        };
+        let hops = u32::from(self.plan.max_hops.saturating_sub(self.plan.first_hop)) + 1;
+        let packets = hops.saturating_mul(self.plan.rounds).saturating_mul(flows as u32);
+        self.time * PACKETS / packets.saturating_mul(FOR_TURNS).max(1)
+    }
+
     /// Whether there is more than the first flow.
     fn explores(&self) -> bool {
         self.flows != Flows::Count(1)
@@ -224,7 +243,7 @@ impl Exploration {
         self.sightings.ask(flow, &(plan.first_hop..=plan.max_hops));
         self.bundle.add(flow, Trace::new(plan, now), now);
         self.follows.push(true);
-        self.next = now + PACE * (u32::from(plan.max_hops.saturating_sub(plan.first_hop)) + 1);
+        self.next = now + Pace::PACKET * (u32::from(plan.max_hops.saturating_sub(plan.first_hop)) + 1);
     }
 
     /// Looks through what was heard: asks where several routers may share packets, and finds out how many flows are wanted. `again` asks once

@@ -64,7 +64,7 @@ async fn trace(
     probe.timeline.enter(Phase::Trace);
 
     let plan = settings.plan(packets::end(probe));
-    let mut exploration = Exploration::new(plan, settings.flows, Instant::now());
+    let mut exploration = Exploration::new(plan, settings.flows, probe.request.pace(), Instant::now());
     let mut conversations = vec![conversation];
     let ended = follow(&mut exploration, &mut conversations, opened, probe, destination, measured, inquiry).await;
     measured.lose(exploration.first().lost());
@@ -118,7 +118,8 @@ pub(in crate::probe) async fn again(
     measured.packet_size = Some(conversation.packet_size());
     probe.timeline.enter(Phase::Trace);
     let begun = Instant::now();
-    let mut exploration = Exploration::new(settings.plan(packets::end(probe)), Flows::Count(1), begun);
+    let (plan, pace) = (settings.plan(packets::end(probe)), probe.request.pace());
+    let mut exploration = Exploration::new(plan, Flows::Count(1), pace, begun);
     let alone = |_| Err(Refusal::Exhausted("one flow"));
     let mut conversations = vec![conversation];
     let ended = follow(&mut exploration, &mut conversations, alone, probe, destination, measured, &mut inquiry).await;
