@@ -22,6 +22,8 @@ pub struct Bundle {
     sent: Vec<Vec<(usize, u32)>>,
     /// The turn that it has: when it begins, and how many packets may still leave in it, or later.
     turn: Option<(Instant, u32)>,
+    /// How long it has waited for turns.
+    waited: Duration,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Bundle {
     /// No traces yet, whose packets are to leave at a pace.
     #[must_use]
     pub fn new(pace: Arc<Pace>) -> Self {
-        Self { pace, strands: Vec::new(), sent: Vec::new(), turn: None }
+        Self { pace, strands: Vec::new(), sent: Vec::new(), turn: None, waited: Duration::ZERO }
     }
 
     /// Adds a trace of a flow that begins at `now`; returns its index. Of flows beyond [`MOST_FLOWS`], nothing is sent.
@@ -77,23 +79,30 @@ impl Bundle {
         self.strands.len() - 1
     }
 
-    /// What to do now. A packet that is to be sent counts as sent at `now`; it waits `longest` for a turn at most.
-    pub fn step(&mut self, now: Instant, longest: Duration) -> Step {
+    /// What to do now. A packet that is to be sent counts as sent at `now`. For turns, each may wait `share`; what one does not, others may.
+    pub fn step(&mut self, now: Instant, share: Duration) -> Step {
+        let mut later = None;
         loop {
-            let due = |(index, strand): (usize, &Strand)| Some((strand.due?, index));
-            let Some((due, index)) = self.strands.iter().enumerate().filter_map(due).min() else { return Step::Done };
-            if due > now {
-                return Step::Wait(due);
-            }
-            let (turn, left) = *self.turn.get_or_insert_with(|| (self.pace.turn(now, longest), PACKETS));
-            if turn > now {
-                return Step::Wait(turn);
+            // What is to be sent waits for its turn, and nothing else does.
+            let waits = |strand: &Strand| later.is_some() && strand.trace.sends(now);
+            let strands = self.strands.iter().enumerate().filter(|(_, strand)| !waits(strand));
+            let next = strands.filter_map(|(index, strand)| Some((strand.due?, index))).min();
+            let Some((_, index)) = next.filter(|(due, _)| *due <= now) else {
+                let until = next.map(|(due, _)| due).into_iter().chain(later).min();
+                return until.map_or(Step::Done, Step::Wait);
+            };
+            if self.strands[index].trace.sends(now) {
+                let turn = self.turn(now, share);
+                if turn > now {
+                    later = Some(turn);
+                    continue;
+                }
             }
             let strand = &mut self.strands[index];
             match strand.trace.step(now) {
                 TraceStep::Send { number, hop } => {
                     strand.due = Some(now);
-                    self.turn = (left > 1).then_some((turn, left - 1));
+                    self.turn = self.turn.and_then(|(turn, left)| (left > 1).then_some((turn, left - 1)));
                     let flow = strand.flow;
                     let sent = &mut self.sent[flow];
                     sent.push((index, number));
@@ -107,6 +116,19 @@ impl Bundle {
                 }
             }
         }
+    }
+
+    /// When the next packet may leave.
+    fn turn(&mut self, now: Instant, share: Duration) -> Instant {
+        if let Some((turn, _)) = self.turn {
+            return turn;
+        }
+        let sent: usize = self.sent.iter().map(Vec::len).sum();
+        let longest = (share * (sent as u32 + PACKETS)).saturating_sub(self.waited);
+        let turn = self.pace.turn(now, longest);
+        self.waited += turn.saturating_duration_since(now);
+        self.turn = Some((turn, PACKETS));
+        turn
     }
 
     /// A packet was answered after `rtt`; `ends` says that the path goes no farther than the hop that did. Nothing where that is no news:
@@ -232,6 +254,42 @@ mod tests {
         assert_eq!(steps, [send, send, send, wait, wait]);
         assert_eq!(bundles[3].step(start + 2 * MS, LONGEST), wait, "it keeps its turn");
         assert_eq!(bundles[4].step(start + 6 * MS, LONGEST), send);
+    }
+
+    #[test]
+    fn what_is_not_to_be_sent_waits_for_no_turn_and_takes_none() {
+        let (start, pace) = (Instant::now(), Arc::<Pace>::default());
+        let mut bundle = Bundle::new(Arc::clone(&pace));
+        bundle.add(0, trace((1, 1), 1, start), start);
+        assert_eq!(bundle.step(start, LONGEST), Step::Send { flow: 0, number: 0, hop: 1 });
+        // What is left of its turn is used up, and others have theirs until 100 ms.
+        bundle.add(1, trace((1, 4), 1, start), start);
+        let turns: Vec<_> = (0..62).map(|_| pace.turn(start, LONGEST)).collect();
+        assert_eq!(turns.last(), Some(&(start + 100 * MS)));
+        while let Step::Send { .. } = bundle.step(start + 10 * MS, LONGEST) {}
+        assert_eq!(bundle.step(start + 10 * MS, LONGEST), Step::Wait(start + 50 * MS), "the first flow is over then");
+        assert_eq!(bundle.step(start + 50 * MS, LONGEST), Step::Over(0));
+        assert_eq!(bundle.step(start + 50 * MS, LONGEST), Step::Wait(start + 105 * MS));
+        assert_eq!(bundle.step(start + 105 * MS, LONGEST), Step::Send { flow: 1, number: 1 << 24 | 3, hop: 4 });
+    }
+
+    #[test]
+    fn of_its_time_a_bundle_spends_no_more_than_its_share_on_turns() {
+        let (start, pace) = (Instant::now(), Arc::<Pace>::default());
+        assert!((0..3_000).all(|_| pace.turn(start, 10 * LONGEST) >= start));
+        let mut bundle = Bundle::new(pace);
+        bundle.add(0, trace((1, 30), 1, start), start);
+        let (mut now, mut sent) = (start, Vec::new());
+        while sent.len() < 30 {
+            match bundle.step(now, 2 * MS) {
+                Step::Send { .. } => sent.push((now - start).as_millis()),
+                Step::Wait(until) => now = until,
+                other => panic!("{other:?}"),
+            }
+        }
+        // Four for eight milliseconds; the fifth is due one later.
+        assert_eq!([sent[0], sent[3], sent[4], sent[7], sent[8]], [8, 8, 17, 17, 26]);
+        assert_eq!(sent[29], 71);
     }
 
     #[test]

@@ -29,16 +29,20 @@ impl Pace {
     /// The time that one packet takes of the pace.
     pub const PACKET: Duration = Duration::from_nanos(TICK.as_nanos() as u64 / (TURNS * PACKETS) as u64);
 
-    /// When who asks at `now` may send [`PACKETS`]: after all who asked before, but in `longest`, or the next tick, at the latest.
+    /// When who asks at `now` may send [`PACKETS`]: after all who asked before. Who cannot wait for longer than `longest` may send then, and
+    /// takes no turn from others.
     pub fn turn(&self, now: Instant, longest: Duration) -> Instant {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let tick = match last.take() {
-            Some(Tick { at, given }) if given < TURNS && at + TICK > now => Tick { at, given: given + 1 },
-            Some(Tick { at, .. }) if at + TICK > now => Tick { at: at + TICK, given: 1 },
+        let tick = match &*last {
+            Some(Tick { at, given }) if *given < TURNS && *at + TICK > now => Tick { at: *at, given: given + 1 },
+            Some(Tick { at, .. }) if *at + TICK > now => Tick { at: *at + TICK, given: 1 },
             Some(_) | None => Tick { at: now, given: 1 },
         };
-        let at = tick.at.min(now + longest.max(TICK));
-        *last = Some(Tick { at, ..tick });
+        let (at, latest) = (tick.at, now + longest);
+        if at > latest {
+            return latest;
+        }
+        *last = Some(tick);
         at
     }
 }
@@ -66,10 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_longer_than_he_can_and_nobody_afterwards_for_those_who_could_not() {
+    fn who_cannot_wait_takes_no_turn_from_others() {
         let (pace, now) = (Pace::default(), Instant::now());
-        let latest = (0..1_000).map(|_| pace.turn(now, 10 * MS)).max();
-        assert_eq!(latest, Some(now + 10 * MS));
-        assert_eq!(pace.turn(now + 20 * MS, 10 * MS), now + 20 * MS);
+        let turns: Vec<_> = (0..9).map(|_| pace.turn(now, 1_000 * MS) - now).collect();
+        assert!(turns.iter().copied().eq((0..9).map(|turn| turn / TURNS * TICK)), "{turns:?}");
+        let hasty: Vec<_> = (0..100).map(|_| pace.turn(now, 7 * MS) - now).collect();
+        assert_eq!(hasty, [7 * MS; 100]);
+        assert_eq!(pace.turn(now, 1_000 * MS), now + 3 * TICK);
+        assert_eq!(pace.turn(now + 20 * MS, Duration::ZERO), now + 20 * MS);
     }
 }

@@ -129,6 +129,13 @@ impl Trace {
         }
     }
 
+    /// Whether there is a packet to send now.
+    #[must_use]
+    pub fn sends(&self, now: Instant) -> bool {
+        let due = self.next.map(|(.., due)| due).or_else(|| self.again().map(|(_, due)| due));
+        now < self.plan.end && due.is_some_and(|due| due <= now)
+    }
+
     /// What to do now. A packet that is to be sent counts as sent at `now`.
     pub fn step(&mut self, now: Instant) -> Step {
         self.give_up(now);

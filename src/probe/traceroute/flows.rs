@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::flight::bundle::{self, Bundle, MOST_FLOWS, Step};
-use crate::flight::pace::{PACKETS, Pace};
+use crate::flight::pace::Pace;
 use crate::flight::trace::{Plan, Trace};
 use crate::net::Answer;
 use crate::path::{Balance, Doubt, Sightings, Wanted, enough};
@@ -99,6 +99,7 @@ impl Exploration {
 
     /// What to do now. A packet that is to be sent counts as sent at `now`.
     pub(super) fn step(&mut self, now: Instant) -> Step {
+        let share = self.share();
         loop {
             if self.news && now >= self.looked + LOOK {
                 self.look(false, now);
@@ -110,7 +111,7 @@ impl Exploration {
                 self.follow(&hops, now);
             }
             let next = wants.then_some(self.next);
-            match self.bundle.step(now, self.longest()) {
+            match self.bundle.step(now, share) {
                 Step::Over(trace) => {
                     let (flow, _) = self.bundle.trace(trace);
                     // What was under way when the time was over may still have been answered.
@@ -197,15 +198,16 @@ impl Exploration {
         self.explores().then(|| self.sightings.survey().balance())
     }
 
-    /// How long packets may wait for a turn, so that all have theirs in time.
-    fn longest(&self) -> Duration {
+    /// How long each packet may wait for its turn, so that all have theirs in time.
+    fn share(&self) -> Duration {
         let flows = match self.flows {
             Flows::Count(flows) => flows,
             Flows::Auto => self.begun,
         };
-        let hops = u32::from(self.plan.max_hops.saturating_sub(self.plan.first_hop)) + 1;
+        let end = self.first().end_hop().unwrap_or(self.plan.max_hops);
+        let hops = u32::from(end.saturating_sub(self.plan.first_hop)) + 1;
         let packets = hops.saturating_mul(self.plan.rounds).saturating_mul(flows as u32);
-        self.time * PACKETS / packets.saturating_mul(FOR_TURNS).max(1)
+        self.time / packets.saturating_mul(FOR_TURNS).max(1)
     }
 
     /// Whether there is more than the first flow.

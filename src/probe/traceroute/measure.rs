@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::flows::{Exploration, Flows, News};
@@ -118,8 +119,8 @@ pub(in crate::probe) async fn again(
     measured.packet_size = Some(conversation.packet_size());
     probe.timeline.enter(Phase::Trace);
     let begun = Instant::now();
-    let (plan, pace) = (settings.plan(packets::end(probe)), probe.request.pace());
-    let mut exploration = Exploration::new(plan, Flows::Count(1), pace, begun);
+    // The little time that it has is not for waiting, as that of a trace is which is made every minute.
+    let mut exploration = Exploration::new(settings.plan(packets::end(probe)), Flows::Count(1), Arc::default(), begun);
     let alone = |_| Err(Refusal::Exhausted("one flow"));
     let mut conversations = vec![conversation];
     let ended = follow(&mut exploration, &mut conversations, alone, probe, destination, measured, &mut inquiry).await;

@@ -207,7 +207,7 @@ fn many_flows_take_hardly_longer_than_one_and_keep_their_pace() {
     let internet = Internet::of(1, &hops);
     let one = internet.explore(Flows::Count(1), TIMEOUT).took;
     for (flows, packets, most) in
-        [(2, 120, 20), (8, 480, 100), (16, 960, 240), (64, 3_840, 1_500), (256, 15_360, 6_300)]
+        [(2, 120, 20), (8, 480, 100), (16, 960, 240), (64, 3_840, 1_500), (256, 15_360, 4_500)]
     {
         let outcome = internet.explore(Flows::Count(flows), TIMEOUT);
         assert_eq!(outcome.balance().flows, flows);
@@ -218,8 +218,8 @@ fn many_flows_take_hardly_longer_than_one_and_keep_their_pace() {
             "{flows}: {}",
             outcome.packets.len()
         );
-        // No more than 2,400 in any second, nor 12 at once, and what was left of the last turn.
-        for window in outcome.packets.windows(100) {
+        // No more than 2,400 in any second, nor 12 at once, and what was left of the last turn; unless that would take more than half of the time.
+        for window in outcome.packets.windows(100).filter(|_| flows < 256) {
             assert!(window[99].0 - window[0].0 >= (99 - 15) * Pace::PACKET, "{window:?}");
         }
         // A hop is not hit by all at once.
