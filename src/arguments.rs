@@ -121,7 +121,7 @@ pub(crate) struct Probe {
     /// How to probe: a module of the configuration.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_MODULE)]
     pub(crate) module: String,
-    /// Through whom: an ISP of the configuration [default: the module's; without one the kernel routes as it likes].
+    /// Through whom: an ISP of the configuration; several with commas between them, or all, are compared [default: the module's; without one the kernel routes as it likes].
     #[arg(long, value_name = "NAME")]
     pub(crate) isp: Option<String>,
     /// How long it may take [default: the module's timeout; 10s where it has none].

@@ -10,9 +10,9 @@ use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use tracing::{Level, info};
-use uplink_exporter::config::{self, Ask, Choice};
+use uplink_exporter::config::{self, Ask, Binding, Choice, Through};
 use uplink_exporter::net::{Network, linger};
-use uplink_exporter::probe::{self, Prober, Report, Request};
+use uplink_exporter::probe::{Outcome, Prober, Report, Request, Wanted};
 use uplink_exporter::server::{self, PROBES};
 use uplink_exporter::{metrics, render};
 
@@ -51,43 +51,52 @@ fn attempt(asked: &Probe, config_file: &Path) -> Result<ExitCode, String> {
     let config = config::load_for(config_file, &asked.module).map_err(|errors| errors.to_string())?;
     let Probe { target, module, isp, hostname, .. } = asked;
     let ask = Ask { target, module: Some(module), isp: isp.as_deref(), hostname: hostname.as_deref() };
-    let Choice { module, isp, zoned, isps, hostname } = config.choose(&ask).map_err(|rejection| rejection.sentence)?;
-    let wanted = asked.debug || tracing::enabled!(target: PROBES, Level::DEBUG);
+    let Choice { module, through, isps, hostname } = config.choose(&ask).map_err(|rejection| rejection.sentence)?;
+    let with_log = asked.debug || tracing::enabled!(target: PROBES, Level::DEBUG);
     if asked.output == Output::Mtr && !matches!(module.prober, Prober::Traceroute(_)) {
         let prober = module.prober.name();
         return Err(format!("--output=mtr tells a trace, and the module's prober is {prober}"));
     }
-    let request = Request {
+    let (network, identities) = (Arc::new(Network::new()), Arc::default());
+    let request = |Binding { isp, zoned }| Request {
         target: target.clone(),
         timeout: asked.timeout.or(module.timeout).unwrap_or(TIMEOUT),
-        module,
+        module: Arc::clone(&module),
         isp,
         zoned,
-        isps,
-        hostname,
-        log_limit: if wanted { server::WANTED_LOG } else { 0 },
-        network: Arc::new(Network::new()),
-        identities: Arc::default(),
+        isps: Arc::clone(&isps),
+        hostname: hostname.clone(),
+        log_limit: if with_log { server::WANTED_LOG } else { 0 },
+        network: Arc::clone(&network),
+        identities: Arc::clone(&identities),
     };
+    let wanted = match through {
+        Through::One(binding) => Wanted::One(request(binding)),
+        Through::Compared(_) if asked.output == Output::Mtr => {
+            return Err("--output=mtr tells one trace, and not those of several ISPs".to_owned());
+        }
+        Through::Compared(bindings) => Wanted::Several(bindings.into_iter().map(request).collect()),
+    };
+    drop(network);
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    let code = runtime.block_on(probe(request, asked));
+    let code = runtime.block_on(probe(wanted, asked));
     // Dropping the runtime would wait for whatever blocks one of its threads.
     runtime.shutdown_background();
     code
 }
 
 /// Runs the probe until it ends, or a signal ends it, which closes its sockets.
-async fn probe(request: Request, asked: &Probe) -> Result<ExitCode, String> {
+async fn probe(wanted: Wanted, asked: &Probe) -> Result<ExitCode, String> {
     let mut signals = Signals::catch().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let code = tokio::select! {
-        report = probe::run(&request) => {
+        outcome = wanted.run() => {
             // For a person the text says it all.
             if asked.output != Output::Text {
-                server::log(&report);
+                outcome.reports().iter().for_each(server::log);
             }
-            print(&told(&report, &request, asked)).map_err(|error| format!("the result cannot be written: {error}"))?;
-            if report.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            print(&told(&outcome, &wanted, asked)).map_err(|error| format!("the result cannot be written: {error}"))?;
+            if outcome.reports().iter().all(Report::success) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         number = signals.next() => {
             info!("the probe was ended by signal {number}");
@@ -95,7 +104,7 @@ async fn probe(request: Request, asked: &Probe) -> Result<ExitCode, String> {
         }
     };
     tokio::select! {
-        () = let_go(request) => {}
+        () = let_go(wanted) => {}
         _ = signals.next() => {}
     }
     Ok(code)
@@ -122,14 +131,18 @@ impl Signals {
     }
 }
 
-/// The report as it was asked for.
-fn told(report: &Report, request: &Request, asked: &Probe) -> String {
+/// What came of it, as it was asked for.
+fn told(outcome: &Outcome, wanted: &Wanted, asked: &Probe) -> String {
+    let families = || metrics::of_outcome(outcome);
     match asked.output {
-        Output::Text => render::person(report, request.source(), asked.debug),
-        Output::Metrics => render::text(&metrics::of_report(report)),
-        Output::Openmetrics => render::openmetrics(&metrics::of_report(report)),
-        Output::Json => render::json(report, asked.debug),
-        Output::Mtr => render::mtr(report, &server::hostname()).unwrap_or_default(),
+        Output::Text => render::people(outcome, wanted.requests().iter().map(Request::source), asked.debug),
+        Output::Metrics => render::text(&families()),
+        Output::Openmetrics => render::openmetrics(&families()),
+        Output::Json => render::json(outcome, asked.debug),
+        Output::Mtr => {
+            let trace = outcome.reports().first().and_then(|report| render::mtr(report, &server::hostname()));
+            trace.unwrap_or_default()
+        }
     }
 }
 
@@ -143,9 +156,9 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 /// Waits for what must outlive the probe, so that what still comes for it is not answered through another ISP.
-async fn let_go(request: Request) {
+async fn let_go(wanted: Wanted) {
     // The tasks that read its sockets end with it.
-    drop(request);
+    drop(wanted);
     let tasks = Handle::current().metrics();
     let ended = async {
         while tasks.num_alive_tasks() > 0 {

@@ -10,15 +10,18 @@ mod schema;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 use uplink_exporter::flight::Phase;
-use uplink_exporter::metrics::{CATALOGUE, of_report};
+use uplink_exporter::metrics::{CATALOGUE, of_outcome, of_report};
 use uplink_exporter::net::Source;
-use uplink_exporter::probe::{Measurement, Report};
+use uplink_exporter::probe::{Comparison, Isp, Measurement, Outcome, Report};
 use uplink_exporter::render;
+use uplink_exporter::verdict::{Judgement, Verdict};
 
 const SCHEMA: &str = include_str!("../src/render/report.schema.json");
+const COMPARISON_SCHEMA: &str = include_str!("../src/render/comparison.schema.json");
 
 fn check(name: &str, found: &str) {
     let path = Path::new("tests/golden").join(name);
@@ -26,6 +29,10 @@ fn check(name: &str, found: &str) {
         std::fs::write(&path, found).unwrap();
     }
     assert_eq!(found, std::fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
+}
+
+fn json(report: &Report) -> String {
+    render::json(&Outcome::One(Box::new(report.clone())), true)
 }
 
 fn person(report: &Report) -> String {
@@ -37,18 +44,79 @@ fn person(report: &Report) -> String {
 fn reports_look_as_they_did() {
     for (name, report) in reports::all() {
         check(&format!("{name}.openmetrics"), &render::openmetrics(&of_report(&report)));
-        check(&format!("{name}.json"), &render::json(&report, true));
+        check(&format!("{name}.json"), &json(&report));
         check(&format!("{name}.person"), &person(&report));
     }
     let (_, http) = &reports::all()[0];
     check("http_success.text", &render::text(&of_report(http)));
-    check("http_success.debug", &render::debug(http, "prober: http\n"));
+    check("http_success.debug", &render::debug_report(http, "prober: http\n"));
     for (name, report) in reports::all() {
         match render::mtr(&report, "prober.example") {
             Some(text) => check(&format!("{name}.mtr"), &text),
             None => assert!(!name.starts_with("traceroute"), "{name}"),
         }
     }
+}
+
+/// A probe of each of two ISPs, of which one is to blame.
+fn comparison() -> Outcome {
+    let of = |name: &str| reports::all().into_iter().find(|(known, _)| *known == name).unwrap().1;
+    let through = |report: Report, name: &str| {
+        let isp = report.isp.as_ref().map(|isp| Isp { name: name.to_owned(), ..Isp::clone(isp) });
+        Report { isp: isp.map(Arc::new), ..report }
+    };
+    let reports = vec![through(of("tcp_refused"), "a"), through(of("tcp_success"), "b")];
+    let because = "through a: connection_refused in connect; through b it succeeded".to_owned();
+    Outcome::Several(Comparison {
+        reports,
+        judgement: Judgement { verdict: Verdict::IspPathDown, blamed: vec![0], because },
+    })
+}
+
+#[test]
+fn comparisons_look_as_they_did() {
+    let comparison = comparison();
+    check("comparison.openmetrics", &render::openmetrics(&of_outcome(&comparison)));
+    check("comparison.text", &render::text(&of_outcome(&comparison)));
+    check("comparison.json", &render::json(&comparison, false));
+    check("comparison.debug", &render::debug(&comparison, "prober: tcp\n"));
+    let sources: Vec<_> =
+        comparison.reports().iter().map(|report| report.isp.as_ref().unwrap().source.clone()).collect();
+    check("comparison.person", &render::people(&comparison, sources.iter(), true));
+}
+
+#[test]
+fn every_series_of_a_comparison_has_its_isp_and_is_there_once() {
+    let Outcome::Several(mut comparison) = comparison() else { panic!() };
+    for report in &mut comparison.reports {
+        let Measurement::Tcp(measured) = &mut report.measurement else { panic!() };
+        measured.heard.expect_info = vec![("isp".to_owned(), "the peer's".to_owned())];
+    }
+    let outcome = Outcome::Several(comparison);
+    let mut series = BTreeSet::new();
+    for family in of_outcome(&outcome) {
+        let of_all = ["probe_verdict", "probe_blamed_isp"].contains(&family.name);
+        for sample in &family.samples {
+            let isps: Vec<_> = sample.labels.iter().filter(|(label, _)| label == "isp").collect();
+            assert_eq!(isps.len(), usize::from(family.name != "probe_verdict"), "{} {:?}", family.name, sample.labels);
+            assert!(of_all || sample.labels[0].0 == "isp");
+            assert!(series.insert((family.name, sample.labels.clone())), "{} twice", family.name);
+        }
+    }
+    let own: Vec<_> =
+        series.iter().filter(|(name, _)| *name == "probe_expect_info").map(|(_, labels)| labels).collect();
+    let labels =
+        own.iter().map(|labels| labels.iter().map(|(label, value)| format!("{label}={value}")).collect::<Vec<_>>());
+    assert_eq!(
+        labels.collect::<Vec<_>>(),
+        [["isp=a", "exported_isp=the peer's"], ["isp=b", "exported_isp=the peer's"]]
+    );
+    let each: usize = outcome
+        .reports()
+        .iter()
+        .map(|report| of_report(report).iter().map(|family| family.samples.len()).sum::<usize>())
+        .sum();
+    assert_eq!(series.len(), each + Verdict::ALL.len() + 1, "the verdict, and who is to blame");
 }
 
 #[test]
@@ -74,6 +142,7 @@ fn every_metric_is_of_the_catalogue_and_the_catalogue_has_no_other() {
         assert_eq!(names.len(), families.len(), "{name}: a family is there twice");
         seen.extend(names);
     }
+    seen.extend(of_outcome(&comparison()).iter().map(|family| family.name));
     let all: BTreeSet<_> = CATALOGUE.iter().map(|metric| metric.name).collect();
     assert_eq!(seen, all);
 }
@@ -83,7 +152,7 @@ fn json_is_as_its_schema_says_and_the_schema_says_no_more() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let mut used = BTreeSet::new();
     for (name, report) in reports::all() {
-        let json = render::json(&report, true);
+        let json = json(&report);
         assert!(!json.contains("null"), "{name}");
         let json: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(schema::problems(&schema, &json, &mut used), Vec::<String>::new(), "{name}");
@@ -96,10 +165,31 @@ fn json_is_as_its_schema_says_and_the_schema_says_no_more() {
 }
 
 #[test]
+fn json_of_a_comparison_is_as_its_schema_says_and_has_reports() {
+    let [of_reports, mut of_comparisons] =
+        [SCHEMA, COMPARISON_SCHEMA].map(|text| serde_json::from_str::<Value>(text).unwrap());
+    let mut json: Value = serde_json::from_str(&render::json(&comparison(), true)).unwrap();
+    let verdicts: Vec<_> = of_comparisons["properties"]["verdict"]["enum"].as_array().unwrap().clone();
+    assert!(verdicts.iter().map(|name| name.as_str().unwrap()).eq(Verdict::ALL.map(Verdict::name)));
+    assert_eq!(of_comparisons["properties"]["probes"]["items"]["$ref"], "report.schema.json");
+    let probes = std::mem::take(&mut json["probes"]);
+    assert_eq!(probes.as_array().unwrap().len(), 2);
+    for probe in probes.as_array().unwrap() {
+        assert_eq!(schema::problems(&of_reports, probe, &mut BTreeSet::new()), [""; 0]);
+    }
+    let mut used = BTreeSet::from(["/probes".to_owned()]);
+    json.as_object_mut().unwrap().remove("probes");
+    of_comparisons["required"].as_array_mut().unwrap().retain(|key| key != "probes");
+    assert_eq!(schema::problems(&of_comparisons, &json, &mut used), [""; 0]);
+    of_comparisons["properties"]["probes"]["items"] = Value::Object(serde_json::Map::new());
+    assert!(schema::keys(&of_comparisons).into_iter().all(|key| used.contains(&key)));
+}
+
+#[test]
 fn the_validator_finds_what_is_wrong() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let (_, report) = &reports::all()[0];
-    let good: Value = serde_json::from_str(&render::json(report, true)).unwrap();
+    let good: Value = serde_json::from_str(&json(report)).unwrap();
     let found = |change: &dyn Fn(&mut Value)| {
         let mut json = good.clone();
         change(&mut json);

@@ -156,7 +156,10 @@ async fn what_cannot_be_meant_is_refused_with_one_sentence() {
             "the target parameter is missing; of module \"ping\" it looks like example.org; known parameters: target, module, isp, hostname, debug, format",
         ),
         ("?target=x&module=pnig", "unknown module \"pnig\"; known modules: <b>, banner, http_2xx, ping"),
-        ("?target=x&module=ping&isp=c", "unknown ISP \"c\"; known ISPs: a, b"),
+        (
+            "?target=x&module=ping&isp=c",
+            "unknown ISP \"c\"; known ISPs: a, b; several have commas between them, or are \"all\"",
+        ),
         (
             "?target=x&module=ping&ips=b",
             "unknown parameter \"ips\"; known parameters: target, module, isp, hostname, debug, format",

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::lab::namespaces;
-use uplink_exporter::config::{self, Ask, Choice, Config};
+use uplink_exporter::config::{self, Ask, Binding, Choice, Config, Through};
 use uplink_exporter::lab::Namespace;
 use uplink_exporter::net::Network;
 use uplink_exporter::probe::{self, Report, Request};
@@ -105,8 +105,9 @@ impl Site {
     fn probe<'a>(&self, asked: impl IntoIterator<Item = (&'a str, Option<&'a str>, String)>) -> Vec<Outcome> {
         let request = |(module, isp, target): (&str, Option<&str>, String)| {
             let ask = Ask { target: &target, module: Some(module), isp, hostname: None };
-            let Choice { module, isp, zoned, isps, hostname } =
+            let Choice { module, through, isps, hostname } =
                 self.config.choose(&ask).map_err(|rejection| rejection.sentence)?;
+            let Through::One(Binding { isp, zoned }) = through else { panic!("of several ISPs") };
             Ok(Request {
                 target,
                 module,

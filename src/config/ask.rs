@@ -9,6 +9,9 @@ use crate::probe::{Isp, Isps, Module, Prober};
 /// The module of those who name none, as in blackbox_exporter.
 pub const DEFAULT_MODULE: &str = "http_2xx";
 
+/// What stands for all ISPs; none has this name.
+pub(super) const ALL: &str = "all";
+
 /// The parameters of `/probe`.
 pub(crate) const PARAMETERS: [&str; 6] = ["target", "module", "isp", "hostname", "debug", "format"];
 
@@ -22,7 +25,7 @@ pub struct Ask<'a> {
     pub target: &'a str,
     /// How: the name of a module; nothing, or an empty one, is [`DEFAULT_MODULE`].
     pub module: Option<&'a str>,
-    /// Through whom: the name of an ISP; nothing is the module's.
+    /// Through whom: the name of an ISP, several with commas between them, or `all`; nothing is the module's.
     pub isp: Option<&'a str>,
     /// The name by which the server is to be asked; nothing, or an empty one, is the target's.
     pub hostname: Option<&'a str>,
@@ -33,14 +36,30 @@ pub struct Ask<'a> {
 pub struct Choice {
     /// How to probe.
     pub module: Arc<Module>,
-    /// Through whom; nothing leaves it to the kernel's routes.
-    pub isp: Option<Arc<Isp>>,
-    /// What binds its sockets where the target's address has a zone.
-    pub zoned: Option<Source>,
+    /// Through whom.
+    pub through: Through,
     /// All ISPs that there are.
     pub isps: Arc<Isps>,
     /// The name by which the server is asked, as it is to be said; nothing where the prober has no use for one.
     pub hostname: Option<String>,
+}
+
+/// Through whom something is probed.
+#[derive(Debug)]
+pub enum Through {
+    /// One ISP, or none.
+    One(Binding),
+    /// Several, which are compared, though it be only one of them.
+    Compared(Vec<Binding>),
+}
+
+/// What a probe leaves by.
+#[derive(Debug)]
+pub struct Binding {
+    /// The ISP; nothing leaves it to the kernel's routes.
+    pub isp: Option<Arc<Isp>>,
+    /// What binds sockets where the target's address has a zone.
+    pub zoned: Option<Source>,
 }
 
 /// Why something is not done that is asked for.
@@ -69,19 +88,18 @@ impl Config {
             let known = listed(self.modules.keys());
             return Rejection::because(UNKNOWN_MODULE, format!("unknown module {module:?}; known modules: {known}"));
         };
-        let isp = match ask.isp.or(module.isp.as_deref()) {
+        let isps = match ask.isp.or(module.isp.as_deref()) {
             None => None,
-            Some(name) => match self.isps.get(name) {
-                Some(isp) => Some(Arc::clone(isp)),
-                None => {
-                    let known = listed(self.isps.keys());
-                    return Rejection::because("unknown_isp", format!("unknown ISP {name:?}; known ISPs: {known}"));
-                }
-            },
+            Some(names) => Some(self.named(names)?),
         };
-        if isp.is_some() && matches!(module.prober, Prober::Egress(_)) {
+        if isps.is_some() && matches!(module.prober, Prober::Egress(_)) {
             let why = "finds out which ISPs are taken, and is bound to none; leave isp out";
             return Rejection::because("isp_of_egress", format!("module {:?} {why}", module.name));
+        }
+        if matches!(isps, Some(Named::Several(_))) && !module.prober.leaves_this_host() {
+            let sentence =
+                format!("module {:?} probes this host, which no ISP has a part in; leave isp out", module.name);
+            return Rejection::because("isp_of_host", sentence);
         }
         if ask.target.is_empty() {
             let (name, example) = (&module.name, module.prober.example());
@@ -94,13 +112,23 @@ impl Config {
         if let Err(sentence) = module.prober.check_target(ask.target) {
             return Rejection::because("bad_target", sentence);
         }
-        let source = isp.as_ref().map_or(&module.source, |isp| &isp.source);
-        let zoned = match module.prober.zone(ask.target).map(|zone| (source.in_zone(&zone), zone)) {
-            None => None,
-            Some((Ok(zoned), _)) => Some(zoned),
-            Some((Err(own), zone)) => {
-                let sentence = format!("the target's zone is {zone:?}, and the ISP's interface is {own:?}");
-                return Rejection::because("bad_target", sentence);
+        let binding = |isp: Option<Arc<Isp>>| {
+            let source = isp.as_ref().map_or(&module.source, |isp| &isp.source);
+            let zoned = match module.prober.zone(ask.target).map(|zone| (source.in_zone(&zone), zone)) {
+                None => None,
+                Some((Ok(zoned), _)) => Some(zoned),
+                Some((Err(own), zone)) => {
+                    let sentence = format!("the target's zone is {zone:?}, and the ISP's interface is {own:?}");
+                    return Rejection::because("bad_target", sentence);
+                }
+            };
+            Ok(Binding { isp, zoned })
+        };
+        let through = match isps {
+            None => Through::One(binding(None)?),
+            Some(Named::One(isp)) => Through::One(binding(Some(isp))?),
+            Some(Named::Several(isps)) => {
+                Through::Compared(isps.into_iter().map(|isp| binding(Some(isp))).collect::<Result<_, _>>()?)
             }
         };
         // What other probers have no use for is not refused: scrape jobs give it to every module.
@@ -111,8 +139,43 @@ impl Config {
                 Err(sentence) => return Rejection::because("bad_hostname", sentence),
             },
         };
-        Ok(Choice { module: Arc::clone(module), isp, zoned, isps: Arc::clone(&self.isps), hostname })
+        Ok(Choice { module: Arc::clone(module), through, isps: Arc::clone(&self.isps), hostname })
     }
+
+    /// The ISPs that a parameter names.
+    fn named(&self, names: &str) -> Result<Named, Rejection> {
+        let find = |name: &str| match self.isps.get(name) {
+            Some(isp) => Ok(Arc::clone(isp)),
+            None => {
+                let known = listed(self.isps.keys());
+                let several =
+                    if self.isps.is_empty() { "" } else { "; several have commas between them, or are \"all\"" };
+                let sentence = format!("unknown ISP {name:?}; known ISPs: {known}{several}");
+                Rejection::because("unknown_isp", sentence)
+            }
+        };
+        if names == ALL && !self.isps.is_empty() {
+            return Ok(Named::Several(self.isps.values().map(Arc::clone).collect()));
+        }
+        if !names.contains(',') {
+            return find(names).map(Named::One);
+        }
+        let mut isps: Vec<Arc<Isp>> = Vec::new();
+        for name in names.split(',') {
+            let isp = find(name)?;
+            if isps.iter().any(|known| Arc::ptr_eq(known, &isp)) {
+                return Rejection::because("repeated_isp", format!("the ISP {name:?} is there twice in {names:?}"));
+            }
+            isps.push(isp);
+        }
+        Ok(Named::Several(isps))
+    }
+}
+
+/// The ISPs of a parameter.
+enum Named {
+    One(Arc<Isp>),
+    Several(Vec<Arc<Isp>>),
 }
 
 fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ask::ALL;
 use super::decode::Value;
 use super::resolvers::resolvers;
 use super::{proxy, source};
@@ -47,7 +48,7 @@ pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
 }
 
 fn is_name(name: &str) -> bool {
-    !(name.is_empty() || name == "all" || name.contains(','))
+    !(name.is_empty() || name == ALL || name.contains(','))
 }
 
 /// Whether a module could have it: it has a name, and something that binds a probe to it. What is wrong with it otherwise is told by itself.

@@ -20,6 +20,7 @@ mod oauth2;
 mod proxy;
 mod resolvers;
 mod show;
+mod slow;
 mod source;
 mod store;
 mod tcp;
@@ -31,7 +32,7 @@ mod web;
 mod websocket;
 mod yaml;
 
-pub use ask::{Ask, Choice, DEFAULT_MODULE, Rejection};
+pub use ask::{Ask, Binding, Choice, DEFAULT_MODULE, Rejection, Through};
 pub(crate) use ask::{PARAMETERS, UNKNOWN_MODULE};
 pub use duration::parse_duration;
 pub use errors::{Errors, Problem};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::decode::{Fields, Value};
 use super::isp::is_usable;
 use super::resolvers::resolvers;
+use super::slow::slow;
 use super::{dns, egress, grpc, http, icmp, source, tcp, traceroute, unix, websocket};
 use crate::net::{Family, Source};
 use crate::probe::identity::Registry;
@@ -54,6 +55,7 @@ pub(super) fn module(
     let fields = value.fields();
     let decoded = prober(&fields, registry);
     let timeout = fields.get("timeout").and_then(|value| timeout(&value));
+    let slow = slow(&fields, decoded.as_ref().map(|(prober, _)| prober));
     let isp = fields.get("isp").and_then(|value| known_isp(&value, isps));
     let unbound = Source::default();
     let own = decoded.as_ref().map_or(&unbound, |(_, source)| source);
@@ -102,7 +104,7 @@ pub(super) fn module(
     }
     fields.finish();
     let (prober, source) = decoded?;
-    Some(Arc::new(Module { name: name.to_owned(), prober, source, timeout, isp, resolvers, yaml }))
+    Some(Arc::new(Module { name: name.to_owned(), prober, source, timeout, isp, resolvers, slow, yaml }))
 }
 
 fn known_probers() -> String {

@@ -234,13 +234,16 @@ fn configure_uplink(netlink: &mut Netlink, isp: Isp) -> io::Result<()> {
     Ok(())
 }
 
-/// The main table has a default route through each uplink: the second serves only sockets that are bound to its device.
+/// The main table has a default route through each uplink that is up: the second serves only sockets that are bound to its device.
 fn set_default_routes(netlink: &mut Netlink, first: Isp) -> io::Result<()> {
     for (isp, metric) in [first, first.other()].into_iter().zip(METRICS) {
         let device = Some(netlink.link(Device::Name(isp.device()))?.index);
         for family in FAMILIES {
             let route = Route { family, table: netlink::MAIN, device, source: Some(isp.source(family)), metric };
-            netlink::set_default_route(netlink, route)?;
+            match netlink::set_default_route(netlink, route) {
+                Err(error) if error.kind() == io::ErrorKind::NetworkDown => {}
+                result => result?,
+            }
         }
     }
     Ok(())

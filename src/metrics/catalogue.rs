@@ -46,6 +46,12 @@ catalogue! {
     FAILURE = Info "probe_failure_info" ["phase", "reason", "haproxy", "envoy"]
         "Why the probe failed: the phase that was running and the reason, with HAProxy's check status and Envoy's response flag where they have one";
 
+    // Several ISPs in one question; all others then have the label isp, too.
+    VERDICT = Gauge "probe_verdict" ["verdict"]
+        "Whose fault it is, as the probes through several ISPs tell together: 1 for the verdict, 0 for all others";
+    BLAMED = Gauge "probe_blamed_isp" ["isp"]
+        "1 for each ISP that the verdict blames; absent where it blames none";
+
     // http and tcp, with on_failure: trace.
     FAILED_FLOW = Info "probe_failed_flow_info" ["cause", "end"]
         "That the flow of a connection was to be traced: why (failure, or the phase that took too long), and how that ended: reached, lossy, unreachable, silent, cut_short, not_permitted, not_traced";

@@ -1,9 +1,11 @@
 //! The catalogue: every metric of a probe, with its name, its help and its meaning. This is the public interface.
 
 mod catalogue;
+mod comparison;
 mod report;
 
 pub use catalogue::{CATALOGUE, Metric};
+pub use comparison::of_outcome;
 pub use report::of_report;
 pub(crate) use report::{loss_ratio, seconds, unix_seconds};
 

@@ -94,10 +94,10 @@ pub fn of_report(report: &Report) -> Vec<Family> {
 
 /// The families so far. A family without samples is none.
 #[derive(Debug, Default)]
-struct Families(Vec<Family>);
+pub(super) struct Families(pub(super) Vec<Family>);
 
 impl Families {
-    fn family(&mut self, metric: Metric, samples: Vec<Sample>) {
+    pub(super) fn family(&mut self, metric: Metric, samples: Vec<Sample>) {
         let Metric { name, help, kind, labels: _ } = metric;
         if !samples.is_empty() {
             self.0.push(Family { name, help, kind, samples });
@@ -501,7 +501,7 @@ fn info<'a>(first: &'a str, who: &'a [String; 4]) -> [&'a str; 5] {
     [first, address, name, asn, as_name]
 }
 
-fn sample(metric: Metric, values: &[&str], value: f64) -> Sample {
+pub(super) fn sample(metric: Metric, values: &[&str], value: f64) -> Sample {
     let labels = metric.labels.iter().zip(values).map(|(name, value)| (Cow::Borrowed(*name), bounded(value)));
     Sample { labels: labels.collect(), value }
 }

@@ -102,6 +102,7 @@ mod tests {
             timeout: None,
             isp: None,
             resolvers: Vec::new(),
+            slow: crate::verdict::Slow::default(),
             yaml: String::new(),
         };
         let request = Request {

@@ -246,6 +246,7 @@ mod tests {
                 timeout: None,
                 isp: None,
                 resolvers: Vec::new(),
+                slow: crate::verdict::Slow::default(),
                 yaml: String::new(),
             }),
             isp: Some(Arc::new(isp)),

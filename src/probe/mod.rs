@@ -1,6 +1,7 @@
 //! Probes: one target × one module × one ISP, once, ending in a report.
 
 mod budget;
+mod compare;
 mod connection;
 pub mod conversation;
 mod deadline;
@@ -39,6 +40,7 @@ use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use budget::Budget;
+pub use compare::{Comparison, Outcome, Wanted};
 pub use connection::Handshake;
 use deadline::until_deadline;
 pub use failed_flow::{Cause, End, FailedFlow, Tracing};
@@ -199,7 +201,7 @@ impl Prober {
     }
 
     /// Whether an ISP has a part in it.
-    fn leaves_this_host(&self) -> bool {
+    pub(crate) fn leaves_this_host(&self) -> bool {
         match self {
             Self::Unix(_) => false,
             Self::Http(_)
@@ -271,8 +273,7 @@ pub async fn run(request: &Request) -> Report {
 }
 
 /// The report of a probe that cannot be made, since something is wrong with what its module names.
-#[must_use]
-pub fn refused(request: &Request, why: String) -> Report {
+fn refused(request: &Request, why: String) -> Report {
     let probe = Probe::start(request);
     let failure = probe.failure(Reason::ProberConfigError, why);
     probe.report(Measurement::nothing(&request.module.prober), Some(failure))

@@ -12,6 +12,7 @@ use super::identity::Identities;
 use crate::flight::pace::Pace;
 use crate::net::{Network, Source};
 use crate::path::egress::Territory;
+use crate::verdict::Slow;
 
 /// ISPs by name.
 pub type Isps = BTreeMap<String, Arc<Isp>>;
@@ -86,6 +87,8 @@ pub struct Module {
     pub isp: Option<String>,
     /// Name servers that are asked from the source of its probes, and nobody else; without any, the ISP's are.
     pub resolvers: Vec<SocketAddr>,
+    /// When its probes are slow, where they are compared.
+    pub slow: Slow,
     /// Its entry in `modules:` as YAML, with `<secret>` in the place of secrets.
     pub yaml: String,
 }

@@ -33,6 +33,7 @@ pub(super) fn request(prober: Prober, target: impl ToString, timeout: Duration) 
         timeout: None,
         isp: None,
         resolvers: Vec::new(),
+        slow: crate::verdict::Slow::default(),
         yaml: String::new(),
     };
     request_of(Arc::new(module), target, timeout)

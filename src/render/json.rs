@@ -1,4 +1,4 @@
-//! A report as JSON. What was not measured has no key. `report.schema.json` is its documentation.
+//! Reports, and comparisons of them, as JSON. What was not measured has no key. `report.schema.json` is the documentation of both.
 
 mod connection;
 mod dns;
@@ -21,8 +21,8 @@ use serde::{Serialize, Serializer};
 use crate::flight::Phase;
 use crate::metrics::{seconds, unix_seconds};
 use crate::path::Statistics;
-use crate::probe::{self, Measurement, resolve};
-use crate::verdict;
+use crate::probe::{self, Measurement, Outcome, resolve};
+use crate::verdict::{self, Judgement};
 use dns::Dns;
 use egress::Egress;
 use failed_flow::FailedFlow;
@@ -35,14 +35,26 @@ use traceroute::Traceroute;
 use unix::Unix;
 use websocket::Websocket;
 
-/// The report as JSON, indented, with or without its log.
+/// What was asked for as JSON, indented, with or without the probes' logs.
 #[must_use]
-pub fn json(report: &probe::Report, with_log: bool) -> String {
-    let log = if with_log { report.log.as_slice() } else { &[] };
+pub fn json(outcome: &Outcome, with_log: bool) -> String {
     // Keys are text and numbers are finite: there is nothing that could fail.
-    let mut text = serde_json::to_string_pretty(&Report::of(report, log)).unwrap_or_default();
+    let text = match outcome {
+        Outcome::One(report) => serde_json::to_string_pretty(&Report::of(report, with_log)),
+        Outcome::Several(comparison) => serde_json::to_string_pretty(&Comparison::of(comparison, with_log)),
+    };
+    let mut text = text.unwrap_or_default();
     text.push('\n');
     text
+}
+
+#[derive(Serialize)]
+struct Comparison<'a> {
+    verdict: &'static str,
+    because: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    blamed_isps: Vec<&'a str>,
+    probes: Vec<Report<'a>>,
 }
 
 #[derive(Serialize)]
@@ -177,8 +189,21 @@ impl Serialize for Phases<'_> {
     }
 }
 
+impl<'a> Comparison<'a> {
+    fn of(comparison: &'a probe::Comparison, with_log: bool) -> Self {
+        let probe::Comparison { reports, judgement: Judgement { verdict, blamed, because } } = comparison;
+        let blamed = blamed.iter().filter_map(|index| Some(reports.get(*index)?.isp.as_ref()?.name.as_str()));
+        Self {
+            verdict: verdict.name(),
+            because,
+            blamed_isps: blamed.collect(),
+            probes: reports.iter().map(|report| Report::of(report, with_log)).collect(),
+        }
+    }
+}
+
 impl<'a> Report<'a> {
-    fn of(report: &'a probe::Report, log: &'a [probe::LogLine]) -> Self {
+    fn of(report: &'a probe::Report, with_log: bool) -> Self {
         let probe::Report {
             target,
             module,
@@ -194,8 +219,9 @@ impl<'a> Report<'a> {
             measurement,
             failure,
             failed_flow,
-            log: _,
+            log,
         } = report;
+        let log = if with_log { log.as_slice() } else { &[] };
         let mut this = Self {
             target,
             module,

@@ -19,9 +19,31 @@ use crate::flight::Traffic;
 use crate::metrics::unix_seconds;
 use crate::net::Source;
 use crate::probe::conversation::Heard;
-use crate::probe::{Cause, FailedFlow, Handshake, LogLine, Measurement, Report, WayOut};
-use crate::verdict::Failure;
+use crate::probe::{Cause, Comparison, FailedFlow, Handshake, LogLine, Measurement, Outcome, Report, WayOut};
+use crate::verdict::{Failure, Judgement};
 use units::{date, milliseconds};
+
+/// What was asked for, whose sockets were bound by `sources`, one of each probe, with or without its logs.
+#[must_use]
+pub fn people<'a>(outcome: &Outcome, sources: impl Iterator<Item = &'a Source>, with_log: bool) -> String {
+    let mut page = Page::default();
+    if let Outcome::Several(Comparison { reports, judgement: Judgement { verdict, blamed, because } }) = outcome {
+        page.entry("verdict", verdict.name());
+        let blamed = blamed.iter().filter_map(|index| Some(reports.get(*index)?.isp.as_ref()?.name.as_str()));
+        let blamed: Vec<_> = blamed.collect();
+        if !blamed.is_empty() {
+            page.entry("blamed", blamed.join(", "));
+        }
+        page.entry("because", because);
+    }
+    for (report, source) in outcome.reports().iter().zip(sources) {
+        if !page.text.is_empty() {
+            page.text.push('\n');
+        }
+        page.text += &person(report, source, with_log);
+    }
+    page.text
+}
 
 /// The report of a probe whose sockets were bound by `source`, with or without its log. What was not measured has no line.
 #[must_use]

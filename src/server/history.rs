@@ -44,7 +44,7 @@ pub(super) struct Wanted<'a> {
 impl Entry {
     /// The same text as the probe would have returned with `debug=true`.
     pub(super) fn text(&self) -> String {
-        render::debug(&self.report, &self.module.yaml)
+        render::debug_report(&self.report, &self.module.yaml)
     }
 
     /// The name of its ISP; empty where it had none.

@@ -13,9 +13,9 @@ use super::admission::Refused;
 use super::client::Client;
 use super::query::{self, Asked};
 use super::{PROBES, State, reply};
-use crate::probe::{LogLine, Report, Request};
+use crate::probe::{LogLine, Outcome, Report, Wanted};
 use crate::render::negotiate::Format;
-use crate::{metrics, probe, render};
+use crate::{metrics, render};
 
 /// The type of JSON.
 const JSON: &str = "application/json";
@@ -44,40 +44,49 @@ pub(super) async fn probe(
         &state.network,
         &state.identities,
     );
-    let Asked { mut request, debug, format: asked_format } = match asked {
+    let Asked { mut wanted, debug, format } = match asked {
         Ok(asked) => asked,
         Err(rejection) => {
             state.own.rejected(rejection.cause);
             return reply::sentence(StatusCode::BAD_REQUEST, rejection.sentence).into_response();
         }
     };
-    let admitted = match state.admission.admit(&request) {
-        Ok(admitted) => admitted,
-        Err(Refused { limit, sentence, after }) => {
-            state.own.refused(&request, limit);
-            let after = [(RETRY_AFTER, after.as_secs_f64().ceil().to_string())];
-            return (after, reply::sentence(StatusCode::SERVICE_UNAVAILABLE, sentence)).into_response();
+    let mut admitted = Vec::new();
+    for request in wanted.requests() {
+        match state.admission.admit(request) {
+            Ok(one) => admitted.push(one),
+            Err(Refused { limit, sentence, after }) => {
+                state.own.refused(request, limit);
+                let after = [(RETRY_AFTER, after.as_secs_f64().ceil().to_string())];
+                return (after, reply::sentence(StatusCode::SERVICE_UNAVAILABLE, sentence)).into_response();
+            }
         }
-    };
-    let in_flight = state.own.probing(&request);
-    let report = tokio::select! {
-        report = run(&state, &mut request) => report,
+    }
+    let in_flight: Vec<_> = wanted.requests().iter().map(|request| state.own.probing(request)).collect();
+    let outcome = tokio::select! {
+        outcome = run(&state, &mut wanted) => outcome,
         () = client.gone() => {
             let sentence = "the client ended its side of the connection, which cancels its probe";
             return reply::sentence(StatusCode::BAD_REQUEST, sentence).into_response();
         }
     };
-    admitted.ended(&report);
-    in_flight.ended(&report);
-    log(&report);
-    let reply = match asked_format {
-        Some(query::Format::Json) => reply::content(&headers, JSON, render::json(&report, debug)),
+    for ((report, admitted), in_flight) in outcome.reports().iter().zip(admitted).zip(in_flight) {
+        admitted.ended(report);
+        in_flight.ended(report);
+        log(report);
+    }
+    // All requests have the same module.
+    let module = wanted.requests().first().map(|request| Arc::clone(&request.module));
+    let yaml = module.as_ref().map(|module| module.yaml.as_str()).unwrap_or_default();
+    let reply = match format {
+        Some(query::Format::Json) => reply::content(&headers, JSON, render::json(&outcome, debug)),
         Some(query::Format::Mtr) => {
-            reply::content(&headers, JSON, render::mtr(&report, &hostname()).unwrap_or_default())
+            let text = outcome.reports().first().and_then(|report| render::mtr(report, &hostname()));
+            reply::content(&headers, JSON, text.unwrap_or_default())
         }
-        None if debug => reply::content(&headers, reply::PLAIN, render::debug(&report, &request.module.yaml)),
+        None if debug => reply::content(&headers, reply::PLAIN, render::debug(&outcome, yaml)),
         None => {
-            let families = metrics::of_report(&report);
+            let families = metrics::of_outcome(&outcome);
             let format = reply::format(&headers);
             let body = match format {
                 Format::Text => render::text(&families),
@@ -86,18 +95,26 @@ pub(super) async fn probe(
             reply::content(&headers, &format.content_type(), body)
         }
     };
-    state.history.add(report, request.module);
+    if let Some(module) = module {
+        for report in outcome.into_reports() {
+            state.history.add(report, Arc::clone(&module));
+        }
+    }
     reply
 }
 
-/// Runs a probe by what the files that its module names say now.
-async fn run(state: &Arc<State>, request: &mut Request) -> Report {
-    match state.fresh(&request.module).await {
+/// Runs what is wanted, by what the files that its module names say now.
+async fn run(state: &Arc<State>, wanted: &mut Wanted) -> Outcome {
+    let fresh = match wanted.requests() {
+        [] => return wanted.run().await,
+        [request, ..] => state.fresh(&request.module).await,
+    };
+    match fresh {
         Ok(module) => {
-            request.module = module;
-            probe::run(request).await
+            wanted.set_module(&module);
+            wanted.run().await
         }
-        Err(errors) => probe::refused(request, errors.to_string()),
+        Err(errors) => wanted.refused(&errors.to_string()),
     }
 }
 

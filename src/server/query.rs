@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use url::form_urlencoded;
 
-use crate::config::{Ask, Choice, Config, PARAMETERS, Rejection};
+use crate::config::{Ask, Binding, Choice, Config, PARAMETERS, Rejection, Through};
 use crate::net::Network;
 use crate::probe::identity::Identities;
-use crate::probe::{Prober, Request};
+use crate::probe::{Prober, Request, Wanted};
 
 /// The header in which Prometheus says how long it waits.
 pub(super) const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -25,7 +25,7 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 /// A probe that is asked for, and how it is to be told.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) request: Request,
+    pub(super) wanted: Wanted,
     pub(super) debug: bool,
     pub(super) format: Option<Format>,
 }
@@ -53,7 +53,7 @@ pub(super) fn read(
     let get = |name| parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
     let target = get("target").unwrap_or_default();
     let ask = Ask { target, module: get("module"), isp: get("isp"), hostname: get("hostname") };
-    let Choice { module, isp, zoned, isps, hostname } = config.choose(&ask)?;
+    let Choice { module, through, isps, hostname } = config.choose(&ask)?;
     let debug = match get("debug") {
         None | Some("false") => false,
         Some("true") => true,
@@ -62,6 +62,9 @@ pub(super) fn read(
     let format = match get("format") {
         None => None,
         Some("json") => Some(Format::Json),
+        Some("mtr") if matches!(through, Through::Compared(_)) => {
+            return Rejection::because("bad_value", "format=mtr tells one trace, and not those of several ISPs");
+        }
         Some("mtr") if matches!(module.prober, Prober::Traceroute(_)) => Some(Format::Mtr),
         Some("mtr") => {
             let sentence = format!("format=mtr tells a trace, and the module's prober is {}", module.prober.name());
@@ -75,19 +78,24 @@ pub(super) fn read(
         }
     };
     let timeout = timeout(module.timeout, scrape_timeout, timeout_offset)?;
-    let request = Request {
+    let log_limit = log_limit(debug);
+    let request = |Binding { isp, zoned }| Request {
         target: target.to_owned(),
-        module,
+        module: Arc::clone(&module),
         isp,
         zoned,
-        isps,
-        hostname,
+        isps: Arc::clone(&isps),
+        hostname: hostname.clone(),
         timeout,
-        log_limit: log_limit(debug),
+        log_limit,
         network: Arc::clone(network),
         identities: Arc::clone(identities),
     };
-    Ok(Asked { request, debug, format })
+    let wanted = match through {
+        Through::One(binding) => Wanted::One(request(binding)),
+        Through::Compared(bindings) => Wanted::Several(bindings.into_iter().map(request).collect()),
+    };
+    Ok(Asked { wanted, debug, format })
 }
 
 /// The parameters, each known and there once: a misspelt `ips=b` must not probe the default route.
@@ -195,8 +203,31 @@ mod tests {
                 "missing_target: the target parameter is missing; of module \"trace\" it looks like example.org; known parameters: target, module, isp, hostname, debug, format",
             ),
             ("target=x&module=y", "unknown_module: unknown module \"y\"; known modules: http_2xx, ping, share, trace"),
-            ("target=x&isp=c", "unknown_isp: unknown ISP \"c\"; known ISPs: a, b"),
-            ("target=x&isp=", "unknown_isp: unknown ISP \"\"; known ISPs: a, b"),
+            (
+                "target=x&isp=c",
+                "unknown_isp: unknown ISP \"c\"; known ISPs: a, b; several have commas between them, or are \"all\"",
+            ),
+            (
+                "target=x&isp=",
+                "unknown_isp: unknown ISP \"\"; known ISPs: a, b; several have commas between them, or are \"all\"",
+            ),
+            ("target=x&isp=a,b,a", "repeated_isp: the ISP \"a\" is there twice in \"a,b,a\""),
+            (
+                "target=x&isp=a,",
+                "unknown_isp: unknown ISP \"\"; known ISPs: a, b; several have commas between them, or are \"all\"",
+            ),
+            (
+                "target=x&isp=a,all",
+                "unknown_isp: unknown ISP \"all\"; known ISPs: a, b; several have commas between them, or are \"all\"",
+            ),
+            (
+                "target=x&module=trace&isp=all&format=mtr",
+                "bad_value: format=mtr tells one trace, and not those of several ISPs",
+            ),
+            (
+                "target=x&isp=all&module=share",
+                "isp_of_egress: module \"share\" finds out which ISPs are taken, and is bound to none; leave isp out",
+            ),
             (
                 "target=x&ips=a",
                 "unknown_parameter: unknown parameter \"ips\"; known parameters: target, module, isp, hostname, debug, format",
@@ -220,13 +251,24 @@ mod tests {
         for (query, expected) in refused {
             assert_eq!(read(query).unwrap_err(), expected, "{query}");
         }
-        let asked = read("target=https%3A%2F%2Fx%2Fa%3Fb%3Dc+d&debug=true&format=json").unwrap();
-        assert_eq!(asked.request.target, "https://x/a?b=c d");
-        assert_eq!(asked.request.isp.map(|isp| isp.name.clone()).as_deref(), Some("b"));
-        assert!(asked.debug && asked.format == Some(Format::Json) && asked.request.log_limit == 1);
-        assert_eq!(read("target=x&module=").unwrap().request.module.name, "http_2xx");
-        let asked = read("target=x&module=ping").unwrap();
-        assert!(asked.request.isp.is_none() && !asked.debug && asked.format.is_none() && asked.request.log_limit == 0);
+        let one = |query: &str| match read(query).unwrap() {
+            Asked { wanted: Wanted::One(request), debug, format } => (request, debug, format),
+            other => panic!("{other:?}"),
+        };
+        let (request, debug, format) = one("target=https%3A%2F%2Fx%2Fa%3Fb%3Dc+d&debug=true&format=json");
+        assert_eq!(request.target, "https://x/a?b=c d");
+        assert_eq!(request.isp.map(|isp| isp.name.clone()).as_deref(), Some("b"));
+        assert!(debug && format == Some(Format::Json) && request.log_limit == 1);
+        assert_eq!(one("target=x&module=").0.module.name, "http_2xx");
+        let (request, debug, format) = one("target=x&module=ping");
+        assert!(request.isp.is_none() && !debug && format.is_none() && request.log_limit == 0);
+        let several = |isp: &str| match read(&format!("target=x&module=ping&isp={isp}")).unwrap().wanted {
+            Wanted::Several(requests) => {
+                requests.iter().map(|request| request.isp.as_ref().unwrap().name.clone()).collect::<Vec<_>>()
+            }
+            Wanted::One(_) => panic!("{isp}"),
+        };
+        assert_eq!([several("all"), several("b,a"), several("a%2Cb")], [["a", "b"], ["b", "a"], ["a", "b"]]);
         assert_eq!(read("target=x&module=trace&format=mtr").unwrap().format, Some(Format::Mtr));
     }
 }

@@ -157,6 +157,7 @@ fn start_nginx(lab: &Lab, nginx: &Path, folder: &Path) -> Running {
         "daemon off; pid {path}/nginx.pid; error_log {path}/error.log; master_process off;
 events {{ worker_connections 2048; }}
 http {{
+  geo $isp {{ default b; 10.1.0.0/24 a; fd00:a::/64 a; }}
   access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f;
   uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;
   server {{
@@ -164,6 +165,7 @@ http {{
     listen 443 ssl http2; listen [::]:443 ssl http2 ipv6only=on;
     ssl_certificate {path}/cert.pem; ssl_certificate_key {path}/key.pem; ssl_protocols TLSv1.2 TLSv1.3;
     location / {{ return 200 'well\\n'; }}
+    location /by_isp {{ if (-f {path}/broken_$isp) {{ return 500; }} return 200 'well\\n'; }}
     location /missing {{ return 404; }}
     location /broken {{ return 503; }}
     location /busy {{ return 429; }}

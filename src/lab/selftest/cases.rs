@@ -240,6 +240,7 @@ impl Kind {
             timeout: None,
             isp: None,
             resolvers: Vec::new(),
+            slow: crate::verdict::Slow::default(),
             yaml: String::new(),
         }
     }

@@ -37,6 +37,7 @@ async fn probe(target: String, settings: Settings) -> Report {
             timeout: None,
             isp: None,
             resolvers: Vec::new(),
+            slow: crate::verdict::Slow::default(),
             yaml: String::new(),
         }),
         isp: None,
