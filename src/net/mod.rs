@@ -15,6 +15,7 @@ pub mod unix;
 
 mod channel;
 mod conversation;
+mod drops;
 mod filter;
 pub(crate) mod netlink;
 mod network;
@@ -26,6 +27,7 @@ mod way;
 
 pub use channel::RESETS;
 pub use conversation::{Answer, Conversation, Refusal, Reply, Shape, Syns};
+pub use drops::{Dropped, Drops};
 pub use netlink::Heading;
 pub use network::{Flow, Network};
 pub use source::{Family, LocalFault, Source, SourceError, is_own};

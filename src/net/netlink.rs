@@ -206,6 +206,28 @@ impl Netlink {
         self.exchange(message, false).map(drop).map_err(|error| explain(&error, &what()))
     }
 
+    /// Asks for all that there is of a kind; hands over the body of each.
+    pub(crate) fn dump(&mut self, mut message: Message, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        message.set_flags(libc::NLM_F_REQUEST | libc::NLM_F_DUMP);
+        self.sequence = self.sequence.wrapping_add(1);
+        self.socket.send(&message.finish(self.sequence))?;
+        // What the kernel writes at a time, at most (netlink_dump).
+        let mut buffer = vec![0; 32 << 10];
+        loop {
+            let length = (&self.socket).read(&mut buffer)?;
+            for (kind, _, content) in messages(&buffer[..length]).filter(|(_, of, _)| *of == self.sequence) {
+                match i32::from(kind) {
+                    libc::NLMSG_DONE => return Ok(()),
+                    libc::NLMSG_ERROR => {
+                        let code = content.get(..4).and_then(|code| code.try_into().ok()).map_or(0, i32::from_ne_bytes);
+                        return Err(io::Error::from_raw_os_error(-code));
+                    }
+                    _ => take(content),
+                }
+            }
+        }
+    }
+
     /// Sends a message; returns the body of the first one that answers it, or nothing for an acknowledgement.
     fn exchange(&mut self, message: Message, has_answer: bool) -> io::Result<Vec<u8>> {
         self.sequence = self.sequence.wrapping_add(1);

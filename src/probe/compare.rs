@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::{Measurement, Module, Report, Request, refused, run};
 use crate::flight::Phase;
+use crate::net::{Dropped, Drops};
 use crate::verdict::{Judgement, Slow, Witness, judge};
 
 /// What is asked for.
@@ -63,7 +64,13 @@ impl Wanted {
     pub async fn run(&self) -> Outcome {
         match self {
             Self::One(request) => Outcome::One(Box::new(run(request).await)),
-            Self::Several(requests) => Outcome::Several(Comparison::of(requests, run_all(requests).await)),
+            Self::Several(requests) => {
+                // Without the one or the other, nothing is known to have been wrong.
+                let before = Drops::now();
+                let reports = run_all(requests).await;
+                let dropped = before.and_then(|before| before.since()).unwrap_or_default();
+                Outcome::Several(Comparison::of(requests, reports, &dropped))
+            }
         }
     }
 
@@ -74,7 +81,7 @@ impl Wanted {
             Self::One(request) => Outcome::One(Box::new(refused(request, why.to_owned()))),
             Self::Several(requests) => {
                 let reports = requests.iter().map(|request| refused(request, why.to_owned())).collect();
-                Outcome::Several(Comparison::of(requests, reports))
+                Outcome::Several(Comparison::of(requests, reports, &Dropped::default()))
             }
         }
     }
@@ -121,18 +128,19 @@ impl Outcome {
 struct Testimony {
     phases: Vec<(Phase, Duration)>,
     addresses: Vec<IpAddr>,
+    impairment: Option<String>,
 }
 
 impl Comparison {
-    fn of(requests: &[Request], reports: Vec<Report>) -> Self {
-        let testimonies: Vec<_> = reports.iter().map(Testimony::of).collect();
+    fn of(requests: &[Request], reports: Vec<Report>, dropped: &Dropped) -> Self {
+        let testimonies: Vec<_> = reports.iter().map(|report| Testimony::of(report, dropped)).collect();
         let witnesses = requests.iter().zip(&reports).zip(&testimonies).map(|((request, report), testimony)| Witness {
             isp: request.isp.as_ref().map(|isp| isp.name.as_str()).unwrap_or_default(),
             failure: report.failure.as_ref().map(|failure| (failure.phase, failure.reason)),
             phases: &testimony.phases,
             addresses: &testimony.addresses,
             own_names: !request.resolvers().is_empty(),
-            impairment: None,
+            impairment: testimony.impairment.as_deref(),
         });
         let witnesses: Vec<_> = witnesses.collect();
         let usual = Slow::default();
@@ -144,7 +152,7 @@ impl Comparison {
 }
 
 impl Testimony {
-    fn of(report: &Report) -> Self {
+    fn of(report: &Report, dropped: &Dropped) -> Self {
         let phases = match &report.measurement {
             // How long a trace takes is decided by those who are silent.
             Measurement::Traceroute(measured) => {
@@ -155,6 +163,19 @@ impl Testimony {
             _ => report.phases.clone(),
         };
         let addresses = report.resolution.iter().filter_map(|resolution| resolution.address).collect();
-        Self { phases, addresses }
+        Self { phases, addresses, impairment: impairment(report, dropped) }
     }
+}
+
+/// What this host dropped that may have been of a probe, in words.
+fn impairment(report: &Report, dropped: &Dropped) -> Option<String> {
+    let Dropped { connections, devices } = dropped;
+    if *connections > 0 {
+        return Some(format!(
+            "this host's table of connections (nf_conntrack) was full, which dropped {connections} packets"
+        ));
+    }
+    let device = report.way_out.as_ref()?.device.as_ref()?;
+    let (_, packets) = devices.iter().find(|(name, _)| name == device)?;
+    Some(format!("this host's queue of {device} dropped {packets} packets"))
 }

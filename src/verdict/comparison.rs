@@ -189,9 +189,10 @@ impl Witness<'_> {
     /// What its failure says; nothing on success.
     fn says(&self) -> Option<Says> {
         let (phase, reason) = self.failure?;
-        // What else failed then may have failed by it.
         let told = says(phase, reason, self.own_names);
-        Some(if self.impairment.is_some() && told == Says::Path { Says::Impaired } else { told })
+        // What was not answered then may never have left.
+        let by_it = self.impairment.is_some() && reason.is_silence();
+        Some(if by_it && !matches!(told, Says::NothingLeft | Says::Answer) { Says::Impaired } else { told })
     }
 
     fn span(&self, phase: Phase) -> Option<Duration> {
