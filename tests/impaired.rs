@@ -1,5 +1,6 @@
 //! What is this host's own fault is blamed on no ISP, and is told.
 #![expect(clippy::unwrap_used, reason = "a test ends where its helpers find what cannot be")]
+#![expect(clippy::disallowed_methods, reason = "what is not the program's leaves by no ISP of its")]
 
 mod support;
 
@@ -8,8 +9,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use socket2::{Domain, Protocol, Socket, Type};
 use support::lab::Site;
-use support::{Exporter, program};
+use support::{Exporter, program, skip};
 use uplink_exporter::lab::{Action, Fault, Isp, Matches, Path, Topology, target};
 use uplink_exporter::net::Family;
 
@@ -78,6 +80,74 @@ fn packets_that_our_own_queue_drops_are_no_fault_of_the_isp() {
     host.site.lab.change(|topology| topology.faults = vec![Fault { of, action: Action::Drop }]);
     let (verdict, because, _) = host.ask("tcp");
     assert_eq!(verdict, "isp_path_down", "{because}");
+}
+
+/// An attribute of netlink, in the place of which others may stand.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = [(4 + value.len() as u16).to_ne_bytes(), kind.to_ne_bytes()].concat();
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// Enters so many connections, for ten minutes, which nobody is evicted for: `IPCTNL_MSG_CT_NEW` (linux/netfilter/nfnetlink_conntrack.h).
+fn enter(connections: usize) {
+    const NESTED: u16 = 0x8000;
+    let socket =
+        Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(libc::NETLINK_NETFILTER))).unwrap();
+    let mut batch = Vec::new();
+    for number in 0..connections as u32 {
+        let [_, network, host, port] = number.to_be_bytes();
+        let (one, other) = ([10, 9, network, host], [10, 8, 0, 1]);
+        let (port, discard) = (1_000 + u16::from(port), 9_u16);
+        let tuple = |kind, (from, from_port): ([u8; 4], u16), (to, to_port): ([u8; 4], u16)| {
+            let addresses = [attribute(1, &from), attribute(2, &to)].concat();
+            let udp = attribute(1, &[libc::IPPROTO_UDP as u8]);
+            let ports = [udp, attribute(2, &from_port.to_be_bytes()), attribute(3, &to_port.to_be_bytes())].concat();
+            attribute(kind | NESTED, &[attribute(1 | NESTED, &addresses), attribute(2 | NESTED, &ports)].concat())
+        };
+        // Seen both ways, assured, confirmed.
+        let status = attribute(3, &14_u32.to_be_bytes());
+        let timeout = attribute(7, &600_u32.to_be_bytes());
+        let family = vec![libc::AF_INET as u8, 0, 0, 0];
+        let both = [tuple(1, (one, port), (other, discard)), tuple(2, (other, discard), (one, port))].concat();
+        let body = [family, both, status, timeout].concat();
+        batch.extend((16 + body.len() as u32).to_ne_bytes());
+        batch.extend((1_u16 << 8).to_ne_bytes());
+        batch.extend(((libc::NLM_F_REQUEST | libc::NLM_F_CREATE) as u16).to_ne_bytes());
+        batch.extend([0; 8]);
+        batch.extend(body);
+        if batch.len() > 30_000 || number as usize + 1 == connections {
+            socket.send(&std::mem::take(&mut batch)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_full_table_of_connections_is_no_fault_of_the_isps() {
+    if program("nft").is_none() {
+        return;
+    }
+    let Some(host) = start() else { return };
+    let most = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    if most > 2_000_000 {
+        skip(&format!("a table of {most} connections is not to be filled"));
+        return;
+    }
+    // What this test says to the exporter is in no table.
+    host.run(
+        "nft",
+        "add table inet t; \
+         add chain inet t out { type filter hook output priority 0; }; add rule inet t out ct state new accept; \
+         add chain inet t to { type filter hook output priority -300; }; add rule inet t to oifname lo notrack; \
+         add chain inet t from { type filter hook prerouting priority -300; }; add rule inet t from iifname lo notrack",
+    );
+    host.site.lab.prober().run(|| enter(most)).unwrap();
+    let (verdict, because, reasons) = host.ask("tcp");
+    let expected = ("prober_impaired", ["connection_timeout"; 2]);
+    assert_eq!((verdict.as_str(), reasons.each_ref().map(String::as_str)), expected, "{because}");
+    assert!(because.contains("table of connections (nf_conntrack) was full, which dropped "), "{because}");
 }
 
 #[test]
