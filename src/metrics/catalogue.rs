@@ -238,8 +238,8 @@ mod tests {
             assert!(!help.is_empty() && !help.ends_with('.') && !help.contains('\n'), "{name}: {help}");
             // They belong to the scrape configuration, which would rename ours to exported_…
             let taken = ["dc", "isp", "target", "module", "instance", "job"];
-            // A probe that finds out which ISPs are taken is sent through none.
-            let of_all_isps = name.starts_with("probe_egress_") && *labels == ["isp"];
+            // A probe that finds out which ISPs are taken is sent through none, and a comparison through several.
+            let of_all_isps = (name.starts_with("probe_egress_") || *name == "probe_blamed_isp") && *labels == ["isp"];
             assert!(of_all_isps || labels.iter().all(|label| !taken.contains(label)), "{name}");
         }
     }
