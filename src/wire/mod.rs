@@ -8,6 +8,7 @@ pub mod http;
 pub mod icmp;
 pub mod ip;
 pub mod socks;
+pub mod stun;
 pub mod tcp;
 pub mod tls;
 pub mod udp;
