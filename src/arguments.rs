@@ -11,6 +11,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use uplink_exporter::config::{DEFAULT_MODULE, parse_duration};
+use uplink_exporter::path::Prefix;
+use uplink_exporter::reflect::Options;
+use uplink_exporter::wire;
 
 use crate::logging;
 
@@ -109,6 +112,11 @@ pub(crate) enum Command {
     Probe(Probe),
     /// Make a private internet with two ISPs, and serve an exporter in it.
     Demo(Listen),
+    /// Tell callers, over HTTP and STUN, which address they come from: what SNAT makes of theirs.
+    #[command(
+        after_help = "Without an address of either, it listens on :8080 for HTTP and on :3478 for STUN; with one, only there."
+    )]
+    Reflect(Reflect),
     /// Make a private internet with two ISPs, and compare what every prober measures with what was injected.
     Selftest,
 }
@@ -139,6 +147,20 @@ pub(crate) struct Probe {
     /// What to probe, as the module's prober takes it: a URL, host:port, a host.
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) target: String,
+}
+
+/// The flags of `reflect`.
+#[derive(Debug, Args)]
+pub(crate) struct Reflect {
+    /// Where to tell it over HTTP; may be given several times. Without a host: on all interfaces, IPv4 and IPv6.
+    #[arg(long = "listen-http", value_name = "ADDRESS")]
+    http: Vec<String>,
+    /// Where to tell it by STUN, over UDP and TCP; may be given several times.
+    #[arg(long = "listen-stun", value_name = "ADDRESS")]
+    stun: Vec<String>,
+    /// A proxy, or a network of them, whose X-Forwarded-For is believed; may be given several times.
+    #[arg(long = "trusted-proxy", value_name = "PREFIX")]
+    trusted: Vec<Prefix>,
 }
 
 /// What is printed of a probe.
@@ -182,7 +204,7 @@ impl Arguments {
     pub(crate) fn config_file(&self) -> &Path {
         let of_probe = match &self.command {
             Some(Command::Probe(probe)) => probe.config.config_file.as_deref(),
-            Some(Command::Demo(_) | Command::Selftest) | None => None,
+            Some(Command::Demo(_) | Command::Reflect(_) | Command::Selftest) | None => None,
         };
         let is_blackbox = || !Path::new(CONFIG_FILE).exists() && Path::new(BLACKBOX_FILE).exists();
         match of_probe.or(self.config.config_file.as_deref()) {
@@ -201,7 +223,7 @@ impl Arguments {
     pub(crate) fn listen_addresses(&self) -> Vec<String> {
         let of_demo = match &self.command {
             Some(Command::Demo(listen)) => listen.listen_addresses.as_slice(),
-            Some(Command::Probe(_) | Command::Selftest) | None => &[],
+            Some(Command::Probe(_) | Command::Reflect(_) | Command::Selftest) | None => &[],
         };
         let addresses = [&self.listen.listen_addresses, of_demo].concat();
         if addresses.is_empty() { vec![LISTEN_ADDRESS.to_owned()] } else { addresses }
@@ -210,6 +232,19 @@ impl Arguments {
     /// The web configuration, where there is one.
     pub(crate) fn web_config_file(&self) -> Option<&Path> {
         (!self.web_config_file.is_empty()).then(|| Path::new(&self.web_config_file))
+    }
+}
+
+impl Reflect {
+    /// What they ask for.
+    pub(crate) fn options(&self) -> Options {
+        let Self { http, stun, trusted } = self;
+        let mut options = Options { http: http.clone(), stun: stun.clone(), trusted: trusted.clone() };
+        if http.is_empty() && stun.is_empty() {
+            options.http.push(":8080".to_owned());
+            options.stun.push(format!(":{}", wire::stun::PORT));
+        }
+        options
     }
 }
 

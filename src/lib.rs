@@ -9,6 +9,7 @@
 //! | [`server`] | I/O | who may come in; routes, `/probe`, pages, the exporter's own metrics |
 //! | [`config`] | I/O | `Config`, with its modules and ISPs, and the web configuration: valid by construction; load and reload |
 //! | [`probe`] | I/O | `Request` and `Report`; one file per prober: its settings, its measurement, `measure()` |
+//! | [`reflect`] | I/O | a server that tells its callers which address they come from |
 //! | [`lab`] | I/O | the emulated two-ISP internet behind `demo`, `selftest` and the tests |
 //! | [`render`] | pure | a report as OpenMetrics, text 0.0.4, JSON, debug text, a page for a terminal |
 //! | [`metrics`] | pure | the catalogue: report → families; the public interface |
@@ -48,6 +49,7 @@ pub mod net;
 pub mod path;
 pub mod probe;
 pub mod re2;
+pub mod reflect;
 pub mod render;
 pub mod server;
 #[cfg(test)]

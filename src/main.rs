@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 
 use arguments::{Arguments, Command};
 use uplink_exporter::config::{self, Errors, Store, WebFile};
+use uplink_exporter::reflect::{self, Reflector};
 use uplink_exporter::server::{self, Guard, Listener, Options, Place, State};
 use uplink_exporter::{lab, net};
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             let addresses = arguments.listen_addresses();
             laboratory(|own_user| lab::demo::run(&addresses, own_user, &mut io::stdout()).map(|()| true))
         }
+        Some(Command::Reflect(reflect)) => serve_reflector(reflect.options()),
         Some(Command::Selftest) => laboratory(|_| lab::selftest::run(&mut io::stdout())),
         None if arguments.config_check => check(&arguments),
         None => serve(&arguments),
@@ -131,6 +133,37 @@ fn serve(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// Tells callers their addresses until a signal ends it.
+fn serve_reflector(options: reflect::Options) -> ExitCode {
+    if let Err(error) = net::sys::raise_descriptor_limit() {
+        warn!("the limit of open descriptors stays as it is: {error}");
+    }
+    let served = tokio::runtime::Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
+        runtime.block_on(async {
+            let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            let reflector = Reflector::open(&options)?;
+            for listening in reflector.listening() {
+                info!(address = %listening.address, "listening for {}", listening.protocol);
+            }
+            let shutdown = async {
+                tokio::select! {
+                    _ = terminate.recv() => info!("SIGTERM: no more requests"),
+                    _ = interrupt.recv() => info!("SIGINT: no more requests"),
+                }
+            };
+            reflector.run(shutdown).await;
+            Ok(())
+        })
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 async fn listen_and_serve(arguments: &Arguments, store: Store, guard: Guard, options: Options) -> io::Result<()> {
     // Before anything that says that we are there: a signal must not kill what has begun to serve.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -139,7 +172,8 @@ async fn listen_and_serve(arguments: &Arguments, store: Store, guard: Guard, opt
     let listeners = if arguments.systemd_socket {
         server::handed_over()?
     } else {
-        let listen = |address: &String| TcpListener::from_std(server::listen(address)?).map(Listener::Tcp);
+        let listen =
+            |address: &String| TcpListener::from_std(server::listen(address, server::LISTEN_FLAG)?).map(Listener::Tcp);
         arguments.listen_addresses().iter().map(listen).collect::<io::Result<Vec<_>>>()?
     };
     for listener in &listeners {

@@ -65,7 +65,7 @@ fn ping(source: &Source, to: IpAddr, ttl: u8, sequence: u16, payload: usize) -> 
         request[2..4].copy_from_slice(&sum.to_be_bytes());
     }
     let started = Instant::now();
-    let options = SendOptions { hop_limit: Some(ttl), source: None };
+    let options = SendOptions { hop_limit: Some(ttl), ..SendOptions::default() };
     sys::send(&socket, &request, SocketAddr::new(to, 0), options).unwrap();
     let mut buffer = vec![0; 65_536];
     let neighbour_discovery = 133..=137;
@@ -555,7 +555,7 @@ fn udp_error(source: &Source, to: IpAddr, ttl: u8) -> Option<sys::ExtendedError>
 
 fn error_of(socket: &Socket, ttl: u8) -> Option<sys::ExtendedError> {
     let to = socket.peer_addr().unwrap().as_socket().unwrap();
-    let send = || sys::send(socket, b"?", to, SendOptions { hop_limit: Some(ttl), source: None });
+    let send = || sys::send(socket, b"?", to, SendOptions { hop_limit: Some(ttl), ..SendOptions::default() });
     // The kernel queues what a packet met before it tells the socket of it, which then tells the next call, whoever has read the queue meanwhile.
     send().or_else(|_| send()).unwrap();
     sys::wait_readable([socket.as_fd()], Some(Duration::from_secs(1))).unwrap();

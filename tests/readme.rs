@@ -159,6 +159,8 @@ fn the_tables_of_flags_are_the_programs() {
     let of_probe = flags(&["probe", "--help"]);
     assert!(taken.is_subset(&of_server), "{taken:?}");
     assert_eq!(&told("| flag of `probe` | default | what it is |\n") | &taken, of_probe);
+    let of_every: BTreeSet<String> = ["--log.level", "--log.prober", "--log.format"].map(str::to_owned).into();
+    assert_eq!(&told("| flag of `reflect` | default | what it is |\n") | &of_every, flags(&["reflect", "--help"]));
 }
 
 #[test]

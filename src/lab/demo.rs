@@ -21,7 +21,10 @@ use crate::server::{self, Guard, Listener, State};
 /// An address that cannot be listened on; why there is no lab here; why the exporter does not run.
 pub fn run(listen_addresses: &[String], own_user: bool, out: &mut (impl Write + Send)) -> io::Result<()> {
     // Sockets stay in the namespace that they were made in: these in the host's, while the exporter runs in the lab's.
-    let listeners = listen_addresses.iter().map(|address| server::listen(address)).collect::<io::Result<Vec<_>>>()?;
+    let listeners = listen_addresses
+        .iter()
+        .map(|address| server::listen(address, server::LISTEN_FLAG))
+        .collect::<io::Result<Vec<_>>>()?;
     Lab::available().map_err(io::Error::other)?;
     let lab = Lab::start(Topology::demo())?;
     let servers = Servers::start(lab.far())?;

@@ -173,7 +173,7 @@ impl Channel {
             Kind::Ping => None,
             Kind::Icmp | Kind::Tcp | Kind::Udp => Some(packet.key.local),
         };
-        let options = SendOptions { hop_limit: packet.hop_limit, source };
+        let options = SendOptions { hop_limit: packet.hop_limit, source, interface: None };
         let mut sent = self.transmit(packet.bytes, packet.key.remote, options);
         if packet.dont_fragment {
             sent = sent.and(set_dont_fragment(self.socket.get_ref(), self.family, false));

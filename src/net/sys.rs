@@ -101,6 +101,8 @@ pub struct SendOptions {
     pub hop_limit: Option<u8>,
     /// Source address, which the routing decision sees (`IP_PKTINFO`, `IPV6_PKTINFO`).
     pub source: Option<IpAddr>,
+    /// The index of the interface that it leaves by, with a source of IPv6: one of a single link (`fe80::/10`) means nothing elsewhere.
+    pub interface: Option<u32>,
 }
 
 /// Makes a socket known to the reactor, for reading and for its error queue.
@@ -262,7 +264,10 @@ pub fn send(socket: &impl AsRawFd, bytes: &[u8], to: SocketAddr, options: SendOp
             used += control.put(used, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
         }
         Some(IpAddr::V6(source)) => {
-            let info = libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: source.octets() }, ipi6_ifindex: 0 };
+            let info = libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr { s6_addr: source.octets() },
+                ipi6_ifindex: options.interface.unwrap_or(0),
+            };
             used += control.put(used, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
         }
         None => {}

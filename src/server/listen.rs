@@ -14,6 +14,9 @@ use tracing::debug;
 
 use crate::net::sys;
 
+/// The flag that says where the exporter listens.
+pub const LISTEN_FLAG: &str = "--web.listen-address";
+
 /// A socket that connections come from.
 #[derive(Debug)]
 pub enum Listener {
@@ -30,14 +33,13 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
-/// Listens on `host:port`; without a host on all interfaces, by one socket for both families where there are both.
+/// Listens on `host:port`, which `flag` names; without a host on all interfaces, by one socket for both families where there are both.
 ///
 /// # Errors
 /// As `bind(2)`, with the address; an address without a port.
-pub fn listen(address: &str) -> io::Result<std::net::TcpListener> {
-    let explain = |error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address:?} (--web.listen-address): {error}"))
-    };
+pub fn listen(address: &str, flag: &str) -> io::Result<std::net::TcpListener> {
+    let explain =
+        |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address:?} ({flag}): {error}"));
     let (host, port) = split(address).map_err(explain)?;
     let bound = match host {
         "" => match std::net::TcpListener::bind(("::", port)) {

@@ -46,7 +46,7 @@ use own::Own;
 pub use place::Place;
 
 pub use guard::Guard;
-pub use listen::{Listener, handed_over, listen};
+pub use listen::{LISTEN_FLAG, Listener, handed_over, listen};
 pub use probe::{WANTED_LOG, hostname, log};
 
 /// The pause after a failed `accept()`: without descriptors the next one would fail at once, and again.

@@ -83,7 +83,7 @@ impl Channel {
 
     fn send_reset(&self, local: IpAddr, remote: IpAddr, bytes: &[u8]) {
         let mut sending = self.lock();
-        match self.transmit(bytes, remote, SendOptions { hop_limit: None, source: Some(local) }) {
+        match self.transmit(bytes, remote, SendOptions { source: Some(local), ..SendOptions::default() }) {
             Ok(()) => sending.expect(None),
             Err(error) => {
                 tracing::debug!(%remote, %error, "the reset was not sent");
