@@ -32,12 +32,12 @@ fn text(bytes: &[u8]) -> &str {
 #[test]
 fn a_check_tells_every_error_or_that_there_is_none() {
     let good = run(&["--config.check"]);
-    assert_eq!(text(&good.stdout), "probes.yml: ok: 9 modules, 2 ISPs\n");
+    assert_eq!(text(&good.stdout), "probes.yml: ok: 10 modules, 2 ISPs\n");
     assert!(good.status.success());
     let bad = run(&["--config.file=tests/fixtures/config/several.yml", "--config.check"]);
     assert_eq!(bad.status.code(), Some(1));
     assert!(text(&bad.stderr).ends_with(
-        "tests/fixtures/config/several.yml:7: module \"c\": is empty; it needs a prober: http, tcp, icmp, dns, traceroute, unix, grpc, websocket, egress\n"
+        "tests/fixtures/config/several.yml:7: module \"c\": is empty; it needs a prober: http, tcp, icmp, dns, traceroute, unix, grpc, websocket, egress, stun\n"
     ));
     assert_eq!(text(&bad.stderr).lines().count(), 4, "{}", text(&bad.stderr));
 }

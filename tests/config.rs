@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use uplink_exporter::config::{load, load_str};
 use uplink_exporter::net::Family;
-use uplink_exporter::probe::Prober;
 use uplink_exporter::probe::dns::Transport;
 use uplink_exporter::probe::tcp::Open;
 use uplink_exporter::probe::traceroute::Protocol;
+use uplink_exporter::probe::{Prober, stun};
 
 /// Every `tests/fixtures/config/*.yml` is wrong; the file `*.errors` beside it says what must be told of it.
 /// With UPDATE_FIXTURES=1 in the environment, the files are written instead.
@@ -56,7 +56,7 @@ fn the_sample_configuration_is_right() {
     let modules: Vec<_> = config.modules.keys().map(String::as_str).collect();
     assert_eq!(
         modules,
-        ["dns", "grpc", "http_2xx", "icmp", "tcp_connect", "tcp_half_open", "traceroute", "unix", "websocket"]
+        ["dns", "grpc", "http_2xx", "icmp", "stun", "tcp_connect", "tcp_half_open", "traceroute", "unix", "websocket"]
     );
     assert!(!config.isps.is_empty() && config.isps.values().all(|isp| !isp.source.is_unbound()));
 }
@@ -376,7 +376,20 @@ fn a_configuration_with_every_field_loads() {
     assert_eq!((module("icmp").source.v4, module("icmp").source.v6), ("192.0.2.1".parse().ok(), None));
     assert!(["http", "shared", "icmp_bare"].into_iter().all(|name| module(name).source.is_unbound()));
     let sources: Vec<_> = config.sources().filter(|source| !source.is_unbound()).collect();
-    assert_eq!(sources.len(), 2 + 6);
+    assert_eq!(sources.len(), 2 + 7);
+    let public_ips: Vec<_> = config.isps["b"].public_ips.iter().map(ToString::to_string).collect();
+    assert_eq!(public_ips, ["203.0.113.7/32", "2001:db8:b:7::/64"]);
+    let stun = |name: &str| match &module(name).prober {
+        Prober::Stun(settings) => (settings.transport, settings.preference.family, settings.preference.fallback),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(stun("stun"), (stun::Transport::Tcp, Family::V4, false));
+    assert_eq!(stun("stun_bare"), (stun::Transport::Udp, Family::V6, true));
+    let reads = ["http_public_ip", "http"].map(|name| match &module(name).prober {
+        Prober::Http(settings) => settings.public_ip,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(reads, [true, false]);
     let Prober::Icmp(shared) = &module("shared").prober else { panic!("shared") };
     assert_eq!(shared.ttl, None);
     let Prober::Tcp(tcp) = &module("tcp").prober else { panic!("tcp") };

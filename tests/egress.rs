@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use names::serve_names;
 use support::dns::{NameServer, Sockets, server_config};
-use support::lab::{Site, host};
+use support::lab::{Site, host, reflect};
 use support::pcap::{Capture, Packet};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -52,6 +52,8 @@ const MODULES: &str = "
   trace_icmp: {prober: traceroute, traceroute: {protocol: icmp}}
   trace_udp: {prober: traceroute, traceroute: {protocol: udp}}
   trace_tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
+  stun_udp: {prober: stun}
+  stun_tcp: {prober: stun, stun: {transport_protocol: tcp}}
   grpc: {prober: grpc}
   grpc_tls: {prober: grpc, grpc: {tls: true, tls_config: {ca_file: CA}}}
   websocket: {prober: websocket, websocket: {query_response: [{send: ping}, {expect: ping}]}}
@@ -59,7 +61,7 @@ const MODULES: &str = "
 ";
 
 /// Module, and what stands before and behind the host in its target.
-const PROBES: [(&str, &str, &str); 21] = [
+const PROBES: [(&str, &str, &str); 23] = [
     ("http", "http://", "/"),
     ("https_1", "https://", "/"),
     ("https_2", "https://", "/"),
@@ -77,6 +79,8 @@ const PROBES: [(&str, &str, &str); 21] = [
     ("trace_icmp", "", ""),
     ("trace_udp", "", ""),
     ("trace_tcp", "", ""),
+    ("stun_udp", "", ":3478"),
+    ("stun_tcp", "", ":3478"),
     ("grpc", "", ":50051"),
     ("grpc_tls", "", ":443"),
     ("websocket", "ws://", ":8080/socket"),
@@ -105,6 +109,7 @@ fn told_source(report: &Report) -> Option<IpAddr> {
         Measurement::Unix(_) | Measurement::Egress(_) => None,
         Measurement::Grpc(measured) => measured.handshake.local.map(|local| local.ip()),
         Measurement::Websocket(measured) => measured.handshake.local.map(|local| local.ip()),
+        Measurement::Stun(measured) => measured.handshake.local.map(|local| local.ip()),
     }
 }
 
@@ -121,6 +126,7 @@ fn topology() -> Topology {
 /// The site, with a gRPC server and one of WebSockets at the far end, which nginx stands before over TLS.
 fn site(topology: Topology, modules: &str) -> Option<Site> {
     let site = Site::start(topology, modules)?;
+    reflect(site.lab.far());
     let bind = || (TcpListener::bind(("::", 50051)).unwrap(), TcpListener::bind(("::", 8080)).unwrap());
     let (grpc, websocket) = site.lab.far().run(bind).unwrap();
     grpc.set_nonblocking(true).unwrap();
@@ -232,11 +238,11 @@ fn no_packet_of_any_probe_leaves_through_the_wrong_isp() {
                 };
                 assert_eq!(to(wrong), [], "through the wrong ISP by {name}");
                 let sent = to(right);
-                // 4 hops and the target, 3 rounds, 3 protocols; 7 echo requests; 12 connections and 2 halves, of a SYN each; a question.
-                assert!(sent.len() > 5 * 3 * 3 + 7 + 14, "{} packets to {target}, by {name}", sent.len());
+                // 4 hops and the target, 3 rounds, 3 protocols; 7 echo requests; 13 connections and 2 halves, of a SYN each; two questions.
+                assert!(sent.len() > 5 * 3 * 3 + 7 + 15 + 1, "{} packets to {target}, by {name}", sent.len());
                 assert!(sent.iter().all(|packet| packet.source == isp.source(family)), "by {name}");
                 let syns = sent.iter().filter(|packet| packet.flags() == "S").count();
-                assert!(syns >= 14 + 5 * 3, "{syns} SYNs to {target}, by {name}");
+                assert!(syns >= 15 + 5 * 3, "{syns} SYNs to {target}, by {name}");
                 let asked = sent.iter().filter(|packet| packet.protocol == 17 && packet.ports().1 == 5353).count();
                 assert_eq!(asked, 1, "a question is asked once; {target}, by {name}");
             }

@@ -580,14 +580,14 @@ fn a_router_that_takes_its_time_to_answer_has_lost_nothing() {
 
 #[test]
 fn a_host_without_ipv6_says_so() {
-    let more = "  http_3: {prober: http, http: {enable_http3: true, enable_http2: false}}\n  dns: {prober: dns, dns: {query_name: a.example}}\n";
+    let more = "  http_3: {prober: http, http: {enable_http3: true, enable_http2: false}}\n  dns: {prober: dns, dns: {query_name: a.example}}\n  stun: {prober: stun}\n";
     let Some(site) = Site::start(topology(), &format!("{MODULES}{more}")) else { return };
     let mut command = Command::new("sysctl");
     command.args(["-q", "-w", "net.ipv6.conf.all.disable_ipv6=1"]);
     assert!(site.lab.prober().spawn(&mut command).unwrap().wait().unwrap().success());
     // Where a mark is given, there is no way either, which is asked first.
     for (isp, expected) in [("", "source_address_unavailable"), ("a_mark", "destination_ip_unroutable:local")] {
-        for module in ALL.into_iter().chain(["http_3", "dns"]) {
+        for module in ALL.into_iter().chain(["http_3", "dns", "stun"]) {
             let host = host(Family::V6, 10);
             let target = match module {
                 "http" => format!("http://{host}"),

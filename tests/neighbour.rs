@@ -40,12 +40,14 @@ modules:
   trace_udp: {prober: traceroute, traceroute: {protocol: udp}}
   trace_tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
   dns: {prober: dns, dns: {query_name: example.org}}
+  stun_udp: {prober: stun}
+  stun_tcp: {prober: stun, stun: {transport_protocol: tcp}}
   grpc: {prober: grpc}
   websocket: {prober: websocket}
 ";
 
 /// Modules, and the reason where the target, or the name server, says nothing.
-const SILENCE: [(&str, &str); 14] = [
+const SILENCE: [(&str, &str); 16] = [
     ("http", "connection_timeout"),
     ("http3", "connection_timeout"),
     ("name", "dns_timeout"),
@@ -58,6 +60,8 @@ const SILENCE: [(&str, &str); 14] = [
     ("trace_udp", "icmp_timeout"),
     ("trace_tcp", "connection_timeout"),
     ("dns", "dns_timeout"),
+    ("stun_udp", "connection_timeout"),
+    ("stun_tcp", "connection_timeout"),
     ("grpc", "connection_timeout"),
     ("websocket", "connection_timeout"),
 ];
@@ -266,7 +270,7 @@ fn target(module: &str, address: &str) -> String {
         "http3" => format!("https://{address}/"),
         "websocket" => format!("ws://{address}/"),
         "name" => "http://www.example.org/".to_owned(),
-        "tcp" | "half_open" | "half_open_raw" | "grpc" => format!("{address}:80"),
+        "tcp" | "half_open" | "half_open_raw" | "stun_tcp" | "grpc" => format!("{address}:80"),
         _ => address.trim_matches(['[', ']']).to_owned(),
     }
 }
@@ -345,7 +349,9 @@ fn a_firewall_of_this_host_is_told_from_a_gateway_that_does_not_answer() {
         for report in site.probe(&modules, isp, ALIVE, Duration::from_secs(2)) {
             // What an IPv6 socket that is bound to a device is told comes by loopback, so that the kernel's TCP does not see it.
             let by_device = report.isp.as_ref().unwrap().source.interface.is_some() && report.target.contains("[fd07");
-            if by_device && ["http", "tcp", "half_open", "grpc", "websocket"].contains(&report.module.as_str()) {
+            if by_device
+                && ["http", "tcp", "half_open", "stun_tcp", "grpc", "websocket"].contains(&report.module.as_str())
+            {
                 check(&report, "connection_timeout");
                 continue;
             }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use support::http3::serve_http3;
-use support::lab::{Site, host};
+use support::lab::{Site, host, reflect};
 use support::zone::{Zone, serve};
 use uplink_exporter::config;
 use uplink_exporter::flight::Phase;
@@ -19,7 +19,7 @@ use uplink_exporter::probe::{Measurement, Report, Request, WayOut};
 use uplink_exporter::render;
 
 /// The probes, and what stands before and behind the host in their targets. Some fail, since nobody is there who could answer as they like.
-const PROBES: [(&str, &str, &str); 13] = [
+const PROBES: [(&str, &str, &str); 15] = [
     ("http", "http://", "/"),
     ("https", "https://", "/"),
     ("http3", "https://", "/"),
@@ -30,6 +30,8 @@ const PROBES: [(&str, &str, &str); 13] = [
     ("icmp_datagram", "", ""),
     ("dns_udp", "", ":5353"),
     ("dns_tcp", "", ":80"),
+    ("stun_udp", "", ":3478"),
+    ("stun_tcp", "", ":3478"),
     ("grpc", "", ":80"),
     ("websocket", "ws://", "/"),
     ("trace", "", ""),
@@ -46,6 +48,8 @@ const MODULES: &str = "modules:
   icmp_datagram: {prober: icmp, icmp: {raw: false}}
   dns_udp: {prober: dns, dns: {query_name: www.example}}
   dns_tcp: {prober: dns, dns: {query_name: www.example, transport_protocol: tcp}}
+  stun_udp: {prober: stun}
+  stun_tcp: {prober: stun, stun: {transport_protocol: tcp}}
   grpc: {prober: grpc}
   websocket: {prober: websocket}
   trace: {prober: traceroute}
@@ -62,7 +66,7 @@ const B: &str = "networks: [100.64.2.0/24, 'fd00:b:1::/48']";
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 /// Those that see where answers arrive; of TCP, the kernel does not tell.
-const SEEING: [&str; 6] = ["http3", "half_open_raw", "icmp_raw", "icmp_datagram", "dns_udp", "trace"];
+const SEEING: [&str; 7] = ["http3", "half_open_raw", "icmp_raw", "icmp_datagram", "dns_udp", "stun_udp", "trace"];
 
 fn topology() -> Topology {
     let path = |isp| Path::straight(isp, &[300, 300, 400, 1_000], 1_000);
@@ -74,6 +78,7 @@ fn start(isps: &str) -> Option<Site> {
     let mut site = Site::start(topology(), "  unused: {prober: icmp}")?;
     configure(&mut site, isps);
     serve_http3(&site);
+    reflect(site.lab.far());
     for family in FAMILIES {
         serve(&site, SocketAddr::new(target(family, 10), 5353), Zone::default());
     }

@@ -42,6 +42,8 @@ modules:
   grpc: {prober: grpc}
   websocket: {prober: websocket}
   unix: {prober: unix}
+  stun: {prober: stun}
+  stun_tcp: {prober: stun, stun: {transport_protocol: tcp}}
 ";
 
 /// Where the servers of [`serve`] are.
@@ -56,7 +58,7 @@ const PING: &str = "net.ipv4.ping_group_range allows this program no datagram so
 
 /// Modules, their targets, and what comes of them without privileges: success (``), a reason, or what is lacking. `SOCKET` is in the folder
 /// of the test, `PING` what [`PING`] is where such sockets are not allowed.
-const WITHOUT: [(&str, &str, &str); 16] = [
+const WITHOUT: [(&str, &str, &str); 18] = [
     ("http", "http://127.0.0.1:7080/", ""),
     // A closed port says so, which shows that the datagram left.
     ("http3", "https://127.0.0.1:7082/", "port_unreachable"),
@@ -74,6 +76,8 @@ const WITHOUT: [(&str, &str, &str); 16] = [
     ("grpc", HEALTH, ""),
     ("websocket", "ws://127.0.0.1:7080/", "http_status_unexpected:2xx"),
     ("unix", "SOCKET", ""),
+    ("stun", NOBODY, "port_unreachable"),
+    ("stun_tcp", NOBODY, "connection_refused"),
 ];
 
 /// A network of the test's own, with servers, and a folder that everybody may look into.
@@ -295,6 +299,7 @@ fn the_shipped_modules_are_served_by_an_ordinary_user() {
         ("grpc", HEALTH, ""),
         ("websocket", "ws://127.0.0.1:7080/", "http_status_unexpected:2xx"),
         ("unix", &socket, ""),
+        ("stun", NOBODY, "port_unreachable"),
     ];
     let shipped = include_str!("../probes.yml").lines().filter(|line| line.trim_start().starts_with("prober: "));
     assert_eq!(shipped.count(), modules.len(), "every module of probes.yml");

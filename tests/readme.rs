@@ -95,6 +95,7 @@ fn the_tables_of_fields_are_what_the_configuration_knows() {
         ),
         ("### `traceroute`\n", "modules: {m: {prober: traceroute, traceroute: {zzz: 1}}}", "traceroute.zzz"),
         ("### `egress`\n", "modules: {m: {prober: egress, egress: {zzz: 1}}}", "egress.zzz"),
+        ("### `stun`\n", "modules: {m: {prober: stun, stun: {zzz: 1}}}", "stun.zzz"),
         ("### `unix`\n", "modules: {m: {prober: unix, unix: {zzz: 1}}}", "unix.zzz"),
         ("### `grpc`\n", "modules: {m: {prober: grpc, grpc: {zzz: 1}}}", "grpc.zzz"),
         ("### `websocket`\n", "modules: {m: {prober: websocket, websocket: {zzz: 1}}}", "websocket.zzz"),

@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Running, ask, free_port, program, until};
+use support::{Exporter, Running, ask, free_port, program, until, value};
 use uplink_exporter::wire::stun::{self, Answer, Mapped};
 
 /// A running reflector on a port of HTTP and one of STUN, of all addresses.
@@ -225,4 +225,55 @@ fn what_is_too_slow_is_cut_and_what_is_too_much_waits() {
         assert!(read.is_err() || read.is_ok_and(|length| length == 0));
         assert!((9_000..20_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     }
+}
+
+#[test]
+fn an_exporter_tells_the_public_address_and_whether_it_is_the_isps() {
+    let reflector = Reflector::start(&[]);
+    let exporter = Exporter::start(
+        "isps:
+  right: {source_ip: 127.0.0.2, public_ips: [127.0.0.2, 192.0.2.0/24]}
+  wrong: {source_ip: 127.0.0.3, public_ips: [192.0.2.1]}
+  silent: {source_ip: 127.0.0.4}
+modules:
+  stun: {prober: stun, stun: {preferred_ip_protocol: ip4}}
+  stun_tcp: {prober: stun, stun: {preferred_ip_protocol: ip4, transport_protocol: tcp}}
+  http: {prober: http, http: {preferred_ip_protocol: ip4, public_ip: true}}
+",
+    );
+    let Reflector { http, stun, .. } = reflector;
+    for (module, target) in [
+        ("stun", format!("127.0.0.1:{stun}")),
+        ("stun_tcp", format!("127.0.0.1:{stun}")),
+        ("http", format!("http://127.0.0.1:{http}/")),
+    ] {
+        for (isp, address, expected) in
+            [("right", "127.0.0.2", Some(1.0)), ("wrong", "127.0.0.3", Some(0.0)), ("silent", "127.0.0.4", None)]
+        {
+            let path = format!("/probe?module={module}&isp={isp}&target={target}");
+            let metrics = exporter.get(&path);
+            assert_eq!(value(&metrics, "probe_success"), Some(1.0), "{metrics}");
+            let info = format!("probe_public_ip_info{{ip=\"{address}\"}}");
+            assert_eq!(value(&metrics, &info), Some(1.0), "{metrics}");
+            assert_eq!(value(&metrics, "probe_public_ip_expected"), expected, "{metrics}");
+            let json: serde_json::Value = serde_json::from_str(&exporter.get(&format!("{path}&format=json"))).unwrap();
+            assert_eq!(json["public_ip"]["ip"], address);
+            assert_eq!(json["public_ip"]["expected"].as_bool(), expected.map(|expected| expected == 1.0));
+        }
+    }
+    let metrics = exporter.get(&format!("/probe?module=stun&isp=all&target=127.0.0.1:{stun}"));
+    let of_several =
+        ["right", "wrong", "silent"].map(|isp| value(&metrics, &format!("probe_public_ip_expected{{isp=\"{isp}\"}}")));
+    assert_eq!(of_several, [Some(1.0), Some(0.0), None], "{metrics}");
+    // Without an ISP nothing is expected; where nobody is, nothing is told.
+    let metrics = exporter.get(&format!("/probe?module=stun&target=127.0.0.1:{stun}"));
+    assert!(value(&metrics, "probe_public_ip_info{ip=\"127.0.0.1\"}").is_some(), "{metrics}");
+    assert!(!metrics.contains("probe_public_ip_expected"), "{metrics}");
+    drop(reflector.process);
+    let metrics = exporter.get(&format!("/probe?module=stun&isp=right&target=127.0.0.1:{stun}"));
+    assert_eq!(
+        (value(&metrics, "probe_success"), metrics.contains("probe_public_ip")),
+        (Some(0.0), false),
+        "{metrics}"
+    );
 }

@@ -332,8 +332,8 @@ async fn a_reload_swaps_the_configuration_whole_or_keeps_the_old_one() {
         reply.text(),
         format!(
             "the configuration in force stays, the new one is wrong:\n\
-             {file}:2: module \"a\": prober: \"x\" is not known; known: http, tcp, icmp, dns, traceroute, unix, grpc, websocket, egress\n\
-             {file}:3: module \"b\": prober is missing; known: http, tcp, icmp, dns, traceroute, unix, grpc, websocket, egress\n"
+             {file}:2: module \"a\": prober: \"x\" is not known; known: http, tcp, icmp, dns, traceroute, unix, grpc, websocket, egress, stun\n\
+             {file}:3: module \"b\": prober is missing; known: http, tcp, icmp, dns, traceroute, unix, grpc, websocket, egress, stun\n"
         )
     );
     assert_eq!(server.fetch("GET", probe, &[]).await.status, 200);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use support::lab::namespaces;
+use support::lab::{namespaces, reflect};
 use uplink_exporter::config::{self, Ask, Binding, Choice, Config, Through};
 use uplink_exporter::lab::Namespace;
 use uplink_exporter::net::Network;
@@ -35,6 +35,8 @@ modules:
   trace_udp: {prober: traceroute, traceroute: {protocol: udp}}
   trace_tcp: {prober: traceroute, traceroute: {protocol: tcp, port: 80}}
   dns: {prober: dns, dns: {query_name: example.org, valid_rcodes: [REFUSED]}}
+  stun_udp: {prober: stun}
+  stun_tcp: {prober: stun, stun: {transport_protocol: tcp}}
 ";
 
 /// Of this host; `PEER` is the other namespace. No address of it leads anywhere without a zone.
@@ -96,6 +98,7 @@ impl Site {
             let scope = index(link);
             beyond.run(|| serve(scope, name)).unwrap();
         }
+        reflect(&beyond);
         let runtime = host.runtime().unwrap();
         let config = config::load_str(PROBES, "test.yml").unwrap_or_else(|errors| panic!("{errors}"));
         Some(Self { host, _beyond: beyond, config, runtime, network: Arc::default() })

@@ -30,6 +30,10 @@ pub(super) fn settings(fields: Fields<'_>, registry: Option<&Arc<Registry>>) -> 
     let enable_http2 = fields.boolean("enable_http2", true);
     let enable_http3 = fields.get("enable_http3").filter(|value| value.boolean() == Some(true));
     let expectations = expectations(&fields, enable_http3.is_some());
+    let public_ip = fields.boolean("public_ip", false);
+    if let (true, Some(Method::HEAD), Some(value)) = (public_ip, &method, fields.get("public_ip")) {
+        value.problem("stands in the body, which the method HEAD does not ask for");
+    }
     let alpn: &[&[u8]] = match (&enable_http3, enable_http2) {
         (Some(_), _) => &[b"h3"],
         (None, true) => &[b"h2", b"http/1.1"],
@@ -66,6 +70,7 @@ pub(super) fn settings(fields: Fields<'_>, registry: Option<&Arc<Registry>>) -> 
         compression,
         body_size_limit,
         expectations,
+        public_ip,
         follow_redirects,
         enable_http2,
         http3,

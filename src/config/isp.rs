@@ -38,13 +38,25 @@ pub(super) fn isp(name: &str, value: &Value<'_>, site: &str) -> Arc<Isp> {
         networks: list("networks").iter().filter_map(network).collect(),
         asns: list("asns").iter().filter_map(|value| value.integer(1, u32::MAX.into())).collect(),
     };
+    let public_ips = list("public_ips").iter().filter_map(public_ip).collect();
     let limit = |key| fields.get(key).and_then(|value| value.integer(1, u32::MAX.into()));
     let max_probes = limit("max_probes");
     let budget = limit("packets_per_second").map(|rate| Arc::new(Budget::new(rate)));
     let site = fields.get("dc").and_then(|value| value.text()).unwrap_or(site).to_owned();
     fields.finish();
     let pace = Arc::default();
-    Arc::new(Isp { name: name.to_owned(), site, source, resolvers, proxy, territory, max_probes, pace, budget })
+    Arc::new(Isp {
+        name: name.to_owned(),
+        site,
+        source,
+        resolvers,
+        proxy,
+        territory,
+        public_ips,
+        max_probes,
+        pace,
+        budget,
+    })
 }
 
 fn is_name(name: &str) -> bool {
@@ -79,6 +91,16 @@ fn network(value: &Value<'_>) -> Option<Prefix> {
     let network: Prefix = value.noted(text.parse())?;
     if network.length() == 0 {
         value.problem(format!("{text:?} has every router in it, and so proves nothing"));
+        return None;
+    }
+    Some(network)
+}
+
+fn public_ip(value: &Value<'_>) -> Option<Prefix> {
+    let text = value.text()?;
+    let network: Prefix = value.noted(text.parse())?;
+    if network.length() == 0 {
+        value.problem(format!("{text:?} has every address in it, and so expects none"));
         return None;
     }
     Some(network)

@@ -23,6 +23,7 @@ mod show;
 mod slow;
 mod source;
 mod store;
+mod stun;
 mod tcp;
 mod tls;
 mod traceroute;

@@ -7,7 +7,7 @@ use super::decode::{Fields, Value};
 use super::isp::is_usable;
 use super::resolvers::resolvers;
 use super::slow::slow;
-use super::{dns, egress, grpc, http, icmp, source, tcp, traceroute, unix, websocket};
+use super::{dns, egress, grpc, http, icmp, source, stun, tcp, traceroute, unix, websocket};
 use crate::net::{Family, Source};
 use crate::probe::identity::Registry;
 use crate::probe::resolve::Preference;
@@ -25,10 +25,11 @@ enum Name {
     Grpc,
     Websocket,
     Egress,
+    Stun,
 }
 
 /// What `prober:` may say.
-const PROBERS: [(&str, Name); 9] = [
+const PROBERS: [(&str, Name); 10] = [
     ("http", Name::Http),
     ("tcp", Name::Tcp),
     ("icmp", Name::Icmp),
@@ -38,6 +39,7 @@ const PROBERS: [(&str, Name); 9] = [
     ("grpc", Name::Grpc),
     ("websocket", Name::Websocket),
     ("egress", Name::Egress),
+    ("stun", Name::Stun),
 ];
 
 /// A module, which `yaml` shows; nothing where something is wrong with it.
@@ -133,7 +135,9 @@ fn prober(fields: &Fields<'_>, registry: Option<&Arc<Registry>>) -> Option<(Prob
 fn decode(name: Name, section: Fields<'_>, registry: Option<&Arc<Registry>>) -> Option<(Prober, Source)> {
     let source = match name {
         Name::Http | Name::Unix | Name::Grpc | Name::Websocket => Source::default(),
-        Name::Tcp | Name::Icmp | Name::Dns | Name::Traceroute | Name::Egress => source::of_section(&section),
+        Name::Tcp | Name::Icmp | Name::Dns | Name::Traceroute | Name::Egress | Name::Stun => {
+            source::of_section(&section)
+        }
     };
     let prober = match name {
         Name::Http => http::settings(section, registry).map(Box::new).map(Prober::Http),
@@ -145,6 +149,7 @@ fn decode(name: Name, section: Fields<'_>, registry: Option<&Arc<Registry>>) -> 
         Name::Grpc => grpc::settings(section).map(Prober::Grpc),
         Name::Websocket => websocket::settings(section).map(Prober::Websocket),
         Name::Egress => Some(Prober::Egress(egress::settings(section, registry))),
+        Name::Stun => Some(Prober::Stun(stun::settings(section))),
     };
     prober.map(|prober| (prober, source))
 }

@@ -55,6 +55,7 @@ fn phases(prober: &Prober) -> &'static [Phase] {
         Prober::Tcp(_) => &[Resolve, Connect, Tls, Query],
         Prober::Icmp(_) | Prober::Traceroute(_) => &[Resolve, Rtt],
         Prober::Dns(_) => &[Resolve, Connect, Tls, Query, Processing, Transfer],
+        Prober::Stun(_) => &[Resolve, Connect, Query],
         Prober::Websocket(_) => &[Resolve, Connect, Tls, Processing, Query],
         Prober::Unix(_) | Prober::Egress(_) => &[],
     }

@@ -455,12 +455,13 @@ impl Internet {
         self.due.push(Due { at, number: self.number, device, packet });
     }
 
-    /// The ISP whose address it is, inside or outside its SNAT.
+    /// The ISP whose address it is, inside or outside of any SNAT.
     fn owner(&self, address: IpAddr) -> Option<Isp> {
         let family = Family::of(address);
-        Isp::ALL
-            .into_iter()
-            .find(|isp| isp.source(family) == address || self.topology.path(*isp).snat(family) == Some(address))
+        Isp::ALL.into_iter().find(|isp| {
+            let path = self.topology.path(*isp);
+            isp.source(family) == address || path.snat(family) == Some(address) || path.behind.contains(&address)
+        })
     }
 
     /// The router of a hop that forwards the traveller's flow, or the traveller, where it is packets that are shared.

@@ -189,6 +189,8 @@ pub struct Path {
     pub snat4: Option<Ipv4Addr>,
     /// What the prober's IPv6 source address becomes before the first router.
     pub snat6: Option<Ipv6Addr>,
+    /// Addresses that lead to the uplink beside its own, for a firewall of the prober's host that translates into them.
+    pub behind: Vec<IpAddr>,
 }
 
 /// One hop: a router, or several that share the flows between them (ECMP), by a hash of the addresses, the protocol and the first four

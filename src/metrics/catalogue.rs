@@ -62,6 +62,12 @@ catalogue! {
     FAILED_FLOW_LAST_HOP_INFO = Info "probe_failed_flow_last_hop_info" ["address", "name", "asn", "as_name"]
         "Who answered there: where the destination was not reached, the flow ends behind it";
 
+    // stun, and http with public_ip.
+    PUBLIC_IP = Info "probe_public_ip_info" ["ip"]
+        "The address that the server sees our packets come from, which is what SNAT made of theirs";
+    PUBLIC_IP_EXPECTED = Gauge "probe_public_ip_expected" []
+        "Whether that address is among the public_ips of the ISP (1) or not (0); absent where the ISP names none of the family";
+
     // Every probe that resolved its target.
     DNS_LOOKUP = Gauge "probe_dns_lookup_time_seconds" [] "How long it took to resolve the target's name";
     IP_PROTOCOL = Gauge "probe_ip_protocol" [] "The IP version that was probed: 4 or 6";
@@ -122,6 +128,11 @@ catalogue! {
     FAILED_CEL = Gauge "probe_failed_due_to_cel" [] "Whether the probe failed because of a CEL expression for the JSON of the body (1) or not (0)";
     FAILED_BYTES = Gauge "probe_failed_due_to_bytes" [] "Whether the probe failed because of expected bytes (1) or not (0)";
     EXPECT = Info "probe_expect_info" [] "What the module took from the server's answers as labels";
+
+    // stun.
+    STUN_REQUESTS = Gauge "probe_stun_requests_sent" [] "How often the request was sent until there was an answer, or no more time";
+    STUN_RTT = Gauge "probe_stun_rtt_seconds" []
+        "Round-trip time of the datagram that was answered, by the kernel's stamps; absent where the request was sent again, so that nobody knows which that was, and over TCP";
 
     // icmp.
     ICMP_DURATION = Gauge "probe_icmp_duration_seconds" ["phase"] "Duration of the ICMP probe by phase";

@@ -12,8 +12,8 @@ use crate::path::share::Share;
 use crate::path::{Analysis, Balance};
 use crate::probe::conversation::Heard;
 use crate::probe::{
-    FailedFlow, Handshake, Isp, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, tcp, traceroute, unix,
-    websocket,
+    FailedFlow, Handshake, Isp, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, stun, tcp, traceroute,
+    unix, websocket,
 };
 use crate::verdict::Failure;
 use crate::wire::dns::message::{Reply, Section};
@@ -71,6 +71,10 @@ pub fn of_report(report: &Report) -> Vec<Family> {
     if let Some(flow) = failed_flow {
         families.failed_flow(flow);
     }
+    if let Some(address) = report.public_ip() {
+        families.info(catalogue::PUBLIC_IP, &[&address.to_string()]);
+        families.truth(catalogue::PUBLIC_IP_EXPECTED, report.public_ip_expected());
+    }
     // Names of proxies, and of those that a redirect leads to, are not the target's.
     let looked_up = || phases.iter().find(|(phase, _)| *phase == Phase::Resolve).map(|(_, span)| *span);
     let looked_up = resolution.as_ref().and_then(|resolution| resolution.took.or_else(looked_up));
@@ -88,6 +92,7 @@ pub fn of_report(report: &Report) -> Vec<Family> {
         Measurement::Grpc(measured) => families.grpc(measured, phases),
         Measurement::Websocket(measured) => families.websocket(measured, phases),
         Measurement::Egress(measured) => families.egress(measured),
+        Measurement::Stun(measured) => families.stun(measured),
     }
     families.0
 }
@@ -135,7 +140,18 @@ impl Families {
     }
 
     fn isp(&mut self, isp: &Isp, probed: Option<IpAddr>) {
-        let Isp { name, site, source, resolvers: _, proxy: _, territory: _, max_probes: _, pace: _, budget: _ } = isp;
+        let Isp {
+            name,
+            site,
+            source,
+            resolvers: _,
+            proxy: _,
+            territory: _,
+            public_ips: _,
+            max_probes: _,
+            pace: _,
+            budget: _,
+        } = isp;
         let sources = [source.v4.map(IpAddr::V4), source.v6.map(IpAddr::V6)].into_iter().flatten();
         // Before there is an address to probe, either source might have been the one.
         let sources = sources.filter(|source| probed.is_none_or(|probed| probed.is_ipv4() == source.is_ipv4()));
@@ -177,6 +193,7 @@ impl Families {
             ssl,
             last_modified,
             tls,
+            public_ip: _,
         } = measured;
         let wanted = [Phase::Token, Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Processing, Phase::Transfer];
         self.phases(catalogue::HTTP_DURATION, phases, &wanted);
@@ -234,6 +251,15 @@ impl Families {
         self.number(catalogue::TCP_MSS, mss.map(f64::from));
         self.heard(heard);
         self.tls(tls.as_ref());
+    }
+
+    fn stun(&mut self, measured: &stun::Measurement) {
+        let stun::Measurement { transport, handshake, traffic: _, requests, rtt, mapped: _, refusal: _ } = measured;
+        self.number(catalogue::STUN_REQUESTS, (*requests > 0).then_some(f64::from(*requests)));
+        self.number(catalogue::STUN_RTT, rtt.map(seconds));
+        if *transport == stun::Transport::Tcp {
+            self.handshakes(&[*handshake]);
+        }
     }
 
     fn unix(&mut self, measured: &unix::Measurement) {

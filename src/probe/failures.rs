@@ -4,6 +4,7 @@ use std::io;
 
 use super::packets::words;
 use super::plain::Delivery;
+use super::stun::Transport;
 use super::{Probe, Prober, lock};
 use crate::flight::{Phase, Timeline};
 use crate::net::sys::{ExtendedError, Origin};
@@ -165,6 +166,9 @@ pub(super) fn timed_out(probe: &Probe<'_>) -> Failure {
         }
         Phase::Query if delivery == Delivery::Unacknowledged => {
             (Reason::ConnectionWriteTimeout, "the server did not acknowledge what was sent")
+        }
+        Phase::Query if matches!(&probe.request.module.prober, Prober::Stun(settings) if settings.transport == Transport::Udp) => {
+            (Reason::ConnectionTimeout, "no answer from the STUN server")
         }
         Phase::Query if matches!(probe.request.module.prober, Prober::Dns(_)) => {
             (Reason::DnsTimeout, "no reply from the name server")

@@ -14,6 +14,7 @@ mod proxy;
 mod route;
 pub(super) mod target;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -61,6 +62,8 @@ pub struct Settings {
     pub body_size_limit: Option<u64>,
     /// What the response must be like.
     pub expectations: Expectations,
+    /// Whether the body is the address that the server sees, and nothing else.
+    pub public_ip: bool,
     /// Whether redirects are followed.
     pub follow_redirects: bool,
     /// Whether HTTP/2 is offered over TLS.
@@ -93,6 +96,7 @@ impl Settings {
             compression: None,
             body_size_limit: None,
             expectations: Expectations::default(),
+            public_ip: false,
             follow_redirects: true,
             enable_http2: true,
             http3: None,
@@ -139,6 +143,8 @@ pub struct Measurement {
     pub last_modified: Option<SystemTime>,
     /// The last TLS handshake.
     pub tls: Option<TlsFacts>,
+    /// The address that the server sees, where the module reads it.
+    pub public_ip: Option<IpAddr>,
 }
 
 /// One request of a chain of redirects, however far it got.
@@ -259,10 +265,11 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                     }
                     _ => failure,
                 });
-                let keep = as_expected.is_ok() && expectations.need_body();
-                if keep {
+                let check = as_expected.is_ok() && expectations.need_body();
+                if check {
                     expectations.presume(measured);
                 }
+                let keep = check || (as_expected.is_ok() && settings.public_ip);
                 let mut reader = Reader::new(settings.compression, settings.body_size_limit, keep);
                 let read = conversation.read(&mut reader, measured.body_length.insert(0)).await;
                 as_expected.map_err(|failure| conversation.forwarded(failure))?;
@@ -272,6 +279,11 @@ pub async fn measure(settings: &Settings, probe: &Probe<'_>, measured: &mut Meas
                 }
                 read?;
                 if let Some(body) = reader.sink().kept.take() {
+                    if settings.public_ip {
+                        let told = told_address(&body);
+                        measured.public_ip =
+                            Some(told.map_err(|what| probe.failure(Reason::AssertionFailedBody, what))?);
+                    }
                     expectations.check_body(probe, body, measured).await?;
                 }
                 return expectations.check_transport(probe, head.version, hop.over_tls());
@@ -298,6 +310,19 @@ fn note_head(measured: &mut Measurement, hop: &Hop, head: &response::Parts, ende
     measured.ssl = Some(hop.over_tls());
     measured.last_modified = header(header::LAST_MODIFIED).and_then(|text| date(text.trim()));
 }
+
+/// The address that is all of a body, but for spaces and line breaks around it.
+fn told_address(body: &[u8]) -> Result<IpAddr, String> {
+    let text = body.trim_ascii();
+    let address = str::from_utf8(text).ok().and_then(|text| text.parse::<IpAddr>().ok());
+    let shown = || String::from_utf8_lossy(&text[..text.len().min(SHOWN_OF_BODY)]).into_owned();
+    let address =
+        address.ok_or_else(|| format!("public_ip: the body is not an address and nothing else: {:?}", shown()))?;
+    Ok(address.to_canonical())
+}
+
+/// How much of a body is repeated that is no address, in bytes.
+const SHOWN_OF_BODY: usize = 64;
 
 /// A version as a number.
 fn number(version: Version) -> Option<f64> {

@@ -25,6 +25,7 @@ mod request;
 pub mod resolve;
 mod running;
 mod services;
+pub mod stun;
 mod tasks;
 pub mod tcp;
 #[cfg(test)]
@@ -75,6 +76,8 @@ pub enum Prober {
     Websocket(websocket::Settings),
     /// Shares of the ISPs.
     Egress(egress::Settings),
+    /// The public address.
+    Stun(stun::Settings),
 }
 
 impl Prober {
@@ -91,6 +94,7 @@ impl Prober {
             Self::Grpc(_) => "grpc",
             Self::Websocket(_) => "websocket",
             Self::Egress(_) => "egress",
+            Self::Stun(_) => "stun",
         }
     }
 
@@ -103,7 +107,13 @@ impl Prober {
             Self::Egress(settings) => settings.packets(),
             // A SYN, and what refuses its answer.
             Self::Tcp(tcp::Settings { open: tcp::Open::Half { raw: true }, .. }) => 2,
-            Self::Tcp(_) | Self::Http(_) | Self::Dns(_) | Self::Unix(_) | Self::Grpc(_) | Self::Websocket(_) => 0,
+            Self::Tcp(_)
+            | Self::Http(_)
+            | Self::Dns(_)
+            | Self::Unix(_)
+            | Self::Grpc(_)
+            | Self::Websocket(_)
+            | Self::Stun(_) => 0,
         }
     }
 
@@ -122,6 +132,7 @@ impl Prober {
             Self::Grpc(_) => grpc::check_target(target),
             Self::Websocket(_) => websocket::check_target(target),
             Self::Egress(settings) => egress::check_target(settings, target),
+            Self::Stun(settings) => stun::check_target(settings, target),
         }
     }
 
@@ -137,6 +148,7 @@ impl Prober {
             Self::Unix(_) => "/run/app.sock",
             Self::Websocket(_) => "wss://example.org/",
             Self::Egress(_) => "192.0.2.1,198.51.100.1",
+            Self::Stun(_) => "stun.example.org:3478",
         }
     }
 
@@ -147,7 +159,7 @@ impl Prober {
         match self {
             Self::Http(_) | Self::Websocket(_) => of_url(),
             Self::Dns(settings) if settings.transport == dns::Transport::Https => of_url(),
-            Self::Tcp(_) | Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Grpc(_) => {
+            Self::Tcp(_) | Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Grpc(_) | Self::Stun(_) => {
                 host::zone(target).map(Cow::Borrowed)
             }
             Self::Unix(_) | Self::Egress(_) => None,
@@ -164,7 +176,9 @@ impl Prober {
             Self::Tcp(settings) => tcp::hostname(settings, hostname),
             Self::Grpc(settings) => grpc::hostname(settings, hostname),
             Self::Websocket(settings) => host::hostname(settings.host.as_deref(), hostname).map(Some),
-            Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Egress(_) => Ok(None),
+            Self::Icmp(_) | Self::Dns(_) | Self::Traceroute(_) | Self::Unix(_) | Self::Egress(_) | Self::Stun(_) => {
+                Ok(None)
+            }
         }
     }
 
@@ -181,7 +195,8 @@ impl Prober {
             | Self::Traceroute(_)
             | Self::Unix(_)
             | Self::Grpc(_)
-            | Self::Egress(_) => target.to_owned(),
+            | Self::Egress(_)
+            | Self::Stun(_) => target.to_owned(),
         }
     }
 
@@ -196,7 +211,8 @@ impl Prober {
             | Self::Unix(_)
             | Self::Grpc(_)
             | Self::Websocket(_)
-            | Self::Egress(_) => None,
+            | Self::Egress(_)
+            | Self::Stun(_) => None,
         }
     }
 
@@ -211,7 +227,8 @@ impl Prober {
             | Self::Traceroute(_)
             | Self::Grpc(_)
             | Self::Websocket(_)
-            | Self::Egress(_) => true,
+            | Self::Egress(_)
+            | Self::Stun(_) => true,
         }
     }
 }
@@ -263,6 +280,11 @@ pub async fn run(request: &Request) -> Report {
             let measure = async |m: &mut _| egress::measure(settings, &probe, m).await;
             until_deadline(&probe, measured, Measurement::Egress, measure).await
         }
+        Prober::Stun(settings) => {
+            let measured = stun::Measurement::of(settings);
+            until_deadline(&probe, measured, Measurement::Stun, async |m| stun::measure(settings, &probe, m).await)
+                .await
+        }
     };
     let mut report = probe.report(measurement, failure);
     if let Some(tracing) = request.module.prober.tracing() {
@@ -309,6 +331,8 @@ mod tests {
             ("grpc", ""),
             ("websocket", ""),
             ("egress", ""),
+            ("stun", ""),
+            ("stun", "transport_protocol: tcp"),
         ] {
             let isp = "isps: {a: {source_ip: 127.0.0.1, networks: [192.0.2.0/24]}}";
             let module = format!("{isp}\nmodules: {{m: {{prober: {prober}, {prober}: {{{fields}}}}}}}");

@@ -1,10 +1,11 @@
 //! What a probe ends in.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    FailedFlow, Isp, Prober, WayOut, dns, egress, grpc, http, icmp, resolve, tcp, traceroute, unix, websocket,
+    FailedFlow, Isp, Prober, WayOut, dns, egress, grpc, http, icmp, resolve, stun, tcp, traceroute, unix, websocket,
 };
 use crate::flight::Phase;
 use crate::verdict::Failure;
@@ -60,8 +61,32 @@ impl Report {
             | Measurement::Dns(_)
             | Measurement::Unix(_)
             | Measurement::Grpc(_)
-            | Measurement::Websocket(_) => None,
+            | Measurement::Websocket(_)
+            | Measurement::Stun(_) => None,
         }
+    }
+
+    /// The address that our packets have where they arrive, as the server tells it: what SNAT made of it. Nothing where nobody was asked, or told it.
+    #[must_use]
+    pub fn public_ip(&self) -> Option<IpAddr> {
+        match &self.measurement {
+            Measurement::Http(measured) => measured.public_ip,
+            Measurement::Stun(measured) => measured.public_ip(),
+            Measurement::Tcp(_)
+            | Measurement::Icmp(_)
+            | Measurement::Dns(_)
+            | Measurement::Traceroute(_)
+            | Measurement::Unix(_)
+            | Measurement::Grpc(_)
+            | Measurement::Websocket(_)
+            | Measurement::Egress(_) => None,
+        }
+    }
+
+    /// Whether that is one of the ISP's; nothing where the ISP names none of the family, and where it is not known.
+    #[must_use]
+    pub fn public_ip_expected(&self) -> Option<bool> {
+        self.isp.as_ref()?.expects(self.public_ip()?)
     }
 
     /// Whether the probe succeeded.
@@ -101,6 +126,8 @@ pub enum Measurement {
     Websocket(websocket::Measurement),
     /// See [`egress::Measurement`].
     Egress(egress::Measurement),
+    /// See [`stun::Measurement`].
+    Stun(stun::Measurement),
 }
 
 impl Measurement {
@@ -116,6 +143,7 @@ impl Measurement {
             Prober::Grpc(_) => Self::Grpc(grpc::Measurement::default()),
             Prober::Websocket(_) => Self::Websocket(websocket::Measurement::default()),
             Prober::Egress(settings) => Self::Egress(egress::Measurement::of(settings)),
+            Prober::Stun(settings) => Self::Stun(stun::Measurement::of(settings)),
         }
     }
 }

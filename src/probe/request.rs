@@ -1,7 +1,7 @@
 //! What is asked for: a target, how it is probed, and through whom.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::http::Proxy;
 use super::identity::Identities;
 use crate::flight::pace::Pace;
 use crate::net::{Network, Source};
+use crate::path::Prefix;
 use crate::path::egress::Territory;
 use crate::verdict::Slow;
 
@@ -108,10 +109,22 @@ pub struct Isp {
     pub proxy: Option<Arc<Proxy>>,
     /// Where its routers are.
     pub territory: Territory,
+    /// What its firewall's SNAT must make of our packets' addresses.
+    pub public_ips: Vec<Prefix>,
     /// How many probes go through it at a time; nothing sets no limit.
     pub max_probes: Option<u32>,
     /// The pace that the packets of all traces through it leave at.
     pub pace: Arc<Pace>,
     /// How many packets a second this program sends through it that it makes itself: all but those of the kernel's connections; nothing sets no limit.
     pub budget: Option<Arc<Budget>>,
+}
+
+impl Isp {
+    /// Whether packets through it are to have this address where they arrive; nothing where it names none of the family.
+    #[must_use]
+    pub fn expects(&self, address: IpAddr) -> Option<bool> {
+        let mut of_family = self.public_ips.iter().filter(|prefix| prefix.is_ipv4() == address.is_ipv4()).peekable();
+        of_family.peek()?;
+        Some(of_family.any(|prefix| prefix.contains(address)))
+    }
 }

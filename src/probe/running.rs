@@ -14,7 +14,9 @@ use tokio::task::JoinError;
 use super::failed_flow::{self, Flows};
 use super::plain::Delivery;
 use super::way_out::Leaving;
-use super::{LogLine, Measurement, Report, Request, SharedTimeline, dns, grpc, lock, resolve, tcp, unix, websocket};
+use super::{
+    LogLine, Measurement, Report, Request, SharedTimeline, dns, grpc, lock, resolve, stun, tcp, unix, websocket,
+};
 use crate::flight::Phase;
 use crate::net::Source;
 use crate::verdict::Failure;
@@ -217,7 +219,8 @@ impl<'a> Probe<'a> {
             | Measurement::Dns(dns::Measurement { traffic, .. })
             | Measurement::Unix(unix::Measurement { traffic, .. })
             | Measurement::Grpc(grpc::Measurement { traffic, .. })
-            | Measurement::Websocket(websocket::Measurement { traffic, .. }) => {
+            | Measurement::Websocket(websocket::Measurement { traffic, .. })
+            | Measurement::Stun(stun::Measurement { traffic, .. }) => {
                 *traffic = timeline.legs().find_map(|leg| leg.traffic);
             }
             Measurement::Icmp(_) | Measurement::Traceroute(_) | Measurement::Egress(_) => {}

@@ -7,6 +7,7 @@ mod failed_flow;
 mod grpc;
 mod http;
 mod icmp;
+mod stun;
 mod tcp;
 mod tls;
 mod traceroute;
@@ -29,6 +30,7 @@ use failed_flow::FailedFlow;
 use grpc::Grpc;
 use http::Http;
 use icmp::Icmp;
+use stun::Stun;
 use tcp::Tcp;
 use tls::Tls;
 use traceroute::Traceroute;
@@ -81,6 +83,8 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     way_out: Option<WayOut<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    public_ip: Option<PublicIp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<Http<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tcp: Option<Tcp<'a>>,
@@ -98,6 +102,8 @@ struct Report<'a> {
     websocket: Option<Websocket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     egress: Option<Egress<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stun: Option<Stun<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -151,6 +157,13 @@ struct WayOut<'a> {
     verified: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     return_mismatch: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct PublicIp {
+    ip: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -238,6 +251,7 @@ impl<'a> Report<'a> {
             failed_flow: failed_flow.as_ref().map(FailedFlow::of),
             resolution: resolution.as_ref().map(Resolution::of),
             way_out: way_out.as_ref().map(WayOut::of),
+            public_ip: PublicIp::of(report),
             http: None,
             tcp: None,
             icmp: None,
@@ -247,6 +261,7 @@ impl<'a> Report<'a> {
             grpc: None,
             websocket: None,
             egress: None,
+            stun: None,
             tls: None,
             log: log.iter().map(LogLine::of).collect(),
         };
@@ -280,6 +295,7 @@ impl<'a> Report<'a> {
                     ("websocket", Some(Websocket::of(measured)), measured.tls.as_ref().map(Tls::of));
             }
             Measurement::Egress(measured) => (this.prober, this.egress) = ("egress", Some(Egress::of(measured))),
+            Measurement::Stun(measured) => (this.prober, this.stun) = ("stun", Some(Stun::of(measured))),
         }
         this
     }
@@ -287,8 +303,18 @@ impl<'a> Report<'a> {
 
 impl<'a> Isp<'a> {
     fn of(isp: &'a probe::Isp) -> Self {
-        let probe::Isp { name, site, source, resolvers: _, proxy: _, territory: _, max_probes: _, pace: _, budget: _ } =
-            isp;
+        let probe::Isp {
+            name,
+            site,
+            source,
+            resolvers: _,
+            proxy: _,
+            territory: _,
+            public_ips: _,
+            max_probes: _,
+            pace: _,
+            budget: _,
+        } = isp;
         Self {
             name,
             site,
@@ -331,6 +357,13 @@ impl<'a> WayOut<'a> {
             verified: *verified,
             return_mismatch: *return_mismatch,
         }
+    }
+}
+
+impl PublicIp {
+    /// Nothing where it was not told.
+    fn of(report: &probe::Report) -> Option<Self> {
+        Some(Self { ip: report.public_ip()?, expected: report.public_ip_expected() })
     }
 }
 

@@ -5,6 +5,7 @@ mod egress;
 mod grpc;
 mod http;
 mod icmp;
+mod stun;
 mod tcp;
 mod tls;
 mod traceroute;
@@ -86,6 +87,10 @@ pub fn person(report: &Report, source: &Source, with_log: bool) -> String {
             egress::write(&mut found, report, measured);
             "egress"
         }
+        Measurement::Stun(measured) => {
+            stun::write(&mut found, report, measured);
+            "stun"
+        }
     };
     let mut page = Page::default();
     head(&mut page, report, prober, source);
@@ -122,6 +127,14 @@ fn head(page: &mut Page, report: &Report, prober: &str, source: &Source) {
     }
     if let Some(way_out) = &report.way_out {
         page.entry("way out", leaving(way_out));
+    }
+    if let Some(address) = report.public_ip() {
+        let judged = match report.public_ip_expected() {
+            Some(true) => ", one of the ISP's",
+            Some(false) => ", none of the ISP's public_ips",
+            None => "",
+        };
+        page.entry("seen as", format_args!("{address}{judged}"));
     }
     page.entry("began", date(unix_seconds(report.started)));
     let (duration, limit) = (milliseconds(report.duration.as_secs_f64()), report.timeout.as_secs_f64());

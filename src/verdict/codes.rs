@@ -48,12 +48,14 @@ impl Reason {
             | Self::HttpResponseHeaderSize
             | Self::HttpResponseBodySize
             | Self::TooManyRedirects
+            | Self::StunAnswerUnexpected
             | Self::AssertionFailedBody
             | Self::AssertionFailedDns => "L7RSP",
             Self::HttpStatusUnexpected(_)
             | Self::HttpUpstreamUnhealthy
             | Self::HttpNoRoute
             | Self::HttpRateLimited { .. }
+            | Self::StunError(_)
             | Self::AssertionFailedTls
             | Self::AssertionFailedHeader => "L7STS",
             Self::Unknown => "UNK",
@@ -117,6 +119,8 @@ impl Reason {
             | Self::HttpResponseHeaderSize
             | Self::HttpResponseBodySize
             | Self::TooManyRedirects
+            | Self::StunError(_)
+            | Self::StunAnswerUnexpected
             | Self::AssertionFailedTls
             | Self::AssertionFailedHeader
             | Self::AssertionFailedBody
@@ -229,6 +233,11 @@ mod tests {
             ((HttpRateLimited { by_envoy: true }, Phase::Transfer), "http_rate_limited", "L7STS", "RL"),
             ((HttpRateLimited { by_envoy: false }, Phase::Transfer), "http_rate_limited", "L7STS", ""),
             ((TooManyRedirects, Phase::Transfer), "too_many_redirects", "L7RSP", ""),
+            ((StunError(StatusClass::Redirection), Phase::Query), "stun_error:3xx", "L7STS", ""),
+            ((StunError(StatusClass::ClientError), Phase::Query), "stun_error:4xx", "L7STS", ""),
+            ((StunError(StatusClass::ServerError), Phase::Query), "stun_error:5xx", "L7STS", ""),
+            ((StunError(StatusClass::Other), Phase::Query), "stun_error:other", "L7STS", ""),
+            ((StunAnswerUnexpected, Phase::Query), "stun_answer_unexpected", "L7RSP", ""),
             ((AssertionFailedTls, Phase::Transfer), "assertion_failed:tls", "L7STS", ""),
             ((AssertionFailedHeader, Phase::Transfer), "assertion_failed:header", "L7STS", ""),
             ((AssertionFailedBody, Phase::Query), "assertion_failed:body", "L7RSP", ""),

@@ -155,6 +155,8 @@ fn says(phase: Phase, reason: Reason, own_names: bool) -> Says {
         | HttpStatusUnexpected(_)
         | HttpRateLimited { .. }
         | TooManyRedirects
+        | StunError(_)
+        | StunAnswerUnexpected
         | AssertionFailedTls
         | AssertionFailedHeader
         | AssertionFailedBody

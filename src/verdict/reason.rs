@@ -99,6 +99,10 @@ pub enum Reason {
     },
     /// More redirects than are followed.
     TooManyRedirects,
+    /// A STUN server answers with an error (RFC 8489, section 14.8).
+    StunError(StatusClass),
+    /// What a STUN server said is no answer that can be used.
+    StunAnswerUnexpected,
     /// What the module expects of the TLS layer did not hold.
     AssertionFailedTls,
     /// What the module expects of the answer's protocol or headers did not hold.
@@ -248,6 +252,13 @@ impl Reason {
             },
             Self::HttpRateLimited { .. } => "http_rate_limited",
             Self::TooManyRedirects => "too_many_redirects",
+            Self::StunError(class) => match class {
+                StatusClass::Redirection => "stun_error:3xx",
+                StatusClass::ClientError => "stun_error:4xx",
+                StatusClass::ServerError => "stun_error:5xx",
+                StatusClass::Informational | StatusClass::Success | StatusClass::Other => "stun_error:other",
+            },
+            Self::StunAnswerUnexpected => "stun_answer_unexpected",
             Self::AssertionFailedTls => "assertion_failed:tls",
             Self::AssertionFailedHeader => "assertion_failed:header",
             Self::AssertionFailedBody => "assertion_failed:body",

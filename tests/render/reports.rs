@@ -14,13 +14,14 @@ use uplink_exporter::path::{
 use uplink_exporter::probe::conversation::Heard;
 use uplink_exporter::probe::resolve::Resolution;
 use uplink_exporter::probe::{
-    Cause, End, FailedFlow, Handshake, Isp, LogLine, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, tcp,
-    traceroute, unix, websocket,
+    Cause, End, FailedFlow, Handshake, Isp, LogLine, Measurement, Report, WayOut, dns, egress, grpc, http, icmp, stun,
+    tcp, traceroute, unix, websocket,
 };
 use uplink_exporter::verdict::{CertificateFault, Failure, Reason, StatusClass};
 use uplink_exporter::wire::dns::message::{Entry, Reply, Section};
 use uplink_exporter::wire::grpc::Serving;
 use uplink_exporter::wire::icmp::Label;
+use uplink_exporter::wire::stun::{Mapped, Refusal};
 
 pub(crate) fn all() -> Vec<(&'static str, Report)> {
     vec![
@@ -52,6 +53,9 @@ pub(crate) fn all() -> Vec<(&'static str, Report)> {
         ("grpc_unknown_service", grpc_unknown_service()),
         ("websocket_success", websocket_success()),
         ("websocket_closed", websocket_closed()),
+        ("stun_success", stun_success()),
+        ("stun_refused", stun_refused()),
+        ("http_public_ip", http_public_ip()),
     ]
 }
 
@@ -102,6 +106,7 @@ fn http_success() -> Report {
         ssl: Some(true),
         last_modified: Some(time(1_600_000_000)),
         tls: Some(tls(Some(1_800_000_000))),
+        public_ip: None,
     };
     let phases =
         [(Phase::Resolve, 1), (Phase::Connect, 20), (Phase::Tls, 45), (Phase::Processing, 30), (Phase::Transfer, 3)];
@@ -745,6 +750,84 @@ fn websocket_closed() -> Report {
     let detail = "the server closed with the code 1013 (try again later) without an answer";
     report.failure = failure(Phase::Query, Reason::ConnectionTerminated, detail, None);
     report
+}
+
+/// Has the ISP of a report expect these addresses.
+fn expecting(mut report: Report, public_ips: &[&str]) -> Report {
+    let isp = report.isp.as_deref().unwrap().clone();
+    let public_ips = public_ips.iter().map(|prefix| prefix.parse().unwrap()).collect();
+    report.isp = Some(Arc::new(Isp { public_ips, ..isp }));
+    report
+}
+
+fn stun_success() -> Report {
+    let measured = stun::Measurement {
+        transport: stun::Transport::Udp,
+        handshake: Handshake {
+            rtt: None,
+            syn_retransmits: None,
+            ..handshake("10.10.10.12:40000", "192.0.2.78:3478", None, 0)
+        },
+        traffic: Some(Traffic { sent: 28, received: 40 }),
+        requests: 1,
+        rtt: Some(Duration::from_micros(9_870)),
+        mapped: Some(Mapped { address: "3.3.3.3:40000".parse().unwrap(), in_clear: false }),
+        refusal: None,
+    };
+    let phases = [(Phase::Resolve, 1), (Phase::Connect, 0), (Phase::Query, 10)];
+    let mut report = report("stun.example", "stun", &phases, Measurement::Stun(measured));
+    report.resolution = resolution("stun.example", Some("192.0.2.78"));
+    expecting(report, &["3.3.3.0/30"])
+}
+
+fn stun_refused() -> Report {
+    let measured = stun::Measurement {
+        transport: stun::Transport::Tcp,
+        handshake: handshake("[2001:db8:a::12]:40000", "[2001:db8::78]:3478", Some(9_900), 0),
+        traffic: Some(Traffic { sent: 28, received: 60 }),
+        requests: 1,
+        rtt: None,
+        mapped: None,
+        refusal: Some(Refusal {
+            code: 300,
+            reason: "Try Alternate".to_owned(),
+            alternate: Some("[2001:db8::79]:3478".parse().unwrap()),
+        }),
+    };
+    let phases = [(Phase::Resolve, 1), (Phase::Connect, 10), (Phase::Query, 10)];
+    let mut report = report("stun.example", "stun_tcp", &phases, Measurement::Stun(measured));
+    report.resolution = resolution("stun.example", Some("2001:db8::78"));
+    let detail = "the server answers with the error 300 \"Try Alternate\" (ALTERNATE-SERVER [2001:db8::79]:3478), who is not asked";
+    report.failure = failure(Phase::Query, Reason::StunError(StatusClass::Redirection), detail, None);
+    report
+}
+
+fn http_public_ip() -> Report {
+    let request = http::Request {
+        url: "http://reflector.example:8080/".to_owned(),
+        handshake: handshake("10.10.10.12:40000", "192.0.2.78:8080", Some(9_900), 0),
+        traffic: Some(Traffic { sent: 105, received: 150 }),
+        body_length: Some(0),
+        status: Some(200),
+        version: Some(1.1),
+        response_headers: Some(4),
+        ..Default::default()
+    };
+    let measured = http::Measurement {
+        requests: vec![request],
+        status: Some(200),
+        version: Some(1.1),
+        content_length: Some(8),
+        body_length: Some(8),
+        failed_due_to_regex: Some(false),
+        ssl: Some(false),
+        public_ip: "4.4.4.4".parse().ok(),
+        ..Default::default()
+    };
+    let phases = [(Phase::Resolve, 1), (Phase::Connect, 10), (Phase::Processing, 10), (Phase::Transfer, 0)];
+    let mut report = report("http://reflector.example:8080/", "public_ip", &phases, Measurement::Http(measured));
+    report.resolution = resolution("reflector.example", Some("192.0.2.78"));
+    expecting(report, &["3.3.3.3"])
 }
 
 /// By a device and a gateway to a router that answered first.

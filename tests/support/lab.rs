@@ -10,6 +10,7 @@ use uplink_exporter::lab::{Lab, Namespace, TARGETS, Topology, target};
 use uplink_exporter::net::{Family, Network};
 use uplink_exporter::probe::identity::Identities;
 use uplink_exporter::probe::{self, Report, Request};
+use uplink_exporter::reflect::{self, Reflector};
 
 use super::{Running, program, skip, until};
 
@@ -33,6 +34,18 @@ pub(crate) fn namespaces(names: [&'static str; 2]) -> Option<[Namespace; 2]> {
     let made = names.map(|name| Namespace::create(name, || Ok(())).map(|(namespace, ())| namespace));
     let [one, other] = made.map(|made| made.map_err(|why| skip(&why.to_string())).ok());
     Some([one?, other?])
+}
+
+/// Has our own reflector answer over STUN on all addresses of a network, until this program ends.
+pub(crate) fn reflect(namespace: &Namespace) {
+    let runtime = Box::leak(Box::new(namespace.runtime().unwrap()));
+    let options = reflect::Options { stun: vec![":3478".to_owned()], ..Default::default() };
+    let open = || {
+        let _inside = runtime.enter();
+        Reflector::open(&options)
+    };
+    let reflector = namespace.run(open).unwrap().unwrap();
+    runtime.spawn(reflector.run(std::future::pending()));
 }
 
 /// Tests that hold times to microseconds run one at a time: what one does to the machine is not to be seen in the times of another.

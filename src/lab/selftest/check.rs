@@ -76,7 +76,8 @@ pub(super) fn check(case: &Case, reports: &[Report], truth: &Truth<'_>) -> Resul
                 | Measurement::Unix(_)
                 | Measurement::Grpc(_)
                 | Measurement::Websocket(_)
-                | Measurement::Egress(_) => check_rtt(reports, truth.path),
+                | Measurement::Egress(_)
+                | Measurement::Stun(_) => check_rtt(reports, truth.path),
             }
         }
         Expect::Retransmits(syns) => {
@@ -157,6 +158,7 @@ fn round_trip(report: &Report) -> Option<Duration> {
         Measurement::Grpc(grpc) => grpc.handshake.rtt.or(time_of(Phase::Connect)),
         Measurement::Websocket(websocket) => websocket.handshake.rtt.or(time_of(Phase::Connect)),
         Measurement::Icmp(icmp) => icmp.rtt.avg().map(Duration::from_secs_f64),
+        Measurement::Stun(stun) => stun.rtt,
         Measurement::Traceroute(_) | Measurement::Unix(_) | Measurement::Egress(_) => None,
     }
 }
@@ -172,7 +174,8 @@ fn traces(reports: &[Report]) -> Result<Vec<&traceroute::Measurement>, Wrong> {
         | Measurement::Unix(_)
         | Measurement::Grpc(_)
         | Measurement::Websocket(_)
-        | Measurement::Egress(_) => Err("not a trace".into()),
+        | Measurement::Egress(_)
+        | Measurement::Stun(_) => Err("not a trace".into()),
     });
     traces.collect()
 }

@@ -83,10 +83,10 @@ async fn every_phase_is_as_long_as_the_server_makes_it() {
 }
 
 /// A server that says one thing to every request, and ends the connection.
-fn says(answer: &'static str) -> String {
+fn says(answer: impl AsRef<str> + Send + Sync + 'static) -> String {
     let address = serve(V4, move |mut stream| {
         hear(&mut stream);
-        say(&mut stream, answer);
+        say(&mut stream, answer.as_ref());
     });
     format!("http://{address}/")
 }

@@ -69,6 +69,8 @@ impl<'a> Http<'a> {
             ssl,
             last_modified,
             tls: _,
+            // Of a module of any prober.
+            public_ip: _,
         } = measured;
         Self {
             requests: requests.iter().map(Request::of).collect(),

@@ -157,3 +157,37 @@ fn credentials_go_to_the_domain_of_the_target_and_not_beyond() {
     assert_eq!(sent("http://a.example/", Some("http://b.example/")), ["", "", "open"].map(str::to_owned));
     assert_eq!(sent("http://me:x@a.example/", None)[0], "Basic bWU6eA==");
 }
+
+#[tokio::test]
+async fn a_body_that_is_an_address_and_nothing_else_is_the_public_one() {
+    let reading = || Settings { public_ip: true, ..expecting(Expectations::default()) };
+    let said = |body: &str| says(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    for (body, address) in [
+        ("203.0.113.7", "203.0.113.7"),
+        (" 203.0.113.7\r\n", "203.0.113.7"),
+        ("2001:db8::7\n", "2001:db8::7"),
+        ("::ffff:203.0.113.7\n", "203.0.113.7"),
+    ] {
+        let report = get(reading(), &said(body), PATIENCE).await;
+        check_success(&report);
+        assert_eq!(report.public_ip(), address.parse().ok(), "{body:?}");
+    }
+    for body in ["", "203.0.113.7 x", "203.0.113.7:80", "[2001:db8::7]", "<html>", "\u{ff}"] {
+        let report = get(reading(), &said(body), PATIENCE).await;
+        check_failure(&report, Phase::Transfer, Reason::AssertionFailedBody);
+        let detail = &report.failure.as_ref().unwrap().detail;
+        assert!(detail.starts_with("public_ip: the body is not an address and nothing else: "), "{detail}");
+        assert_eq!((report.public_ip(), measured(&report).failed_due_to_regex), (None, Some(false)));
+    }
+    // Of what fails anyway nothing is read, and without the field nothing is.
+    let failed = says("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 11\r\n\r\n203.0.113.7");
+    let report = get(reading(), &failed, PATIENCE).await;
+    assert_eq!((report.public_ip(), report.failure.is_some()), (None, true));
+    let report = get(expecting(Expectations::default()), &said("203.0.113.7"), PATIENCE).await;
+    assert_eq!((report.public_ip(), report.failure.as_ref()), (None, None));
+    // Other rules for the body hold, too.
+    let report =
+        get(Settings { public_ip: true, ..expecting(body("^198", false)) }, &said("203.0.113.7"), PATIENCE).await;
+    check_failure(&report, Phase::Transfer, Reason::AssertionFailedBody);
+    assert_eq!((report.public_ip(), measured(&report).failed_due_to_regex), ("203.0.113.7".parse().ok(), Some(true)));
+}
