@@ -51,6 +51,14 @@ catalogue! {
         "Whose fault it is, as the probes through several ISPs tell together: 1 for the verdict, 0 for all others";
     BLAMED = Gauge "probe_blamed_isp" ["isp"]
         "1 for each ISP that the verdict blames; absent where it blames none";
+    PATH_DIVERGES = Gauge "probe_path_diverges_hop" ["isp", "other"]
+        "The first hop of a trace through an ISP that is not on the path through another one; absent where there is none";
+    PATH_REJOINS = Gauge "probe_path_rejoins_hop" ["isp", "other"]
+        "The first hop of the end that the paths through two ISPs have in common; absent where that is the destination at most";
+    PATH_TROUBLE = Gauge "probe_path_trouble_shared" ["isp", "other", "trouble"]
+        "Whether what is wrong with the path through an ISP (end, loss, delay) begins where that through another one goes, too (1), or where it does not (0); absent where nothing is wrong, or that is not known";
+    REROUTE_HELPS = Gauge "probe_reroute_helps" ["isp"]
+        "Whether the target would be better off through another ISP than this one (1) or not (0); absent where nothing is wrong, or that is not known";
 
     // http and tcp, with on_failure: trace.
     FAILED_FLOW = Info "probe_failed_flow_info" ["cause", "end"]
@@ -250,7 +258,10 @@ mod tests {
             // They belong to the scrape configuration, which would rename ours to exported_…
             let taken = ["dc", "isp", "target", "module", "instance", "job"];
             // A probe that finds out which ISPs are taken is sent through none, and a comparison through several.
-            let of_all_isps = (name.starts_with("probe_egress_") || *name == "probe_blamed_isp") && *labels == ["isp"];
+            let of_all_isps = labels.first() == Some(&"isp")
+                && ["probe_egress_", "probe_blamed_isp", "probe_path_", "probe_reroute_"]
+                    .iter()
+                    .any(|of_all| name.starts_with(of_all));
             assert!(of_all_isps || labels.iter().all(|label| !taken.contains(label)), "{name}");
         }
     }

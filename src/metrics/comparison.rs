@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::catalogue;
 use super::report::{Families, of_report, sample};
 use super::{Family, Sample};
-use crate::probe::{Comparison, Outcome, Report};
+use crate::probe::{Comparison, Outcome, Report, Route, Way};
 use crate::verdict::{Judgement, Verdict};
 
 /// What every series of a probe through one of several ISPs has.
@@ -24,7 +24,7 @@ pub fn of_outcome(outcome: &Outcome) -> Vec<Family> {
 }
 
 fn of_comparison(comparison: &Comparison) -> Vec<Family> {
-    let Comparison { reports, judgement } = comparison;
+    let Comparison { reports, judgement, routes } = comparison;
     let mut families = Families::default();
     let Judgement { verdict, blamed, because: _ } = judgement;
     let states =
@@ -32,6 +32,7 @@ fn of_comparison(comparison: &Comparison) -> Vec<Family> {
     families.family(catalogue::VERDICT, states.to_vec());
     let blamed = blamed.iter().filter_map(|index| reports.get(*index));
     families.family(catalogue::BLAMED, blamed.map(|report| sample(catalogue::BLAMED, &[name(report)], 1.0)).collect());
+    of_routes(&mut families, reports, routes);
     let mut families = families.0;
     for report in reports {
         for family in of_report(report) {
@@ -43,6 +44,32 @@ fn of_comparison(comparison: &Comparison) -> Vec<Family> {
         }
     }
     families
+}
+
+/// How the paths of traces go beside one another.
+fn of_routes(families: &mut Families, reports: &[Report], routes: &[(usize, Route)]) {
+    let isp = |index: usize| reports.get(index).map(name).unwrap_or_default();
+    let beside = || {
+        routes
+            .iter()
+            .flat_map(|(index, route)| route.beside.iter().map(move |(other, way)| (*index, route, *other, way)))
+    };
+    let hops = |metric, hop: fn(&Way) -> Option<u8>| {
+        let samples = beside()
+            .filter_map(|(one, _, other, way)| Some(sample(metric, &[isp(one), isp(other)], f64::from(hop(way)?))));
+        samples.collect::<Vec<_>>()
+    };
+    families.family(catalogue::PATH_DIVERGES, hops(catalogue::PATH_DIVERGES, |way| way.diverges));
+    families.family(catalogue::PATH_REJOINS, hops(catalogue::PATH_REJOINS, |way| way.rejoins));
+    let shared = beside().filter_map(|(one, route, other, way)| {
+        let labels = [isp(one), isp(other), route.trouble?.name()];
+        Some(sample(catalogue::PATH_TROUBLE, &labels, f64::from(u8::from(way.trouble_is_shared?))))
+    });
+    families.family(catalogue::PATH_TROUBLE, shared.collect());
+    let helps = routes.iter().filter_map(|(index, route)| {
+        Some(sample(catalogue::REROUTE_HELPS, &[isp(*index)], f64::from(u8::from(route.reroute_helps?))))
+    });
+    families.family(catalogue::REROUTE_HELPS, helps.collect());
 }
 
 fn name(report: &Report) -> &str {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::routes::{Route, routes};
 use super::{Measurement, Module, Report, Request, refused, run};
 use crate::flight::Phase;
 use crate::net::{Dropped, Drops};
@@ -38,6 +39,8 @@ pub struct Comparison {
     pub reports: Vec<Report>,
     /// Whose fault it is.
     pub judgement: Judgement,
+    /// Of traces, their paths beside one another, by the reports' indices.
+    pub routes: Vec<(usize, Route)>,
 }
 
 impl Wanted {
@@ -147,7 +150,7 @@ impl Comparison {
         let slow = requests.first().map_or(&usual, |request| &request.module.slow);
         let judgement = judge(&witnesses, slow);
         drop(witnesses);
-        Self { reports, judgement }
+        Self { routes: routes(&reports, slow), reports, judgement }
     }
 }
 

@@ -56,6 +56,8 @@ struct Comparison<'a> {
     because: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     blamed_isps: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<Path<'a>>,
     probes: Vec<Report<'a>>,
 }
 
@@ -202,14 +204,52 @@ impl Serialize for Phases<'_> {
     }
 }
 
+/// The path of a trace beside those of others.
+#[derive(Serialize)]
+struct Path<'a> {
+    isp: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reroute_helps: Option<bool>,
+    beside: Vec<Beside<'a>>,
+}
+
+#[derive(Serialize)]
+struct Beside<'a> {
+    isp: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diverges_hop: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejoins_hop: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble_shared: Option<bool>,
+}
+
+impl<'a> Path<'a> {
+    fn of(route: &probe::Route, isp: &'a str, isp_of: impl Fn(usize) -> &'a str) -> Self {
+        let probe::Route { beside, trouble, reroute_helps } = route;
+        let beside = beside.iter().map(|(other, way)| {
+            let probe::Way { diverges, rejoins, trouble_is_shared } = *way;
+            let isp = isp_of(*other);
+            Beside { isp, diverges_hop: diverges, rejoins_hop: rejoins, trouble_shared: trouble_is_shared }
+        });
+        let trouble = trouble.map(verdict::Trouble::name);
+        Self { isp, trouble, reroute_helps: *reroute_helps, beside: beside.collect() }
+    }
+}
+
 impl<'a> Comparison<'a> {
     fn of(comparison: &'a probe::Comparison, with_log: bool) -> Self {
-        let probe::Comparison { reports, judgement: Judgement { verdict, blamed, because } } = comparison;
-        let blamed = blamed.iter().filter_map(|index| Some(reports.get(*index)?.isp.as_ref()?.name.as_str()));
+        let probe::Comparison { reports, judgement: Judgement { verdict, blamed, because }, routes } = comparison;
+        let isp = |index: usize| {
+            reports.get(index).and_then(|report| report.isp.as_ref()).map_or("", |isp| isp.name.as_str())
+        };
         Self {
             verdict: verdict.name(),
             because,
-            blamed_isps: blamed.collect(),
+            blamed_isps: blamed.iter().map(|index| isp(*index)).collect(),
+            paths: routes.iter().map(|(index, route)| Path::of(route, isp(*index), isp)).collect(),
             probes: reports.iter().map(|report| Report::of(report, with_log)).collect(),
         }
     }

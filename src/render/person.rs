@@ -20,7 +20,9 @@ use crate::flight::Traffic;
 use crate::metrics::unix_seconds;
 use crate::net::Source;
 use crate::probe::conversation::Heard;
-use crate::probe::{Cause, Comparison, FailedFlow, Handshake, LogLine, Measurement, Outcome, Report, WayOut};
+use crate::probe::{
+    Cause, Comparison, FailedFlow, Handshake, LogLine, Measurement, Outcome, Report, Route, Way, WayOut,
+};
 use crate::verdict::{Failure, Judgement};
 use units::{date, milliseconds};
 
@@ -28,7 +30,8 @@ use units::{date, milliseconds};
 #[must_use]
 pub fn people<'a>(outcome: &Outcome, sources: impl Iterator<Item = &'a Source>, with_log: bool) -> String {
     let mut page = Page::default();
-    if let Outcome::Several(Comparison { reports, judgement: Judgement { verdict, blamed, because } }) = outcome {
+    if let Outcome::Several(Comparison { reports, judgement: Judgement { verdict, blamed, because }, routes }) = outcome
+    {
         page.entry("verdict", verdict.name());
         let blamed = blamed.iter().filter_map(|index| Some(reports.get(*index)?.isp.as_ref()?.name.as_str()));
         let blamed: Vec<_> = blamed.collect();
@@ -36,6 +39,12 @@ pub fn people<'a>(outcome: &Outcome, sources: impl Iterator<Item = &'a Source>, 
             page.entry("blamed", blamed.join(", "));
         }
         page.entry("because", because);
+        let isp = |index: usize| reports.get(index).and_then(|report| report.isp.as_ref()).map_or("", |isp| &isp.name);
+        for (index, route) in routes {
+            for (other, way) in &route.beside {
+                page.entry("path", beside(isp(*index), isp(*other), route, way));
+            }
+        }
     }
     for (report, source) in outcome.reports().iter().zip(sources) {
         if !page.text.is_empty() {
@@ -44,6 +53,30 @@ pub fn people<'a>(outcome: &Outcome, sources: impl Iterator<Item = &'a Source>, 
         page.text += &person(report, source, with_log);
     }
     page.text
+}
+
+/// How a path goes beside another one.
+fn beside(isp: &str, other: &str, route: &Route, way: &Way) -> String {
+    let mut text = format!("{isp} beside {other}: ");
+    let _ = match (way.diverges, way.rejoins) {
+        (None, _) => write!(text, "the same"),
+        (Some(diverges), None) => write!(text, "another from hop {diverges} on"),
+        (Some(diverges), Some(rejoins)) => write!(text, "another from hop {diverges}, the same from hop {rejoins} on"),
+    };
+    if let (Some(trouble), shared) = (route.trouble, way.trouble_is_shared) {
+        let place = match shared {
+            Some(true) => " where both go",
+            Some(false) => " where it goes alone",
+            None => "",
+        };
+        let _ = write!(text, "; {}{place}", trouble.name());
+    }
+    match route.reroute_helps {
+        Some(true) => text.push_str("; another ISP would help"),
+        Some(false) => text.push_str("; no other ISP would help"),
+        None => {}
+    }
+    text
 }
 
 /// The report of a probe whose sockets were bound by `source`, with or without its log. What was not measured has no line.

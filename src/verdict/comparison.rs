@@ -95,6 +95,20 @@ impl Default for Slow {
     }
 }
 
+impl Slow {
+    /// Whether a phase that took `span` is slow beside the same one through the ISP where it took `best`.
+    #[must_use]
+    pub fn is_beside(&self, span: Duration, best: Duration) -> bool {
+        span >= best + self.difference && span.as_secs_f64() > best.as_secs_f64() * self.factor
+    }
+
+    /// The threshold that a phase exceeds, if it does.
+    #[must_use]
+    pub fn exceeded(&self, phase: Phase, span: Duration) -> Option<Duration> {
+        self.phases.iter().find(|(of, limit)| *of == phase && *limit < span).map(|(_, limit)| *limit)
+    }
+}
+
 /// A verdict, and what it rests upon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
@@ -290,12 +304,11 @@ fn slow_phase(witness: &Witness<'_>, witnesses: &[Witness<'_>], slow: &Slow) -> 
     let isp = witness.isp;
     witness.phases.iter().find_map(|(phase, span)| {
         let (name, seconds) = (phase.name(), span.as_secs_f64());
-        let limit = slow.phases.iter().find(|(of, limit)| of == phase && limit < span);
-        if let Some((_, limit)) = limit {
+        if let Some(limit) = slow.exceeded(*phase, *span) {
             return Some(format!("through {isp}, {name} took {seconds} s, more than {} s", limit.as_secs_f64()));
         }
         let (best, other) = witnesses.iter().filter_map(|other| Some((other.span(*phase)?, other.isp))).min()?;
-        let is_slow = *span >= best + slow.difference && seconds > best.as_secs_f64() * slow.factor;
+        let is_slow = slow.is_beside(*span, best);
         // Name servers that all share are no ISP's.
         let is_own = *phase != Phase::Resolve || witness.own_names;
         (is_slow && is_own && TELLING.contains(phase))

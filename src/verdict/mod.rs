@@ -5,9 +5,11 @@ mod comparison;
 mod evidence;
 mod failure;
 mod reason;
+mod reroute;
 mod status;
 
 pub use comparison::{Judgement, Slow, Verdict, Witness, judge};
 pub use evidence::Evidence;
 pub use failure::Failure;
 pub use reason::{CertificateFault, Late, Reason, StatusClass};
+pub use reroute::{Ill, Trouble, reroute_helps};
