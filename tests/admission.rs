@@ -175,3 +175,22 @@ fn what_is_sent_that_nobody_knew_of_before_counts_afterwards() {
         }
     });
 }
+
+#[test]
+fn a_comparison_that_one_isp_has_no_room_for_takes_nothing_of_the_others() {
+    let isps =
+        "  a: {source_ip: 10.1.0.2, packets_per_second: 100}\n  b: {source_ip: 10.2.0.2, packets_per_second: 60}";
+    let Some((site, exporter)) = start(isps) else { return };
+    let (there, address) = (target(Family::V4, 10), exporter.address);
+    within(&site, || {
+        // All that B has; A has enough for one more, as often as it is asked.
+        assert_eq!(probe(address, "trace", "b", there).status, 200);
+        for _ in 0..5 {
+            let refused = probe(address, "trace", "a,b", there);
+            assert_eq!(refused.status, 503, "{}", refused.body);
+            assert!(refused.body.contains("through the ISP \"b\""), "{}", refused.body);
+        }
+        assert_eq!(probe(address, "trace", "a", there).status, 200);
+    });
+    assert_eq!(site.lab.observed().iter().filter(|packet| packet.isp == Isp::A).count(), 60);
+}

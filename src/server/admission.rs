@@ -51,7 +51,18 @@ pub(super) struct Admitted<'a> {
 impl Admitted<'_> {
     /// What it was granted is settled: it sent less, or more.
     pub(super) fn ended(self, report: &Report) {
-        if let (Some((_, isp, granted)), Some(sent)) = (&self.through, report.packets())
+        if let Some(sent) = report.packets() {
+            self.settle(sent);
+        }
+    }
+
+    /// It did not begin, since another one may not that it is asked for with.
+    pub(super) fn withdrawn(self) {
+        self.settle(0);
+    }
+
+    fn settle(&self, sent: u32) {
+        if let Some((_, isp, granted)) = &self.through
             && let Some(budget) = &isp.budget
         {
             budget.settle(*granted, sent);

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tracing::{Level, debug, error, info};
 
-use super::admission::Refused;
+use super::admission::{Admitted, Refused};
 use super::client::Client;
 use super::query::{self, Asked};
 use super::{PROBES, State, reply};
@@ -57,6 +57,7 @@ pub(super) async fn probe(
             Ok(one) => admitted.push(one),
             Err(Refused { limit, sentence, after }) => {
                 state.own.refused(request, limit);
+                admitted.into_iter().for_each(Admitted::withdrawn);
                 let after = [(RETRY_AFTER, after.as_secs_f64().ceil().to_string())];
                 return (after, reply::sentence(StatusCode::SERVICE_UNAVAILABLE, sentence)).into_response();
             }
