@@ -122,7 +122,9 @@ impl Exploration {
                 }
                 Step::Wait(until) => {
                     let look = self.news.then_some(self.looked + LOOK);
-                    let until = [next, look].into_iter().flatten().fold(until, Instant::min);
+                    // A turn may come later than the end.
+                    let end = (now < self.plan.end).then_some(self.plan.end);
+                    let until = [next, look, end].into_iter().flatten().fold(until, Instant::min);
                     if until > now {
                         return Step::Wait(until);
                     }

@@ -230,6 +230,32 @@ fn many_flows_take_hardly_longer_than_one_and_keep_their_pace() {
 }
 
 #[test]
+fn who_waits_for_a_turn_is_over_in_time() {
+    let (start, pace) = (Instant::now(), Arc::<Pace>::default());
+    let end = start + 3_000 * MS;
+    let plan = Plan { first_hop: 1, max_hops: 5, rounds: 30, interval: 100 * MS, wait: 50 * MS, end };
+    let mut exploration = Exploration::new(plan, Flows::Count(1), Arc::clone(&pace), start);
+    let (mut now, mut sent, mut others) = (start, 0, 0);
+    loop {
+        match exploration.step(now) {
+            Step::Send { .. } => sent += 1,
+            Step::Wait(until) => {
+                assert!(until > now && until <= end, "{:?} at {:?}", until - start, now - start);
+                now = until;
+            }
+            Step::Over(_) => {}
+            Step::Done => break,
+        }
+        // Many others begin shortly before its end, for whom it has all the patience that it has saved.
+        while now >= start + 2_850 * MS && others < 600 {
+            assert!(pace.turn(now, TIMEOUT) >= now);
+            others += 1;
+        }
+    }
+    assert!((140..150).contains(&sent), "{sent}");
+}
+
+#[test]
 fn silent_hops_cost_no_more_than_one_timeout_however_many_flows_there_are() {
     let silent = Hop { silent: vec![0], ..wide(1) };
     let hops = [vec![wide(1), wide(1)], vec![silent; 28]].concat();
