@@ -140,7 +140,8 @@ impl<'p> Inquiry<'p> {
                     take(fact);
                 }
                 None => {
-                    timeline.received(last);
+                    // No arrival: what is known of names, and when, decides nothing of the trace.
+                    timeline.waited(last);
                     return;
                 }
             }

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::question::{Asker, Key, SILENCE, Via};
 use super::*;
 use crate::net::Source;
-use crate::probe::testing;
+use crate::probe::{Probe, testing};
 use crate::wire::dns::{Data, Wanted};
 
 const MS: Duration = Duration::from_millis(1);
@@ -175,4 +175,17 @@ fn an_address_that_nat64_made_is_announced_where_its_own_is() {
     for (address, expected) in cases {
         assert_eq!(numbers(address), expected, "{address}");
     }
+}
+
+#[tokio::test]
+async fn names_that_are_known_late_are_no_late_answer_of_the_destination() {
+    let request = testing::configured("{prober: traceroute}", "127.0.0.1", 20 * MS);
+    let probe = Probe::start(&request);
+    let mut inquiry = Inquiry::new(&probe, true, None).unwrap();
+    // Nobody is asked about it.
+    inquiry.about(Ipv4Addr::new(100, 64, 0, 1).into());
+    sleep(40 * MS).await;
+    assert!(Instant::now() > probe.deadline);
+    inquiry.finish(|_| {}).await;
+    assert_eq!(probe.timeline.last_arrival(), None);
 }
