@@ -8,17 +8,17 @@
 //! |---|---|---|
 //! | [`server`] | I/O | who may come in; routes, `/probe`, pages, the exporter's own metrics |
 //! | [`config`] | I/O | `Config`, with its modules and ISPs, and the web configuration: valid by construction; load and reload |
-//! | [`probe`] | I/O | `Request` and `Report`; one file per prober: its settings, its measurement, `measure()` |
+//! | [`probe`] | I/O | `Request` and `Report`, `Wanted` and `Outcome` where several ISPs are compared; one file per prober: its settings, its measurement, `measure()` |
 //! | [`reflect`] | I/O | a server that tells its callers which address they come from |
 //! | [`lab`] | I/O | the emulated two-ISP internet behind `demo`, `selftest` and the tests |
-//! | [`render`] | pure | a report as OpenMetrics, text 0.0.4, JSON, debug text, a page for a terminal |
+//! | [`render`] | pure | reports as OpenMetrics, text 0.0.4, JSON, debug text, a page for a terminal |
 //! | [`metrics`] | pure | the catalogue: report → families; the public interface |
-//! | [`verdict`] | pure | why a probe failed |
+//! | [`verdict`] | pure | why a probe failed; of several ISPs, whose fault it is, and whether another one would help |
 //! | [`net`] | I/O | every socket of the program, always made from a [`net::Source`]; time stamps; TLS |
-//! | [`flight`] | pure | conversations as state machines; where the time goes |
+//! | [`flight`] | pure | conversations as state machines; the pace of traces; where the time goes |
 //! | [`wire`] | pure | bytes ⇄ values |
 //! | [`re2`] | pure | regular expressions as Go reads them |
-//! | [`path`] | pure | what hops and flows mean (statistics, loss, delay, identity, roles, balancing, whose way out), and what is known of addresses: prefixes, autonomous systems |
+//! | [`path`] | pure | what hops and flows mean (statistics, loss, delay, identity, roles, balancing, whose way out, where paths part), and what is known of addresses: prefixes, autonomous systems |
 //!
 //! Beside them, `file` reads files of a bounded size, and `fnv` is the hash that no release changes.
 //!

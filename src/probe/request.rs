@@ -57,7 +57,7 @@ impl Request {
         self.isp.as_ref().filter(|_| self.module.prober.leaves_this_host())
     }
 
-    /// The pace of its traces' packets: those of all that leave through the same ISP share one.
+    /// The pace of its trace's packets, which the traces through an ISP share; without an ISP it has one of its own.
     #[must_use]
     pub fn pace(&self) -> Arc<Pace> {
         self.isp.as_ref().map(|isp| Arc::clone(&isp.pace)).unwrap_or_default()
@@ -113,7 +113,7 @@ pub struct Isp {
     pub public_ips: Vec<Prefix>,
     /// How many probes go through it at a time; nothing sets no limit.
     pub max_probes: Option<u32>,
-    /// The pace that the packets of all traces through it leave at.
+    /// The pace that the packets of traces through it leave at, but of those of failed flows.
     pub pace: Arc<Pace>,
     /// How many packets a second this program sends through it that it makes itself: all but those of the kernel's connections; nothing sets no limit.
     pub budget: Option<Arc<Budget>>,
